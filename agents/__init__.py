@@ -1,0 +1,4 @@
+"""Models, learner primitives, collection, training and evaluation: the only layer with torch."""
+
+if __name__ != "universe2.agents":
+    raise ImportError(f"import this package as universe2.agents, not as {__name__}")

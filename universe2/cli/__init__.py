@@ -1,0 +1,48 @@
+"""The ``universe2`` command: one verb, one file in this folder.
+
+A verb module defines ``command``, a function whose docstring is the help; what it needs it
+imports inside. Errors of universe2 become one line on stderr and an exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from universe2.core.errors import Universe2Error, UnknownEnvError, UsageError
+
+VERBS = ("serve", "envs", "doctor", "train", "evaluate", "leaderboard", "play")
+
+app = typer.Typer(
+    name="universe2",
+    help="Every game and every web task behind one interface.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _add_verbs() -> None:
+    for verb in VERBS:
+        app.command(verb)(importlib.import_module(f"universe2.cli.{verb}").command)
+
+
+def main() -> None:
+    """Entry point of the console script. Exits 2 for wrong usage, 1 for what failed, 130 for Ctrl-C."""
+    _add_verbs()
+    try:
+        app()
+    except (UsageError, UnknownEnvError) as error:
+        print(f"universe2: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Universe2Error as error:
+        print(f"universe2: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("universe2: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+__all__ = ["app", "main"]

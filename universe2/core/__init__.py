@@ -1,0 +1,1 @@
+"""The core: specs, batches, spaces, the screen interface, errors. Knows no runtime, no network."""

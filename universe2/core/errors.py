@@ -1,0 +1,130 @@
+"""The exception tree. Every error that universe2 raises on purpose is one of these.
+
+    Universe2Error                       gRPC code
+    ├── UsageError                       INVALID_ARGUMENT
+    │   ├── InvalidActionError           INVALID_ARGUMENT
+    │   ├── InvalidSeedError             INVALID_ARGUMENT
+    │   └── InterfaceError               INVALID_ARGUMENT
+    ├── UnknownEnvError                  NOT_FOUND
+    ├── MissingDependencyError           FAILED_PRECONDITION
+    ├── UnsupportedError                 UNIMPLEMENTED
+    ├── ClosedError                      CANCELLED
+    ├── CapacityError                    RESOURCE_EXHAUSTED
+    ├── AuthenticationError              UNAUTHENTICATED
+    ├── VersionError                     FAILED_PRECONDITION
+    ├── ProtocolError                    DATA_LOSS
+    ├── DeadlineError                    DEADLINE_EXCEEDED
+    ├── ServerLostError                  UNAVAILABLE
+    └── FaultError                       ABORTED
+
+A message says what was wrong, the value, and the likely cause. This file knows the
+*names* of the gRPC codes, so that server and client agree on them, but not gRPC itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class Universe2Error(Exception):
+    """Root of the tree."""
+
+    code: str = "INTERNAL"
+
+
+class UsageError(Universe2Error, ValueError):
+    """The caller passed something that can't be right; nothing was stepped."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class InvalidActionError(UsageError):
+    """An action of the wrong shape, dtype or range. No slot was stepped."""
+
+
+class InvalidSeedError(UsageError):
+    """A seed that the environment could not honour."""
+
+
+class InterfaceError(UsageError):
+    """The environment doesn't offer the interface that was asked for."""
+
+
+class UnknownEnvError(Universe2Error, LookupError):
+    """No provider knows the id."""
+
+    code = "NOT_FOUND"
+
+
+class MissingDependencyError(Universe2Error):
+    """An optional package or program is not installed; the message says how to get it."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class UnsupportedError(Universe2Error):
+    """The runtime can't do this (for example snapshots of a browser)."""
+
+    code = "UNIMPLEMENTED"
+
+
+class ClosedError(Universe2Error):
+    """The runtime, session or face was closed."""
+
+    code = "CANCELLED"
+
+
+class CapacityError(Universe2Error):
+    """The server has too few free slots."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class AuthenticationError(Universe2Error):
+    """The token is missing or wrong."""
+
+    code = "UNAUTHENTICATED"
+
+
+class VersionError(Universe2Error):
+    """Client and server speak different versions of the wire contract."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class ProtocolError(Universe2Error):
+    """The other side sent something that the wire contract forbids."""
+
+    code = "DATA_LOSS"
+
+
+class DeadlineError(Universe2Error, TimeoutError):
+    """Nothing arrived before the deadline."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class ServerLostError(Universe2Error, ConnectionError):
+    """The server is gone or can't be reached."""
+
+    code = "UNAVAILABLE"
+
+
+class FaultError(Universe2Error):
+    """A slot had a fault and the face was told to raise (``on_fault="raise"``)."""
+
+    code = "ABORTED"
+
+
+def _tree(root: type[Universe2Error]) -> Iterator[type[Universe2Error]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+def error_named(name: str, message: str) -> Universe2Error:
+    """The error of class ``name`` (as sent over the wire), or the root class if it is unknown."""
+    for cls in _tree(Universe2Error):
+        if cls.__name__ == name:
+            return cls(message)
+    return Universe2Error(f"{name}: {message}")

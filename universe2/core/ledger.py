@@ -1,0 +1,129 @@
+"""SlotLedger: which episode and step each slot is at, and what it may be asked next.
+
+Every runtime keeps one, so that sequence numbers, seeds and usage errors are the same
+everywhere. It is safe for one sending and one receiving thread.
+
+Suffixes: N slots of a runtime, K slots of one call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from universe2.core.errors import ClosedError, InvalidSeedError, UsageError
+from universe2.core.seeding import check_seed, next_seed
+from universe2.core.spec import Autoreset
+
+
+class Phase(IntEnum):
+    """Where a slot stands between calls."""
+
+    FRESH = 0
+    """never reset"""
+    READY = 1
+    """in an episode, awaiting an action"""
+    ENDED = 2
+    """its episode ended, or it had a fault: a reset must come next"""
+    BUSY = 3
+    """asked to do something whose result was not received yet"""
+
+
+class SlotLedger:
+    """Sequence numbers, seeds and phases of ``count`` slots."""
+
+    def __init__(self, count: int, autoreset: Autoreset) -> None:
+        self.count = count
+        self.autoreset = autoreset
+        self.episode = np.full(count, -1, np.int64)
+        self.step = np.zeros(count, np.int64)
+        self.seed = np.zeros(count, np.int64)
+        self.phase = np.zeros(count, np.uint8)
+        self.closed = False
+        self._lock = threading.Lock()
+
+    def check_slots(self, slots: Any) -> np.ndarray:
+        """``slots`` as int32 (K,), each in range and none twice."""
+        array = np.asarray(slots)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise UsageError(f"slots must be a list of integers, got {slots!r}")
+        if array.size and (array.min() < 0 or array.max() >= self.count):
+            raise UsageError(f"slots must lie in 0..{self.count - 1}, got {array.tolist()}")
+        if array.size > 1 and not (np.diff(array) > 0).all() and len(np.unique(array)) != len(array):
+            raise UsageError(f"a slot occurs twice in {array.tolist()}")
+        return array.astype(np.int32, copy=False)
+
+    def begin_reset(self, slots: Any, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """A reset was asked for: checked slots int32 (K,) and seeds int64 (K,); slots become BUSY."""
+        slots_K = self.check_slots(slots)
+        if len(seeds) != len(slots_K):
+            raise InvalidSeedError(f"expected {len(slots_K)} seeds, one per slot, got {len(seeds)}")
+        seeds_K = np.array([check_seed(seed) for seed in seeds], np.int64)
+        with self._lock:
+            self._check_open(slots_K)
+            self.phase[slots_K] = Phase.BUSY
+            self._new_episode(slots_K, seeds_K)
+        return slots_K, seeds_K
+
+    def begin_step(self, slots: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A step was asked for: slots int32 (K,) and bool (K,), which of them reset instead.
+
+        A slot whose episode ended resets instead of stepping (its action is ignored) unless
+        autoreset is disabled. Under "same_step" that happens after a fault only. Its episode
+        number and seed advance here. All slots become BUSY.
+        """
+        slots_K = self.check_slots(slots)
+        with self._lock:
+            self._check_open(slots_K)
+            phase_K = self.phase[slots_K]
+            if (phase_K == Phase.FRESH).any():
+                slot = slots_K[np.argmax(phase_K == Phase.FRESH)]
+                raise UsageError(f"slot {slot} was never reset; call reset before send")
+            ended_K = phase_K == Phase.ENDED
+            if ended_K.any() and self.autoreset == "disabled":
+                slot = slots_K[np.argmax(ended_K)]
+                raise UsageError(f'slot {slot}: its episode ended and autoreset is "disabled"; reset it')
+            self.phase[slots_K] = Phase.BUSY
+            self.step[slots_K] += 1
+            if ended_K.any():
+                again = slots_K[ended_K]
+                self._new_episode(again, self.next_seeds(again))
+        return slots_K, ended_K
+
+    def next_seeds(self, slots_K: np.ndarray) -> np.ndarray:
+        """int64 (K,): the seeds of the slots' next episodes, if nobody gives another."""
+        return np.array([next_seed(int(seed)) for seed in self.seed[slots_K]], np.int64)
+
+    def finish(self, slots_K: np.ndarray, ended_K: np.ndarray, fault_K: np.ndarray | None = None) -> None:
+        """Results are about to be returned. Ended and faulted slots become ENDED, others READY."""
+        with self._lock:
+            over = ended_K if fault_K is None else ended_K | (fault_K != 0)
+            self.phase[slots_K] = np.where(over, Phase.ENDED, Phase.READY)
+
+    def roll_over(self, slots_K: np.ndarray, seeds_K: np.ndarray) -> None:
+        """The episodes of ``slots_K`` ended and new ones have begun already ("same_step")."""
+        with self._lock:
+            self._new_episode(slots_K, seeds_K)
+            self.phase[slots_K] = Phase.READY
+
+    def busy(self) -> np.ndarray:
+        """int32: the slots whose results are outstanding."""
+        return np.flatnonzero(self.phase == Phase.BUSY).astype(np.int32)
+
+    def _new_episode(self, slots_K: np.ndarray, seeds_K: np.ndarray) -> None:
+        self.episode[slots_K] += 1
+        self.step[slots_K] = 0
+        self.seed[slots_K] = seeds_K
+
+    def _check_open(self, slots_K: np.ndarray) -> None:
+        if self.closed:
+            raise ClosedError("the runtime is closed")
+        busy = self.phase[slots_K] == Phase.BUSY
+        if busy.any():
+            raise UsageError(
+                f"slot {slots_K[np.argmax(busy)]} is still busy; receive its result before sending again"
+            )

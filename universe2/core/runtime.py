@@ -1,0 +1,94 @@
+"""Runtime: the one contract. Everything that can be stepped is N slots driven as batches.
+
+A runtime never invents data: a slot that could not step returns a row with a fault. A slot
+with a fault is over; its next ``send`` (or ``reset``, if autoreset is disabled) begins a new
+episode on a restarted environment.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from universe2.core.batch import Batch
+from universe2.core.errors import UnsupportedError
+from universe2.core.spec import EnvConfig, EnvSpec
+
+
+class Runtime(ABC):
+    """N slots, each an instance of one spec.
+
+    One thread may send (``reset``, ``send``, ``restore``) while another receives; no more than that.
+    Slots are independent: what one does never changes another's trajectory.
+    """
+
+    spec: EnvSpec
+    config: EnvConfig
+    num_slots: int
+    observation_space: spaces.Space[Any]
+    """of one slot"""
+    action_space: spaces.Space[Any]
+    """of one slot"""
+    action_mask: np.ndarray | None = None
+    """bool (209,): live choices of the screen action; None under ``interface="native"``"""
+    group_size: int = 1
+    """Slots that must be sent together: contiguous blocks of this many; 1 means any subset."""
+
+    @abstractmethod
+    def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
+        """Ask the slots to begin new episodes from ``seeds`` (one each, in [0, 2**63)).
+
+        Returns at once; the first observations come from ``recv`` with ``step == 0``. A slot
+        may be reset in mid-episode: that episode is dropped.
+
+        Raises UsageError (slot out of range, twice, or busy), InvalidSeedError, ClosedError.
+        """
+
+    @abstractmethod
+    def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+        """Ask the slots to step. ``actions`` is a batched value with one row per slot.
+
+        Returns at once. Raises InvalidActionError or UsageError before anything has moved.
+        A slot whose episode ended resets instead and ignores its action (see EnvConfig.autoreset).
+        """
+
+    @abstractmethod
+    def recv(self, timeout: float | None = None) -> Batch:
+        """The results that are ready: at least one row.
+
+        ``timeout`` in seconds; None means the runtime's own deadlines decide, and each of
+        them is finite. Raises DeadlineError if nothing came in time, UsageError if no slot is
+        busy, ClosedError.
+        """
+
+    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The full state of each slot. None of them may be busy."""
+        raise UnsupportedError(
+            f"{self.spec.id}: snapshots are not supported by the {self.spec.runtime} runtime"
+        )
+
+    def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        """Put slots into states from ``snapshot`` (of this spec hash): same future, same seeds.
+
+        The restored observations come from ``recv``, with the episode's own ``step`` number.
+        """
+        raise UnsupportedError(
+            f"{self.spec.id}: snapshots are not supported by the {self.spec.runtime} runtime"
+        )
+
+    @abstractmethod
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        """An RGB picture, uint8 (H, W, 3), of each slot. None of them may be busy.
+
+        ``size`` is (height, width); None means the environment's own.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything. May be called twice; a blocked ``recv`` raises ClosedError."""

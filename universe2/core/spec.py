@@ -1,0 +1,171 @@
+"""EnvSpec: what an environment is. EnvConfig: how one wants it. Together they have a hash.
+
+Trajectories depend on (spec hash, seed, actions) alone: whatever changes them is in the hash,
+whatever doesn't (number of slots, autoreset mode, place) is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from universe2.core.errors import MissingDependencyError, UsageError
+
+Interface = Literal["native", "screen"]
+Autoreset = Literal["next_step", "same_step", "disabled"]
+_ID = re.compile(r"^(?P<family>[\w-]+)/(?P<name>[\w:./-]+?)(?:-v(?P<version>\d+))?$")
+
+
+class Spaces(NamedTuple):
+    """The single-slot spaces of an environment under one config."""
+
+    observation: spaces.Space[Any]
+    action: spaces.Space[Any]
+    action_mask: np.ndarray | None = None
+    """bool (209,): live choices of the screen action; None under ``interface="native"``"""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something optional that an environment can't run without."""
+
+    name: str
+    install: str
+    """the command that gets it"""
+    check: str = ""
+    """``module:function`` returning whether it is there; default: is ``name`` importable"""
+
+    def met(self) -> bool:
+        if self.check:
+            return bool(load(self.check)())
+        return importlib.util.find_spec(self.name) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvConfig:
+    """How an environment is opened.
+
+    ``screen_size`` is (height, width) in pixels and counts under ``interface="screen"`` only.
+    ``options`` are the family's own (``spec.options`` lists them with their defaults).
+    """
+
+    interface: Interface = "native"
+    screen_size: tuple[int, int] = (64, 64)
+    autoreset: Autoreset = "next_step"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.interface not in ("native", "screen"):
+            raise UsageError(f'interface must be "native" or "screen", got {self.interface!r}')
+        if self.autoreset not in ("next_step", "same_step", "disabled"):
+            raise UsageError(
+                f'autoreset must be "next_step", "same_step" or "disabled", got {self.autoreset!r}'
+            )
+        size = tuple(int(s) for s in self.screen_size)
+        if len(size) != 2 or not all(8 <= s <= 2048 for s in size):
+            raise UsageError(f"screen_size must be (height, width), each 8 to 2048, got {self.screen_size}")
+        object.__setattr__(self, "screen_size", size)
+        object.__setattr__(self, "options", dict(self.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvSpec:
+    """One environment, as data.
+
+    ``runtime`` names the runtime that drives it, ``entry`` (``module:attribute``) what that
+    runtime is given, ``kwargs`` the fixed arguments of the entry. ``spaces_from``
+    (``module:function``, called with spec and config) returns Spaces without starting anything.
+    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``.
+    """
+
+    id: str
+    runtime: str
+    entry: str
+    spaces_from: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    requires: tuple[Requirement, ...] = ()
+    description: str = ""
+    reference: Mapping[str, float] = field(default_factory=dict)
+    multi_agent: bool = False
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.id):
+            raise UsageError(f"id must look like family/Name-v0, got {self.id!r}")
+
+    @property
+    def family(self) -> str:
+        return self.id.split("/", 1)[0]
+
+    @property
+    def name(self) -> str:
+        """The id without family and version."""
+        match = _ID.match(self.id)
+        assert match is not None
+        return match["name"]
+
+    @property
+    def version(self) -> int | None:
+        match = _ID.match(self.id)
+        assert match is not None
+        return None if match["version"] is None else int(match["version"])
+
+    @property
+    def missing(self) -> tuple[Requirement, ...]:
+        """What must be installed before it can run here."""
+        return tuple(r for r in self.requires if not r.met())
+
+    @property
+    def runnable(self) -> bool:
+        return not self.missing
+
+    def check_runnable(self) -> None:
+        """Raise MissingDependencyError, with the command that helps, unless it can run here."""
+        if missing := self.missing:
+            needs = "; ".join(f"{r.name} (get it with: {r.install})" for r in missing)
+            raise MissingDependencyError(f"{self.id} needs {needs}")
+
+    def resolve(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The family's options with ``options`` on top. Unknown names are refused."""
+        for name in options:
+            if name not in self.options:
+                close = get_close_matches(name, list(self.options), 1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                known = ", ".join(self.options) or "none"
+                raise UsageError(f"{self.id} has no option {name!r}.{hint} Its options: {known}")
+        return {**self.options, **options}
+
+    def spaces(self, config: EnvConfig | None = None) -> Spaces:
+        """The single-slot spaces under ``config``."""
+        self.check_runnable()
+        found: Spaces = load(self.spaces_from)(self, config or EnvConfig())
+        return found
+
+    def hash(self, config: EnvConfig | None = None) -> str:
+        """16 hex digits over everything that an episode depends on besides seed and actions."""
+        config = config or EnvConfig()
+        identity = {
+            "id": self.id,
+            "interface": config.interface,
+            "screen_size": config.screen_size if config.interface == "screen" else None,
+            "options": self.resolve(config.options),
+        }
+        text = json.dumps(identity, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """The object that ``module:attribute`` names."""
+    module, _, attribute = reference.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return found

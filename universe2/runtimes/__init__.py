@@ -1,0 +1,34 @@
+"""Runtimes: what drives environments, each kind in its best way. ``open_runtime`` opens one.
+
+This layer knows processes, threads and browsers; it doesn't know gRPC or torch.
+"""
+
+from __future__ import annotations
+
+from universe2.core.errors import UsageError
+from universe2.core.registry import find
+from universe2.core.runtime import Runtime
+from universe2.core.spec import EnvConfig, EnvSpec, load
+
+RUNTIMES = {
+    "compiled": "universe2.runtimes.compiled:CompiledRuntime",
+    "native": "universe2.runtimes.native:NativeRuntime",
+    "process": "universe2.runtimes.process:ProcessRuntime",
+    "browser": "universe2.runtimes.browser:BrowserRuntime",
+}
+"""Name → class, called with (spec, num_slots, config). A spec may also name "module:Class"."""
+
+
+def open_runtime(spec: EnvSpec | str, num_slots: int, config: EnvConfig | None = None) -> Runtime:
+    """Open ``num_slots`` slots of an environment on this machine.
+
+    Raises UnknownEnvError, MissingDependencyError, UsageError (options, number of slots).
+    """
+    spec = find(spec) if isinstance(spec, str) else spec
+    config = config or EnvConfig()
+    if num_slots < 1:
+        raise UsageError(f"num_slots must be at least 1, got {num_slots}")
+    spec.resolve(config.options)
+    spec.check_runnable()
+    runtime: Runtime = load(RUNTIMES.get(spec.runtime, spec.runtime))(spec, num_slots, config)
+    return runtime
