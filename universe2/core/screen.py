@@ -81,7 +81,7 @@ def screen_observation_space(size: tuple[int, int]) -> spaces.Dict:
 
 def screen_action_space() -> spaces.MultiDiscrete:
     """The one action space of the screen interface."""
-    return spaces.MultiDiscrete(NVEC)
+    return spaces.MultiDiscrete(list(NVEC))
 
 
 def clean_instruction(text: str) -> str:

@@ -1,0 +1,109 @@
+"""RuntimeEnv: one slot as a ``gymnasium.Env``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from universe2.core.batch import Batch, Fault, info_rows
+from universe2.core.errors import FaultError, UsageError
+from universe2.core.runtime import Runtime
+from universe2.core.seeding import check_seed, next_seed
+from universe2.core.spaces import FIXED, copied, unstack
+
+OnFault = Literal["raise", "truncate"]
+
+
+class RuntimeEnv(gym.Env[Any, Any]):
+    """One slot of a runtime, opened with ``autoreset="disabled"``.
+
+    ``info["seed"]`` after a reset is the seed that the episode was begun with. A reset without
+    a seed continues the chain from the seed before.
+
+    A fault raises FaultError (``on_fault="raise"``), or with ``on_fault="truncate"`` ends the
+    episode: truncated, reward NaN, the text in ``info["fault"]``. Either way reset comes next.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, runtime: Runtime, render_mode: str | None = None, on_fault: OnFault = "raise") -> None:
+        if runtime.num_slots != 1:
+            raise UsageError(f"an Env drives one slot, the runtime has {runtime.num_slots}")
+        if on_fault not in ("raise", "truncate"):
+            raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
+        if render_mode not in (None, "rgb_array"):
+            raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+        self.runtime = runtime
+        self.observation_space = runtime.observation_space
+        self.action_space = runtime.action_space
+        self.action_mask = runtime.action_mask
+        self.render_mode = render_mode
+        self.on_fault = on_fault
+        self._seed: int | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        """Begin an episode. ``options`` must be empty: what an environment can do is set at make."""
+        if options:
+            raise UsageError(f"{self.runtime.spec.id}: reset takes no options, got {sorted(options)}")
+        if seed is not None:
+            check_seed(seed)
+        super().reset(seed=seed)
+        if seed is None:
+            known = self._seed is not None
+            seed = next_seed(self._seed) if known else int(self.np_random.integers(2**31))  # type: ignore[arg-type]
+        self.runtime.reset([0], [seed])
+        self._seed = seed
+        batch = self.runtime.recv()
+        if batch.fault[0]:
+            raise FaultError(fault_line(batch, 0))
+        return self._obs(batch), {**info_rows(batch.info, 1)[0], "seed": int(batch.seed[0])}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Gymnasium's step. Raises InvalidActionError before anything moves; FaultError."""
+        self.runtime.send([0], lift(self.action_space, action))
+        batch = self.runtime.recv()
+        info = info_rows(batch.info, 1)[0]
+        if batch.fault[0]:
+            if self.on_fault == "raise":
+                raise FaultError(fault_line(batch, 0))
+            return self._obs(batch), float("nan"), False, True, {**info, "fault": fault_line(batch, 0)}
+        ended = bool(batch.terminated[0]), bool(batch.truncated[0])
+        return self._obs(batch), float(batch.reward[0]), *ended, info
+
+    def render(self) -> np.ndarray | None:
+        """uint8 (H, W, 3), or None without ``render_mode``."""
+        if self.render_mode is None:
+            return None
+        return self.runtime.render([0])[0]
+
+    def close(self) -> None:
+        """Free the slot. May be called twice."""
+        self.runtime.close()
+
+    def _obs(self, batch: Batch) -> Any:
+        return unstack(self.observation_space, copied(self.observation_space, batch.obs), 1)[0]
+
+
+def lift(space: spaces.Space[Any], value: Any) -> Any:
+    """A single value as a batched value of one row; wrong values stay wrong, for the check to name."""
+    if isinstance(space, spaces.Dict) and isinstance(value, dict):
+        return {
+            key: lift(space.spaces[key], sub) if key in space.spaces else sub for key, sub in value.items()
+        }
+    if isinstance(space, spaces.Tuple) and isinstance(value, (tuple, list)):
+        if len(value) != len(space.spaces):
+            return tuple(value)
+        return tuple(lift(sub, v) for sub, v in zip(space.spaces, value, strict=True))
+    if isinstance(space, FIXED):
+        return [value]
+    return (value,)
+
+
+def fault_line(batch: Batch, row: int) -> str:
+    """``slot 3, episode 7, step 12: infrastructure fault: …``."""
+    where = f"slot {batch.slots[row]}, episode {batch.episode[row]}, step {batch.step[row]}"
+    kind = Fault(int(batch.fault[row])).name.lower()
+    return f"{where}: {kind} fault: {batch.fault_text.get(row, 'no details')}"

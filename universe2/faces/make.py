@@ -1,0 +1,125 @@
+"""``make``, ``make_vec``, ``make_pool``, ``open_runtime``: an id, and where it should run.
+
+Keyword arguments that aren't named here are the family's own options (``spec.options``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from universe2.core.errors import UsageError
+from universe2.core.runtime import Runtime
+from universe2.core.spec import EnvConfig, EnvSpec, Interface
+from universe2.faces.env import OnFault, RuntimeEnv
+from universe2.faces.pool import Pool
+from universe2.faces.vector import RuntimeVectorEnv
+
+Remotes = str | Sequence[str] | None
+
+
+def open_runtime(
+    env: str | EnvSpec,
+    num_slots: int,
+    config: EnvConfig | None = None,
+    *,
+    remotes: Remotes = None,
+    token: str | None = None,
+) -> Runtime:
+    """``num_slots`` slots of an environment, on this machine or spread over ``remotes``.
+
+    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for. Raises
+    UnknownEnvError, MissingDependencyError, UsageError, ServerLostError, AuthenticationError,
+    CapacityError, VersionError.
+    """
+    config = config or EnvConfig()
+    if remotes:
+        from universe2.client import open_remote
+
+        addresses = [remotes] if isinstance(remotes, str) else list(remotes)
+        env = env.removeprefix("universe2:") if isinstance(env, str) else env
+        return open_remote(env, num_slots, config, addresses, token=token)
+    if token is not None:
+        raise UsageError("a token was given but no remote; did you forget remote=?")
+    from universe2.runtimes import open_runtime as open_local
+
+    return open_local(env, num_slots, config)
+
+
+def make(
+    env_id: str,
+    *,
+    remote: Remotes = None,
+    token: str | None = None,
+    interface: Interface = "native",
+    screen_size: tuple[int, int] = (64, 64),
+    render_mode: str | None = None,
+    on_fault: OnFault = "raise",
+    **options: Any,
+) -> RuntimeEnv:
+    """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
+    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    runtime = open_runtime(env_id, 1, config, remotes=remote, token=token)
+    return RuntimeEnv(runtime, render_mode, on_fault)
+
+
+def make_vec(
+    env_id: str,
+    num_envs: int = 1,
+    *,
+    remotes: Remotes = None,
+    remote: Remotes = None,
+    token: str | None = None,
+    interface: Interface = "native",
+    screen_size: tuple[int, int] = (64, 64),
+    autoreset: AutoresetMode | str = "next_step",
+    copy: bool = True,
+    on_fault: OnFault = "truncate",
+    **options: Any,
+) -> RuntimeVectorEnv:
+    """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
+    if remote and remotes:
+        raise UsageError("give remotes= or remote=, not both")
+    config = EnvConfig(
+        interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
+    )
+    runtime = open_runtime(env_id, num_envs, config, remotes=remotes or remote, token=token)
+    return RuntimeVectorEnv(runtime, copy, on_fault)
+
+
+def make_pool(
+    slots: Mapping[str, int],
+    *,
+    remotes: Remotes = None,
+    token: str | None = None,
+    interface: Interface = "screen",
+    screen_size: tuple[int, int] = (64, 64),
+    autoreset: AutoresetMode | str = "same_step",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Pool:
+    """Many tasks as one Pool: ``slots`` maps ids to how many slots; ``options`` ids to theirs."""
+    options = options or {}
+    if unknown := set(options) - set(slots):
+        raise UsageError(f"options for {sorted(unknown)}, which the pool doesn't hold")
+    opened: list[tuple[str, Runtime]] = []
+    try:
+        for env_id, count in slots.items():
+            config = EnvConfig(
+                interface=interface,
+                screen_size=screen_size,
+                autoreset=_mode(autoreset),
+                options=options.get(env_id, {}),
+            )
+            opened.append((env_id, open_runtime(env_id, count, config, remotes=remotes, token=token)))
+        return Pool(opened)
+    except BaseException:
+        for _, runtime in opened:
+            runtime.close()
+        raise
+
+
+def _mode(autoreset: AutoresetMode | str) -> Any:
+    """Gymnasium's enum or our name for it → our name."""
+    return autoreset.name.lower() if isinstance(autoreset, AutoresetMode) else autoreset

@@ -1,0 +1,150 @@
+"""Pool: many tasks at once. Send to any slots of any task, receive whatever is ready.
+
+One background thread per member receives, so a slow browser never holds up a fast game. The
+queue is bounded by nature: a slot has at most one result outstanding.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from universe2.core.batch import Batch
+from universe2.core.errors import ClosedError, DeadlineError, Universe2Error, UsageError
+from universe2.core.runtime import Runtime
+from universe2.core.seeding import mix
+
+_POLL_S = 0.5  # how often a waiting thread looks whether the pool was closed
+
+
+@dataclass(frozen=True)
+class Member:
+    """One task of a pool."""
+
+    index: int
+    env_id: str
+    runtime: Runtime
+
+    @property
+    def num_slots(self) -> int:
+        return self.runtime.num_slots
+
+
+class Pool:
+    """Several runtimes as one. One thread sends and receives; the rest is hidden.
+
+    A batch's arrays stay valid until the next send or reset of any of its slots.
+    """
+
+    def __init__(self, runtimes: Sequence[tuple[str, Runtime]]) -> None:
+        if not runtimes:
+            raise UsageError("a pool needs at least one environment")
+        self.members = [Member(i, env_id, runtime) for i, (env_id, runtime) in enumerate(runtimes)]
+        self._ready: queue.SimpleQueue[tuple[int, Batch | Universe2Error]] = queue.SimpleQueue()
+        self._busy = [0] * len(self.members)  # rows asked for and not received from the runtime yet
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._pump, args=(m,), daemon=True, name=f"pool-{m.env_id}")
+            for m in self.members
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def num_slots(self) -> int:
+        return sum(member.num_slots for member in self.members)
+
+    def reset(self, seed: int) -> None:
+        """Reset all slots of all members, each from its own seed, derived from ``seed``."""
+        for member in self.members:
+            base = mix(mix(seed) + member.index)
+            self.reset_member(
+                member.index,
+                np.arange(member.num_slots),
+                [mix(base + slot) >> 33 for slot in range(member.num_slots)],
+            )
+
+    def reset_member(self, index: int, slots: Sequence[int] | np.ndarray, seeds: Sequence[int]) -> None:
+        """``Runtime.reset`` of one member."""
+        self._check_open()
+        self.members[index].runtime.reset(slots, seeds)
+        self._sent(index, len(slots))
+
+    def send(self, index: int, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+        """``Runtime.send`` of one member."""
+        self._check_open()
+        self.members[index].runtime.send(slots, actions)
+        self._sent(index, len(slots))
+
+    def recv(self, timeout: float | None = None) -> tuple[int, Batch]:
+        """(member index, Batch) of whichever is ready first; ``timeout`` in seconds.
+
+        Raises DeadlineError, UsageError if nothing was sent, and what a member's runtime raised.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._check_open()
+            if not any(self._busy) and self._ready.empty():
+                raise UsageError("nothing to receive: no slot was sent to")
+            left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
+            if left <= 0:
+                raise DeadlineError(f"no slot of the pool answered within {timeout} s")
+            try:
+                index, item = self._ready.get(timeout=left)
+            except queue.Empty:
+                continue
+            if isinstance(item, Universe2Error):
+                raise item
+            return index, item
+
+    def close(self) -> None:
+        """Close all members. May be called twice."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        for member in self.members:
+            member.runtime.close()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _sent(self, index: int, count: int) -> None:
+        with self._changed:
+            self._busy[index] += count
+            self._changed.notify_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the pool is closed")
+
+    def _pump(self, member: Member) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and self._busy[member.index] <= 0:
+                    self._changed.wait(_POLL_S)
+                if self._closed:
+                    return
+            try:
+                batch = member.runtime.recv()
+            except ClosedError:
+                return
+            except Universe2Error as error:
+                self._ready.put((member.index, error))
+                return
+            self._ready.put((member.index, batch))
+            with self._changed:
+                self._busy[member.index] -= len(batch)

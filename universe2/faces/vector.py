@@ -1,0 +1,199 @@
+"""RuntimeVectorEnv: all slots of a runtime as a ``gymnasium.vector.VectorEnv``.
+
+Suffixes: N slots, K rows of one batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from universe2.core.batch import Batch, InfoColumns
+from universe2.core.errors import FaultError, UsageError
+from universe2.core.runtime import Runtime
+from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
+from universe2.core.spaces import copied, empty, put, unstack
+from universe2.faces.env import OnFault, fault_line
+
+_MODES = {
+    "next_step": AutoresetMode.NEXT_STEP,
+    "same_step": AutoresetMode.SAME_STEP,
+    "disabled": AutoresetMode.DISABLED,
+}
+log = logging.getLogger("universe2.faces")
+
+
+class RuntimeVectorEnv(VectorEnv):
+    """N slots stepped together, with Gymnasium's autoreset modes.
+
+    Under SAME_STEP ``infos["final_obs"]`` (object array, None where no episode ended) and
+    ``infos["final_info"]`` hold what ended the episodes, as in Gymnasium's own vectors.
+
+    A fault of one slot never stops the others. With ``on_fault="truncate"`` (default) its
+    episode is truncated, its reward NaN, ``infos["fault"]`` holds the text, and its next step
+    is a reset, whatever the autoreset mode but "disabled", where you reset it. With
+    ``on_fault="raise"`` a FaultError names the slots, after all others have stepped.
+
+    With ``copy=False`` observations are views that the next step overwrites.
+    """
+
+    def __init__(self, runtime: Runtime, copy: bool = True, on_fault: OnFault = "truncate") -> None:
+        if on_fault not in ("raise", "truncate"):
+            raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
+        self.runtime = runtime
+        self.num_envs = runtime.num_slots
+        self.single_observation_space = runtime.observation_space
+        self.single_action_space = runtime.action_space
+        self.observation_space = batch_space(runtime.observation_space, self.num_envs)
+        self.action_space = batch_space(runtime.action_space, self.num_envs)
+        self.action_mask = runtime.action_mask
+        self.autoreset_mode = _MODES[runtime.config.autoreset]
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"]}
+        self.render_mode = "rgb_array"
+        self.copy = copy
+        self.on_fault = on_fault
+        self._all_N = np.arange(self.num_envs, dtype=np.int32)
+        self._seeds_N = np.full(self.num_envs, -1, np.int64)  # of the current episodes; -1: none yet
+        self._obs = empty(runtime.observation_space, self.num_envs)
+        self._borrowed = False  # _obs is the runtime's buffer, not ours
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | np.ndarray | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes in all slots, or in those of ``options["reset_mask"]`` (bool (N,)).
+
+        A slot without a seed continues its own chain. ``infos["seed"]`` holds the seeds used.
+        """
+        slots = self._reset_slots(dict(options or {}))
+        count = len(slots) if isinstance(seed, (list, np.ndarray)) else self.num_envs
+        seeds = vector_seeds(seed, count)
+        if count == self.num_envs:
+            seeds = [seeds[slot] for slot in slots]
+        chosen = [self._next(slot) if s is None else s for slot, s in zip(slots, seeds, strict=True)]
+        self.runtime.reset(slots, chosen)
+        self._seeds_N[slots] = chosen
+        *_, infos = self._collect(len(slots))
+        infos.setdefault("seed", self._seeds_N.copy())
+        return self._observations(), infos
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step all slots. rewards float64 (N,), flags bool (N,). Raises InvalidActionError, FaultError."""
+        self.runtime.send(self._all_N, actions)
+        rewards_N, terminated_N, truncated_N, infos = self._collect(self.num_envs)
+        return self._observations(), rewards_N, terminated_N, truncated_N, infos
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """One uint8 (H, W, 3) picture per slot."""
+        return tuple(self.runtime.render(self._all_N))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self.runtime.close()
+
+    def _reset_slots(self, options: dict[str, Any]) -> np.ndarray:
+        mask = options.pop("reset_mask", None)
+        if options:
+            raise UsageError(f"reset takes no options but reset_mask, got {sorted(options)}")
+        if mask is None:
+            return self._all_N
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise UsageError(f"reset_mask must be bool ({self.num_envs},) with a True in it, got {mask!r}")
+        return self._all_N[mask]
+
+    def _next(self, slot: int) -> int:
+        previous = int(self._seeds_N[slot])
+        return fresh_seed() if previous < 0 else next_seed(previous)
+
+    def _collect(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Receive ``count`` rows into columns over all slots."""
+        N = self.num_envs
+        rewards_N, terminated_N, truncated_N = np.zeros(N), np.zeros(N, bool), np.zeros(N, bool)
+        infos: dict[str, Any] = {}
+        faults: list[str] = []
+        received = 0
+        while received < count:
+            batch = self.runtime.recv()
+            received += len(batch)
+            slots_K = batch.slots
+            rewards_N[slots_K] = batch.reward
+            terminated_N[slots_K] = batch.terminated
+            truncated_N[slots_K] = batch.truncated | (batch.fault != 0)
+            self._keep(batch)
+            _merge(infos, batch.info, slots_K, N)
+            self._merge_finals(infos, batch)
+            for row in np.flatnonzero(batch.fault):
+                faults.append(fault_line(batch, int(row)))
+                _cell(infos, "fault", int(slots_K[row]), faults[-1], N)
+        for line in faults:
+            log.warning("%s: %s", self.runtime.spec.id, line)
+        if faults and self.on_fault == "raise":
+            raise FaultError("; ".join(faults))
+        return rewards_N, terminated_N, truncated_N, infos
+
+    def _keep(self, batch: Batch) -> None:
+        self._seeds_N[batch.slots] = batch.seed
+        for row in batch.final_rows:
+            # The slot is one episode further than its row says.
+            self._seeds_N[batch.slots[row]] = next_seed(int(batch.seed[row]))
+        if len(batch) == self.num_envs and np.array_equal(batch.slots, self._all_N):
+            self._obs = batch.obs
+            self._borrowed = True
+            return
+        if self._borrowed:
+            self._obs = copied(self.single_observation_space, self._obs)
+            self._borrowed = False
+        self._obs = put(self.single_observation_space, self._obs, batch.slots, batch.obs)
+
+    def _observations(self) -> Any:
+        return copied(self.single_observation_space, self._obs) if self.copy else self._obs
+
+    def _merge_finals(self, infos: dict[str, Any], batch: Batch) -> None:
+        if len(batch.final_rows) == 0:
+            return
+        slots_K = batch.slots[batch.final_rows]
+        finals = copied(self.single_observation_space, batch.final_obs)
+        singles = unstack(self.single_observation_space, finals, len(slots_K))
+        for slot, final in zip(slots_K, singles, strict=True):
+            _cell(infos, "final_obs", int(slot), final, self.num_envs)
+        infos.setdefault("final_info", {})
+        _merge(infos["final_info"], batch.final_info, slots_K, self.num_envs)
+        mask = infos.setdefault("_final_info", np.zeros(self.num_envs, bool))
+        mask[slots_K] = True
+
+
+def _merge(infos: dict[str, Any], columns: InfoColumns, slots_K: np.ndarray, count: int) -> None:
+    for key, (values, mask) in columns.items():
+        if len(slots_K) == count and key not in infos:
+            order = np.argsort(slots_K)
+            infos[key], infos[f"_{key}"] = values[order], mask[order]
+            continue
+        for row in np.flatnonzero(mask):
+            _cell(infos, key, int(slots_K[row]), values[row], count)
+
+
+def _cell(infos: dict[str, Any], key: str, slot: int, value: Any, count: int) -> None:
+    """infos[key][slot] = value, in Gymnasium's format: an array and its mask ``_key``."""
+    if key not in infos:
+        plain = isinstance(value, (np.generic, np.ndarray)) and value.dtype.kind in "biuf"
+        shape = (count, *np.shape(value)) if plain else (count,)
+        infos[key] = np.zeros(shape, value.dtype) if plain else np.full(count, None, object)
+        infos[f"_{key}"] = np.zeros(count, bool)
+    elif infos[key].dtype != object and (
+        np.shape(value) != infos[key].shape[1:] or np.asarray(value).dtype != infos[key].dtype
+    ):
+        old = infos[key]
+        infos[key] = np.full(count, None, object)
+        for i in range(count):
+            infos[key][i] = old[i]
+    infos[key][slot] = value
+    infos[f"_{key}"][slot] = True
+
+
+__all__ = ["RuntimeVectorEnv"]
