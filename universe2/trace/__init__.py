@@ -1,1 +1,6 @@
-"""(written below)"""
+"""Traces: what happened in an episode, as a hash, as a record and in a file. Knows core only."""
+
+from universe2.trace.hash import TrajectoryHash
+from universe2.trace.recorder import Episode, Recorder, unpack_actions
+
+__all__ = ["Episode", "Recorder", "TrajectoryHash", "unpack_actions"]
