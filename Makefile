@@ -1,0 +1,43 @@
+# universe2. `make demo` runs the main job, `make test` the tests; both set everything up first.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+BIN := .venv/bin
+STAMP := .venv/.setup-done
+
+.PHONY: setup demo test test-slow lint protos bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "universe2 needs Python >= 3.11; found: $$($(PYTHON) --version). Set PYTHON=/path/to/python."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ echo "could not make .venv; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[atari,web,dev]"
+	$(BIN)/universe2 doctor --get-browser
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/python -m universe2.agents.demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow --timeout=3600
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p universe2
+	$(BIN)/python protos/generate.py --check
+
+protos: setup
+	$(BIN)/python protos/generate.py
+
+bench: setup
+	for script in arcade web remote train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,161 @@
+"""``universe2 doctor``: what is here, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import Annotated, NamedTuple
+
+import typer
+
+_DOWNLOAD_S = 240  # longest wait for a browser download or package installation
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    required: bool = False
+
+
+def command(
+    get_browser: Annotated[
+        bool, typer.Option("--get-browser", help="Get a Chromium headless shell if none is found.")
+    ] = False,
+) -> None:
+    """Say what is installed, what is missing and how to get it. Exits 1 if something is missing that nothing
+    works without.
+
+    With --get-browser: use a Chromium headless shell that is here; else try Playwright's own
+    download; else, as root on Debian or Ubuntu, the package chromium-headless-shell; else say
+    which command to run. That mode always exits 0: everything but web tasks works without.
+    """
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    if get_browser:
+        ensure_browser(console.print)
+        return
+    findings = examine()
+    for finding in findings:
+        mark = "[green]ok     [/green]" if finding.ok else "[yellow]missing[/yellow]"
+        console.print(f"{mark} [bold]{finding.name}[/bold]  {finding.detail}", highlight=False)
+        if not finding.ok:
+            console.print(f"        get it: {finding.remedy}", highlight=False)
+    if any(finding.required and not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine() -> list[Finding]:
+    """Look at interpreter, packages, browser, accelerator, compiler cache and families."""
+    return [_python(), *_packages(), _browser(), _cuda(), *_families()]
+
+
+def ensure_browser(say: object = print) -> bool:
+    """Find a headless Chromium or get one. True if there is one at the end."""
+    from universe2.envs.web.chromium import find_chromium
+
+    assert callable(say)
+    if found := find_chromium():
+        say(f"browser: {found}")
+        return True
+    for what, commands in _browser_sources():
+        say(f"browser: none found, trying {what}")
+        if all(_run(argv) for argv in commands) and (found := find_chromium()):
+            say(f"browser: {found}")
+            return True
+    say(
+        "browser: none. Web tasks can't run; everything else can. Get one with: "
+        "playwright install chromium-headless-shell, or as root: apt-get install chromium-headless-shell"
+    )
+    return False
+
+
+def _browser_sources() -> list[tuple[str, list[list[str]]]]:
+    playwright = [sys.executable, "-m", "playwright", "install", "chromium-headless-shell"]
+    sources = [("Playwright's download", [playwright])]
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium-headless-shell"]
+        sources.append(("the Debian package", [["apt-get", "update", "-q"], install]))
+    return sources
+
+
+def _run(argv: list[str]) -> bool:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            argv, env=environment, timeout=_DOWNLOAD_S, capture_output=True, text=True, check=False
+        )
+    except (subprocess.TimeoutExpired, OSError) as error:
+        print(f"  {' '.join(argv)}: {error}", file=sys.stderr)
+        return False
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        print(f"  {' '.join(argv)}: {lines[-1] if lines else 'failed'}", file=sys.stderr)
+    return done.returncode == 0
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer", True)
+
+
+def _packages() -> list[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    wanted = {
+        "gymnasium": "pip install gymnasium",
+        "numba": "pip install numba",
+        "grpcio": "pip install grpcio",
+        "torch": "pip install torch",
+        "playwright": "pip install playwright",
+        "ale-py": 'pip install "universe2[atari]"',
+        "miniwob": 'pip install "universe2[web]"',
+    }
+    findings = []
+    for name, remedy in wanted.items():
+        try:
+            findings.append(Finding(name, True, version(name)))
+        except PackageNotFoundError:
+            optional = "universe2[" in remedy
+            findings.append(Finding(name, False, "not installed", remedy, required=not optional))
+    return findings
+
+
+def _browser() -> Finding:
+    from universe2.envs.web.chromium import find_chromium
+
+    found = find_chromium()
+    return Finding(
+        "browser", found is not None, found or "no headless Chromium", "universe2 doctor --get-browser"
+    )
+
+
+def _cuda() -> Finding:
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        return Finding("accelerator", True, "unknown: torch is not installed")
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("accelerator", True, torch.cuda.get_device_name())
+    return Finding("accelerator", True, f"none, training runs on {torch.get_num_threads()} CPU threads")
+
+
+def _families() -> list[Finding]:
+    from universe2.core.registry import families, list_envs
+
+    findings = []
+    for family in families():
+        specs = list_envs(family)
+        missing = {r.install for spec in specs for r in spec.missing}
+        count = sum(spec.runnable for spec in specs)
+        detail = f"{count} of {len(specs)} environments can run here"
+        findings.append(Finding(f"family {family}", not missing, detail, "; ".join(sorted(missing))))
+    return findings
