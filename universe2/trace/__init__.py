@@ -2,5 +2,6 @@
 
 from universe2.trace.hash import TrajectoryHash
 from universe2.trace.recorder import Episode, Recorder, unpack_actions
+from universe2.trace.store import EpisodeStore, Run, StoredEpisode
 
-__all__ = ["Episode", "Recorder", "TrajectoryHash", "unpack_actions"]
+__all__ = ["Episode", "EpisodeStore", "Recorder", "Run", "StoredEpisode", "TrajectoryHash", "unpack_actions"]

@@ -1,0 +1,166 @@
+"""The episode store: round trips, refusals, and appending from several processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universe2.core.batch import Fault
+from universe2.core.errors import UsageError, VersionError
+from universe2.trace import EpisodeStore, Run, StoredEpisode
+
+RUN = Run(
+    name="tester",
+    kind="random",
+    policy="random",
+    policy_hash="00",
+    suite="tiny",
+    suite_hash="ab",
+    suite_content={"task": [{"env_id": "test/A-v0", "episodes": 2}]},
+    references={"test/A-v0": {"random": 0.0, "heuristic": 1.0}},
+    versions={"numpy": np.__version__},
+    hardware={"cores": 2},
+)
+
+
+def episode(run: int, seed: int = 0, **changes: Any) -> StoredEpisode:
+    base = StoredEpisode(
+        run=run,
+        task="test/A-v0",
+        env_id="test/A-v0",
+        spec_hash="cd",
+        config={"interface": "screen"},
+        seed=seed,
+        total=1.5,
+        length=3,
+        terminated=True,
+        truncated=False,
+        actions=b"\0\1",
+        trajectory="ef",
+        observations="01",
+        info={"success": True},
+        wall_seconds=0.25,
+    )
+    return replace(base, **changes)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "episodes.sqlite"
+    with EpisodeStore(path) as store:
+        number = store.add_run(RUN)
+        stored = episode(number)
+        cut = episode(
+            number, 1, terminated=False, fault=Fault.INFRASTRUCTURE, fault_text="browser died", info={}
+        )
+        ids = [store.add_episode(stored), store.add_episode(cut)]
+        store.end_run(number, "finished")
+    with EpisodeStore(path, must_exist=True) as store:
+        (run,) = store.runs()
+        assert run.ended is not None
+        assert run.ended >= run.started
+        assert replace(run, ended=None, outcome="running", id=0) == RUN
+        assert list(store.episodes()) == [replace(stored, id=ids[0]), replace(cut, id=ids[1])]
+        assert list(store.episodes(number, whole=True)) == [replace(stored, id=ids[0])]
+        assert list(store.episodes(number, "test/A-v0", whole=False)) == [replace(cut, id=ids[1])]
+        assert list(store.episodes(task="test/B-v0")) == []
+
+
+def test_cut_episodes_count_nowhere(tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        cut = {"terminated": False, "fault": Fault.ENVIRONMENT, "total": 99.0}
+        store.add_episode(episode(number, 7, **cut))
+        store.add_episode(episode(number, 7, **cut))
+        store.add_episode(episode(number, 7, total=2.0))
+        assert store.returns(number) == {"test/A-v0": {7: 2.0}}
+        assert store.cut_counts(number) == {"test/A-v0": 2}
+
+
+def test_a_seed_scores_once_and_flags_must_agree_with_fault(tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        store.add_episode(episode(number))
+        with pytest.raises(UsageError, match="UNIQUE"):
+            store.add_episode(episode(number))
+        with pytest.raises(UsageError, match="CHECK"):
+            store.add_episode(episode(number, 1, terminated=False))
+        with pytest.raises(UsageError, match="FOREIGN KEY"):
+            store.add_episode(episode(number + 1, 2))
+        assert len(list(store.episodes())) == 1
+
+
+def test_info_becomes_plain(tmp_path: Path) -> None:
+    info = {"success": np.bool_(True), "x": np.float32(0.5), "nan": float("nan"), "big": np.zeros((9, 9))}
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        store.add_episode(episode(number, info={**info, "small": np.arange(2)}))
+        (found,) = store.episodes()
+    assert found.info == {
+        "success": True,
+        "x": 0.5,
+        "nan": "nan",
+        "big": "<float64 array (9, 9)>",
+        "small": [0, 1],
+    }
+
+
+def test_refuses_other_files(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("not a database, but long enough to be looked at " * 10)
+    with pytest.raises(UsageError, match="not an episode store"):
+        EpisodeStore(text)
+    other = tmp_path / "other"
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE t (x)")
+    db.close()
+    with pytest.raises(UsageError, match="something else"):
+        EpisodeStore(other)
+    with pytest.raises(UsageError, match="no episode store"):
+        EpisodeStore(tmp_path / "nothing", must_exist=True)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_refuses_other_versions(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    EpisodeStore(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(VersionError, match="schema 99"):
+        EpisodeStore(path)
+
+
+_APPENDER = """
+import sys
+from dataclasses import replace
+from tests.unit.test_episode_store import RUN, episode
+from universe2.trace import EpisodeStore
+with EpisodeStore(sys.argv[1]) as store:
+    number = store.add_run(replace(RUN, name=sys.argv[2]))
+    for seed in range(40):
+        store.add_episode(episode(number, seed))
+"""
+
+
+def test_concurrent_append(tmp_path: Path) -> None:
+    # The file does not exist yet: creation is raced, too.
+    path = str(tmp_path / "db")
+    root = Path(__file__).parents[2]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _APPENDER, path, name], cwd=root, stderr=subprocess.PIPE)
+        for name in ("a", "b", "c")
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors.decode()
+    with EpisodeStore(path) as store:
+        assert sorted(run.name for run in store.runs()) == ["a", "b", "c"]
+        for run in store.runs():
+            assert len(store.returns(run.id)["test/A-v0"]) == 40

@@ -1,0 +1,304 @@
+"""EpisodeStore: every evaluated episode in one SQLite file, with all that it takes to replay it.
+
+Two tables. ``runs``: who played which suite, when, with what. ``episodes``: one row per episode,
+cut ones too, marked by their fault; only rows with ``fault = 0`` count in a score, and there is
+at most one such row per run, task and seed. Several processes may append at once (WAL; each
+append is one transaction). This file doesn't know how episodes are played or ranked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from universe2.core.batch import Fault
+from universe2.core.errors import UsageError, VersionError
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x75320001  # "u2", 1: what SQLite keeps in the file's header
+_BUSY_SECONDS = 30.0
+_MAX_INFO_ITEMS = 64
+
+_SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    policy_hash TEXT NOT NULL,
+    suite TEXT NOT NULL,
+    suite_hash TEXT NOT NULL,
+    suite_content TEXT NOT NULL,
+    reference_scores TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    hardware TEXT NOT NULL,
+    command TEXT NOT NULL,
+    started REAL NOT NULL,
+    ended REAL,
+    outcome TEXT NOT NULL,
+    tier TEXT NOT NULL
+);
+CREATE TABLE episodes (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs(id),
+    task TEXT NOT NULL,
+    env_id TEXT NOT NULL,
+    spec_hash TEXT NOT NULL,
+    config TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    return REAL NOT NULL,
+    length INTEGER NOT NULL,
+    terminated INTEGER NOT NULL,
+    truncated INTEGER NOT NULL,
+    actions BLOB NOT NULL,
+    trajectory TEXT NOT NULL,
+    observations TEXT NOT NULL,
+    info TEXT NOT NULL,
+    wall_seconds REAL NOT NULL,
+    fault INTEGER NOT NULL,
+    fault_text TEXT NOT NULL,
+    CHECK ((terminated OR truncated) = (fault = 0))
+);
+CREATE UNIQUE INDEX one_score_per_seed ON episodes(run, task, seed) WHERE fault = 0;
+CREATE INDEX episodes_of_run ON episodes(run, task);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One policy on one suite."""
+
+    name: str
+    """as shown in a ranking"""
+    kind: str
+    """"random", "checkpoint" or "python" """
+    policy: str
+    """what was named on the command line"""
+    policy_hash: str
+    """of the checkpoint's or module's bytes"""
+    suite: str
+    suite_hash: str
+    suite_content: dict[str, Any]
+    references: dict[str, dict[str, float]]
+    """task → reference scores as of the run"""
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    command: str = ""
+    started: float = field(default_factory=time.time)
+    """seconds since 1970, UTC"""
+    ended: float | None = None
+    outcome: str = "running"
+    """"running", "finished", or why it stopped early"""
+    tier: str = "self-reported"
+    """"self-reported" or "replay-verified" """
+    id: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEpisode:
+    """One episode of a run. See ``universe2.trace.recorder.Episode`` for the common fields."""
+
+    run: int
+    task: str
+    """the suite's name for it; the env id unless the suite says otherwise"""
+    env_id: str
+    spec_hash: str
+    config: dict[str, Any]
+    """keyword arguments of EnvConfig"""
+    seed: int
+    total: float
+    """the return: sum of rewards"""
+    length: int
+    terminated: bool
+    truncated: bool
+    actions: bytes
+    trajectory: str
+    observations: str
+    info: dict[str, Any] = field(default_factory=dict)
+    wall_seconds: float = 0.0
+    fault: Fault = Fault.NONE
+    fault_text: str = ""
+    id: int = 0
+
+
+_JSON = {"suite_content", "references", "versions", "hardware", "config", "info"}
+_COLUMNS = {"references": "reference_scores", "total": "return"}
+
+
+class EpisodeStore:
+    """One file of runs and episodes. Use it from one thread; open another for another thread.
+
+    The file and its folder are made if need be. Raises UsageError if the file is something
+    else, VersionError if another version of the schema wrote it.
+    """
+
+    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
+        self.path = Path(path)
+        if must_exist and not self.path.is_file():
+            raise UsageError(f"no episode store at {self.path}; `universe2 evaluate` writes one")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # isolation_level None: transactions begin and end where this file says so.
+            self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"can't open {self.path}: {error}; is the folder writable?") from None
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> EpisodeStore:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._db.close()
+
+    def add_run(self, run: Run) -> int:
+        """Store ``run`` (its ``id`` is ignored) and return its number."""
+        return self._insert("runs", run)
+
+    def end_run(self, run_id: int, outcome: str) -> None:
+        """The run is over: "finished", or why it stopped."""
+        with self._writing():
+            self._db.execute("UPDATE runs SET ended=?, outcome=? WHERE id=?", (time.time(), outcome, run_id))
+
+    def set_tier(self, run_id: int, tier: str) -> None:
+        """What is known about the run's truth: "self-reported" or "replay-verified"."""
+        with self._writing():
+            self._db.execute("UPDATE runs SET tier=? WHERE id=?", (tier, run_id))
+
+    def add_episode(self, episode: StoredEpisode) -> int:
+        """Append one episode (its ``id`` is ignored); durable when this returns.
+
+        Raises UsageError if the run has a whole episode of this task and seed already.
+        """
+        return self._insert("episodes", episode)
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        return [Run(**_values(Run, row)) for row in self._select("runs", Run, "", ())]
+
+    def episodes(
+        self, run_id: int | None = None, task: str | None = None, *, whole: bool | None = None
+    ) -> Iterator[StoredEpisode]:
+        """Episodes in the order they ended; ``whole`` picks played-to-the-end or cut ones."""
+        wanted, values = [], []
+        for column, value in (("run", run_id), ("task", task)):
+            if value is not None:
+                wanted.append(f"{column} = ?")
+                values.append(value)
+        if whole is not None:
+            wanted.append("fault = 0" if whole else "fault <> 0")
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+        for row in self._select("episodes", StoredEpisode, where, values):
+            columns = _values(StoredEpisode, row)
+            flags = {key: bool(columns[key]) for key in ("terminated", "truncated")}
+            yield StoredEpisode(**{**columns, **flags, "fault": Fault(columns["fault"])})
+
+    def returns(self, run_id: int) -> dict[str, dict[int, float]]:
+        """task → seed → return, of the whole episodes."""
+        found: dict[str, dict[int, float]] = {}
+        query = "SELECT task, seed, return FROM episodes WHERE run = ? AND fault = 0 ORDER BY seed"
+        for task, seed, total in self._db.execute(query, (run_id,)):
+            found.setdefault(task, {})[seed] = total
+        return found
+
+    def cut_counts(self, run_id: int) -> dict[str, int]:
+        """task → how many episodes faults cut."""
+        query = "SELECT task, COUNT(*) FROM episodes WHERE run = ? AND fault <> 0 GROUP BY task"
+        return dict(self._db.execute(query, (run_id,)))
+
+    def _prepare(self) -> None:
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            with self._writing():
+                self._create_or_check()
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{self.path} is not an episode store: {error}") from None
+
+    def _create_or_check(self) -> None:
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif application != _APPLICATION_ID:
+            raise UsageError(f"{self.path} is an SQLite file of something else; name another file")
+        elif version != SCHEMA_VERSION:
+            raise VersionError(
+                f"{self.path} has schema {version}, but this universe2 reads {SCHEMA_VERSION}; "
+                "use the version that wrote it, or another file"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _insert(self, table: str, item: Run | StoredEpisode) -> int:
+        row = {}
+        for f in fields(item):
+            value = getattr(item, f.name)
+            if f.name != "id":
+                row[_COLUMNS.get(f.name, f.name)] = _json(value) if f.name in _JSON else value
+        marks = ", ".join("?" * len(row))
+        statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"
+        try:
+            with self._writing():
+                number = self._db.execute(statement, tuple(row.values())).lastrowid
+        except sqlite3.IntegrityError as error:
+            raise UsageError(f"{self.path} refuses this {type(item).__name__}: {error}") from None
+        assert number is not None
+        return number
+
+    def _select(self, table: str, kind: type, where: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        names = ", ".join(_COLUMNS.get(f.name, f.name) for f in fields(kind))
+        yield from self._db.execute(f"SELECT {names} FROM {table} {where} ORDER BY id", values)
+
+
+def _values(kind: type, row: tuple[Any, ...]) -> dict[str, Any]:
+    names = [f.name for f in fields(kind)]
+    return {n: json.loads(v) if n in _JSON else v for n, v in zip(names, row, strict=True)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), sort_keys=True, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: NumPy numbers as numbers, large arrays by shape, NaN as text."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        small = value.size <= _MAX_INFO_ITEMS
+        return plain(value.tolist()) if small else f"<{value.dtype} array {value.shape}>"
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
