@@ -1,0 +1,370 @@
+"""The checks that every runtime must pass, one function each.
+
+A check takes a ``Subject`` and raises AssertionError with a sentence that names the cause. A
+check that can't apply raises ``Skip`` with the reason, which the report shows.
+
+Suffixes: N slots.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+
+from universe2.core.errors import (
+    ClosedError,
+    InvalidActionError,
+    InvalidSeedError,
+    UnsupportedError,
+    UsageError,
+)
+from universe2.core.runtime import Runtime
+from universe2.core.spaces import FIXED, empty, leaf_values, leaves, unstack
+from universe2.core.spec import Autoreset, EnvConfig
+from universe2.faces.env import RuntimeEnv
+from universe2.faces.vector import RuntimeVectorEnv
+from universe2.testing.play import ActionSource, Played, play, receive
+
+Opener = Callable[[int, EnvConfig], Runtime]
+
+
+class Skip(Exception):
+    """The check doesn't apply; the message says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is under test. ``reference`` is another way to open the same, which must agree to the bit."""
+
+    open: Opener
+    config: EnvConfig
+    steps: int
+    reference: Opener | None = None
+
+    def opened(self, slots: int, autoreset: Autoreset = "next_step") -> Runtime:
+        return self.open(slots, replace(self.config, autoreset=autoreset))
+
+    def play(self, seeds: Sequence[int], autoreset: Autoreset = "next_step") -> list[Played]:
+        runtime = self.opened(len(seeds), autoreset)
+        try:
+            return play(runtime, seeds, self.steps)
+        finally:
+            runtime.close()
+
+
+def spaces_hold_what_comes_out(subject: Subject) -> None:
+    runtime = subject.opened(2)
+    try:
+        space, source = runtime.observation_space, ActionSource(runtime)
+        runtime.reset([0, 1], [3, 4])
+        for step in range(min(subject.steps, 30)):
+            for batch in receive(runtime, 2):
+                assert not batch.fault.any(), f"fault at step {step}: {batch.fault_text}"
+                assert batch.reward.dtype == np.float64, f"reward has dtype {batch.reward.dtype}"
+                assert np.isfinite(batch.reward).all(), f"reward {batch.reward} at step {step}"
+                for obs in unstack(space, batch.obs, len(batch)):
+                    assert space.contains(obs), f"step {step}: observation is not in {space}: {obs!r:.200}"
+            runtime.send([0, 1], source.batch(np.arange(2)))
+        receive(runtime, 2)
+    finally:
+        runtime.close()
+
+
+def same_seed_gives_the_same_trajectory(subject: Subject) -> None:
+    first, again = subject.play([11]), subject.play([11])
+    assert first[0].same_as(again[0]), f"two runs differ from {_where(first[0], again[0])} on"
+
+
+def another_seed_is_honoured(subject: Subject) -> None:
+    seeds = [21, 22, 23, 24]
+    hashes = {played.stream[-1] for played in subject.play(seeds)}
+    assert len(hashes) > 1, f"seeds {seeds} all gave the same trajectory"
+
+
+def alone_as_in_a_vector_of_7(subject: Subject) -> None:
+    seeds = [5, 6, 7, 8, 9, 10, 11]
+    together = subject.play(seeds)
+    for slot in (0, 3, 6):
+        alone = subject.play([seeds[slot]])[0]
+        assert alone.same_as(together[slot]), (
+            f"seed {seeds[slot]} alone and in slot {slot} of 7 differ from {_where(alone, together[slot])} on"
+        )
+
+
+def autoreset_modes_agree(subject: Subject) -> None:
+    modes: tuple[Autoreset, ...] = ("next_step", "same_step", "disabled")
+    played = {mode: subject.play([31, 32], mode) for mode in modes}
+    for mode in modes[1:]:
+        for slot in range(2):
+            a, b = played["next_step"][slot], played[mode][slot]
+            assert a.same_as(b), f"next_step and {mode} differ from {_where(a, b)} on (slot {slot})"
+    if not any(p.episodes for p in played["next_step"]):
+        raise Skip(f"no episode ended within {subject.steps} steps, so only their beginnings were compared")
+
+
+def gymnasium_vector_keeps_final_observations(subject: Subject) -> None:
+    ended = 0
+    plain = subject.play([41, 42], "disabled")
+    env = RuntimeVectorEnv(subject.opened(2, "same_step"))
+    try:
+        source = ActionSource(env.runtime)
+        env.reset(seed=[41, 42])
+        for slot, seed in enumerate((41, 42)):
+            source.begin(slot, seed)
+        for _ in range(subject.steps):
+            *_, terminated_N, truncated_N, infos = env.step(source.batch(np.arange(2)))
+            over_N = terminated_N | truncated_N
+            assert over_N.any() == ("final_obs" in infos), "final_obs must be there when an episode ends"
+            if over_N.any():
+                assert (infos["_final_obs"] == over_N).all(), "the mask _final_obs is wrong"
+                final = infos["final_obs"][int(np.argmax(over_N))]
+                assert env.single_observation_space.contains(final), (
+                    "the final observation is not in its space"
+                )
+                ended += 1
+                break
+    finally:
+        env.close()
+    if not ended:
+        raise Skip(f"no episode ended within {subject.steps} steps")
+    assert any(p.episodes for p in plain), "an episode ended under same_step but not under disabled"
+
+
+def sequence_numbers_count(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    try:
+        source = ActionSource(runtime)
+        runtime.reset([0], [51])
+        episode, step = 0, 0
+        for _ in range(min(subject.steps, 40)):
+            (batch,) = receive(runtime, 1)
+            got = int(batch.episode[0]), int(batch.step[0])
+            assert got == (episode, step), f"expected (episode, step) {(episode, step)}, got {got}"
+            episode, step = (episode + 1, 0) if batch.ended[0] else (episode, step + 1)
+            runtime.send([0], source.batch(np.arange(1)))
+        receive(runtime, 1)
+        runtime.reset([0], [52])
+        (batch,) = receive(runtime, 1)
+        assert (batch.step[0], batch.seed[0]) == (0, 52), (
+            "a reset in mid-episode must give step 0 and its seed"
+        )
+    finally:
+        runtime.close()
+
+
+def wrong_actions_are_refused_by_name(subject: Subject) -> None:
+    runtime = subject.opened(2)
+    try:
+        source = ActionSource(runtime)
+        runtime.reset([0, 1], [61, 62])
+        receive(runtime, 2)
+        good = source.batch(np.arange(2))
+        for what, bad in _wrong_actions(runtime):
+            try:
+                runtime.send([0, 1], bad)
+            except InvalidActionError as error:
+                refusal = str(error)
+            else:
+                raise AssertionError(f"an action with {what} was accepted")
+            assert "slot" in refusal or "expected" in refusal, f"unhelpful message: {refusal}"
+        runtime.send([0, 1], good)
+        for batch in receive(runtime, 2):
+            assert not batch.fault.any(), f"after refused actions a right one failed: {batch.fault_text}"
+            assert (batch.step == 1).all(), "a refused action moved a slot"
+    finally:
+        runtime.close()
+
+
+def wrong_use_is_refused(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    try:
+        source = ActionSource(runtime)
+        action = source.batch(np.arange(1))
+        _raises(UsageError, lambda: runtime.send([0], action), "sending before the first reset")
+        _raises(UsageError, lambda: runtime.recv(1.0), "receiving when nothing was sent")
+        _raises(UsageError, lambda: runtime.reset([1], [0]), "a slot that doesn't exist")
+        wrong: list[Any] = [-1, 2**63, 1.5, "7", True]
+        for seed in wrong:
+            _raises(InvalidSeedError, partial(runtime.reset, [0], [seed]), f"seed {seed!r}")
+        runtime.reset([0], [71])
+        _raises(UsageError, lambda: runtime.reset([0], [72]), "resetting a busy slot")
+        receive(runtime, 1)
+    finally:
+        runtime.close()
+
+
+def subsets_leave_others_alone(subject: Subject) -> None:
+    runtime = subject.opened(3)
+    try:
+        if runtime.group_size != 1:
+            raise Skip(f"slots step in groups of {runtime.group_size}")
+        whole = play(runtime, [81, 82, 83], 10)
+    finally:
+        runtime.close()
+    runtime = subject.opened(3)
+    try:
+        source = ActionSource(runtime)
+        runtime.reset([0, 1, 2], [81, 82, 83])
+        receive(runtime, 3)
+        for _ in range(3):  # slots 0 and 2 run ahead and start anew; slot 1 waits
+            runtime.send([0, 2], source.batch(np.arange(2)))
+            receive(runtime, 2)
+        runtime.reset([2, 0], [83, 81])
+        receive(runtime, 2)
+        runtime.reset([1], [82])
+        receive(runtime, 1)
+        again = play(runtime, [81, 82, 83], 10)
+    finally:
+        runtime.close()
+    for slot in range(3):
+        assert whole[slot].same_as(again[slot]), (
+            f"slot {slot} differs from {_where(whole[slot], again[slot])} on"
+        )
+
+
+def snapshots_have_one_future(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    try:
+        source = ActionSource(runtime)
+        runtime.reset([0], [91])
+        receive(runtime, 1)
+        for _ in range(5):
+            runtime.send([0], source.batch(np.arange(1)))
+            receive(runtime, 1)
+        try:
+            state = runtime.snapshot([0])
+        except UnsupportedError as error:
+            raise Skip(str(error)) from None
+        actions = [source.batch(np.arange(1)) for _ in range(10)]
+        futures = []
+        for attempt in range(2):
+            if attempt:
+                runtime.restore([0], state)
+                receive(runtime, 1)
+            future = []
+            for action in actions:
+                runtime.send([0], action)
+                (batch,) = receive(runtime, 1)
+                arrays = [
+                    np.asarray(leaf).tobytes() for leaf in leaf_values(runtime.observation_space, batch.obs)
+                ]
+                future.append((arrays, batch.reward.tolist(), batch.ended.tolist(), batch.seed.tolist()))
+            futures.append(future)
+        assert futures[0] == futures[1], "the same snapshot and actions gave two futures"
+    finally:
+        runtime.close()
+
+
+def pictures_are_pictures(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    try:
+        runtime.reset([0], [101])
+        receive(runtime, 1)
+        try:
+            (picture,) = runtime.render([0])
+        except UnsupportedError as error:
+            raise Skip(str(error)) from None
+        assert picture.dtype == np.uint8, f"render gave dtype {picture.dtype}"
+        assert picture.ndim == 3, f"render gave shape {picture.shape}"
+        assert picture.shape[2] == 3, f"render gave shape {picture.shape}"
+    finally:
+        runtime.close()
+
+
+def closing_twice_is_fine(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    runtime.reset([0], [111])
+    receive(runtime, 1)
+    runtime.close()
+    runtime.close()
+    _raises(ClosedError, lambda: runtime.reset([0], [112]), "using a closed runtime")
+
+
+def gymnasium_says_so_too(subject: Subject) -> None:
+    env = RuntimeEnv(subject.opened(1, "disabled"))
+    try:
+        with warnings.catch_warnings():
+            # Advice on taste (bounds of a Box, render modes) is not a failure of the contract.
+            warnings.simplefilter("ignore")
+            gymnasium_check_env(env, skip_render_check=True, skip_close_check=True)
+    finally:
+        env.close()
+
+
+def agrees_with_its_reference(subject: Subject) -> None:
+    if subject.reference is None:
+        raise Skip("there is nothing to compare with")
+    seeds = [121, 122, 123]
+    for autoreset in ("next_step", "same_step"):
+        here = Subject(subject.reference, subject.config, subject.steps).play(seeds, autoreset)
+        there = subject.play(seeds, autoreset)
+        for slot in range(len(seeds)):
+            assert here[slot].same_as(there[slot]), (
+                f"{autoreset}: slot {slot} differs from {_where(here[slot], there[slot])} on"
+            )
+            ends = [(e.length, e.total, e.info) for e in here[slot].episodes]
+            assert str(ends) == str([(e.length, e.total, e.info) for e in there[slot].episodes])
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    spaces_hold_what_comes_out,
+    same_seed_gives_the_same_trajectory,
+    another_seed_is_honoured,
+    alone_as_in_a_vector_of_7,
+    autoreset_modes_agree,
+    gymnasium_vector_keeps_final_observations,
+    sequence_numbers_count,
+    wrong_actions_are_refused_by_name,
+    wrong_use_is_refused,
+    subsets_leave_others_alone,
+    snapshots_have_one_future,
+    pictures_are_pictures,
+    closing_twice_is_fine,
+    gymnasium_says_so_too,
+    agrees_with_its_reference,
+)
+
+
+def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any]]:
+    """(what is wrong, batched action for two slots), as far as the space allows."""
+    space = runtime.action_space
+    wrong: list[tuple[str, Any]] = [("a wrong type", object())]
+    if isinstance(space, FIXED):
+        good = empty(space, 2)
+        wrong.append(("a row too few", good[:1]))
+        wrong.append(("a wrong shape", np.zeros((2, 3, 5, 7), good.dtype)))
+        if np.dtype(space.dtype).kind in "iu":
+            wrong.append(("a fractional number", good.astype(np.float64) + 0.5))
+            high = good.astype(np.int64)
+            high[1] = 10**6
+            wrong.append(("a value out of range", high))
+        else:
+            bad = good.copy()
+            bad[1] = np.nan
+            wrong.append(("a NaN", bad))
+    else:
+        wrong.append((f"nothing for {[path for path, _ in leaves(space)]}", ()))
+    return wrong
+
+
+def _raises(kind: type[Exception], call: Callable[[], Any], what: str) -> None:
+    try:
+        call()
+    except kind:
+        return
+    except Exception as error:
+        raise AssertionError(
+            f"{what} raised {type(error).__name__} ({error}), not {kind.__name__}"
+        ) from error
+    raise AssertionError(f"{what} was accepted; it must raise {kind.__name__}")
+
+
+def _where(a: Played, b: Played) -> str:
+    pairs = enumerate(zip(a.stream, b.stream, strict=False))
+    return f"observation {next((i for i, (x, y) in pairs if x != y), 'none')}"

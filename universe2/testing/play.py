@@ -1,0 +1,111 @@
+"""``play``: drive a runtime with reproducible actions and return the hashes of what happened.
+
+Actions are a function of (episode seed, step) alone, so the same episodes come out whatever
+the autoreset mode, the number of slots and the place where they run.
+
+Suffixes: N slots, K slots of one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from universe2.core.batch import Batch
+from universe2.core.runtime import Runtime
+from universe2.core.seeding import fold31, next_seed
+from universe2.core.spaces import stack
+from universe2.trace import Episode, Recorder
+
+
+@dataclass
+class Played:
+    """What one slot did."""
+
+    episodes: list[Episode] = field(default_factory=list)
+    """ended ones, in order; cut ones too, with their fault"""
+    stream: list[str] = field(default_factory=list)
+    """trajectory hash after every reset and every step, episode after episode"""
+
+    def same_as(self, other: Played) -> bool:
+        """Whether both did the same, as far as the shorter one goes."""
+        count = min(len(self.stream), len(other.stream))
+        return count > 0 and self.stream[:count] == other.stream[:count]
+
+
+class ActionSource:
+    """Random valid actions, reproducible per episode; live choices only if there is a mask."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._space = runtime.action_space
+        self._copies = [deepcopy(runtime.action_space) for _ in range(runtime.num_slots)]
+        self._live: list[np.ndarray] = []
+        if runtime.action_mask is not None:
+            ends = np.cumsum(np.asarray(runtime.action_space.nvec))  # type: ignore[attr-defined]
+            self._live = [np.flatnonzero(part) for part in np.split(runtime.action_mask, ends[:-1])]
+        self._rngs = [np.random.default_rng(0) for _ in range(runtime.num_slots)]
+
+    def begin(self, slot: int, seed: int) -> None:
+        """``slot`` begins an episode with ``seed``."""
+        self._copies[slot].seed(fold31(seed))
+        self._rngs[slot] = np.random.default_rng(seed)
+
+    def next(self, slot: int) -> Any:
+        """The next single action of ``slot``."""
+        if self._live:
+            return np.array([self._rngs[slot].choice(part) for part in self._live], np.int64)
+        return self._copies[slot].sample()
+
+    def batch(self, slots_K: np.ndarray) -> Any:
+        """One action per slot, batched."""
+        return stack(self._space, [self.next(int(slot)) for slot in slots_K])
+
+
+def receive(runtime: Runtime, count: int, timeout: float = 120.0) -> list[Batch]:
+    """Batches with ``count`` rows altogether."""
+    batches: list[Batch] = []
+    while sum(map(len, batches)) < count:
+        batches.append(runtime.recv(timeout))
+    return batches
+
+
+def play(runtime: Runtime, seeds: Sequence[int], steps: int) -> list[Played]:
+    """Reset all slots with ``seeds`` and send to all of them ``steps`` times."""
+    slots_N = np.arange(runtime.num_slots, dtype=np.int32)
+    source, recorder = ActionSource(runtime), Recorder(runtime)
+    played = [Played() for _ in slots_N]
+    over_N = np.zeros(runtime.num_slots, bool)  # ended, and not in a new episode yet
+    seed_N = np.array(seeds, np.int64)
+    same_step = runtime.config.autoreset == "same_step"
+
+    def take(count: int) -> None:
+        for batch in receive(runtime, count):
+            for episode in recorder.received(batch):
+                played[episode.slot].episodes.append(episode)
+                played[episode.slot].stream.append(episode.trajectory)
+            for row, slot in enumerate(batch.slots.tolist()):
+                ended, cut = bool(batch.ended[row]), bool(batch.fault[row])
+                rolled = ended and same_step
+                over_N[slot] = (ended and not rolled) or cut
+                seed_N[slot] = next_seed(int(batch.seed[row])) if rolled else batch.seed[row]
+                if not over_N[slot]:
+                    played[slot].stream.append(recorder.digest(slot))
+                    if rolled or batch.step[row] == 0:
+                        source.begin(slot, int(seed_N[slot]))
+
+    runtime.reset(slots_N, seed_N)
+    take(len(slots_N))
+    for _ in range(steps):
+        if runtime.config.autoreset == "disabled" and over_N.any():
+            ended_K = slots_N[over_N]
+            runtime.reset(ended_K, [next_seed(int(seed)) for seed in seed_N[ended_K]])
+            take(len(ended_K))
+        actions = source.batch(slots_N)
+        recorder.sent(slots_N, actions)
+        runtime.send(slots_N, actions)
+        take(len(slots_N))
+    return played
