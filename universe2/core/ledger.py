@@ -110,6 +110,14 @@ class SlotLedger:
             self._new_episode(slots_K, seeds_K)
             self.phase[slots_K] = Phase.READY
 
+    def check_idle(self, slots_K: np.ndarray) -> None:
+        """Raise unless the slots are idle and were reset before (for render and snapshot)."""
+        with self._lock:
+            self._check_open(slots_K)
+            fresh_K = self.phase[slots_K] == Phase.FRESH
+            if fresh_K.any():
+                raise UsageError(f"slot {slots_K[np.argmax(fresh_K)]} was never reset")
+
     def busy(self) -> np.ndarray:
         """int32: the slots whose results are outstanding."""
         return np.flatnonzero(self.phase == Phase.BUSY).astype(np.int32)

@@ -10,12 +10,12 @@ Suffixes: N rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from universe2.core.errors import InvalidActionError
 
@@ -46,9 +46,13 @@ def stack(space: spaces.Space[Any], values: Sequence[Any]) -> Any:
 
 def unstack(space: spaces.Space[Any], batched: Any, count: int) -> list[Any]:
     """The ``count`` single values of a batched one."""
-    if count == 0:
-        return []
-    return list(iterate(batch_space(space, count), batched))
+    if isinstance(space, spaces.Dict):
+        parts = {key: unstack(sub, batched[key], count) for key, sub in space.spaces.items()}
+        return [{key: values[row] for key, values in parts.items()} for row in range(count)]
+    if isinstance(space, spaces.Tuple):
+        columns = [unstack(sub, batched[i], count) for i, sub in enumerate(space.spaces)]
+        return [tuple(column[row] for column in columns) for row in range(count)]
+    return list(batched)
 
 
 def take(space: spaces.Space[Any], batched: Any, rows: Any) -> Any:
@@ -104,7 +108,7 @@ def leaves(space: spaces.Space[Any], path: str = "") -> Iterator[tuple[str, spac
 
 
 def leaf_values(space: spaces.Space[Any], batched: Any) -> Iterator[Any]:
-    """The batched values of ``leaves(space)``, in the same order."""
+    """The (batched or single) values of ``leaves(space)``, in the same order."""
     if isinstance(space, spaces.Dict):
         for key, sub in space.spaces.items():
             yield from leaf_values(sub, batched[key])
@@ -113,6 +117,19 @@ def leaf_values(space: spaces.Space[Any], batched: Any) -> Iterator[Any]:
             yield from leaf_values(sub, batched[i])
     else:
         yield batched
+
+
+def from_leaves(space: spaces.Space[Any], values: Iterable[Any]) -> Any:
+    """The inverse of ``leaf_values``: a (batched or single) value from those of its leaves."""
+    return _from_leaves(space, iter(values))
+
+
+def _from_leaves(space: spaces.Space[Any], values: Iterator[Any]) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {key: _from_leaves(sub, values) for key, sub in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_from_leaves(sub, values) for sub in space.spaces)
+    return next(values)
 
 
 def check_actions(space: spaces.Space[Any], actions: Any, slots: np.ndarray) -> Any:

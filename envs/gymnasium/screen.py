@@ -1,0 +1,132 @@
+"""The screen interface for a Gymnasium environment: its rendered frame, its actions as keys.
+
+A Discrete action is pressed with arrows where the environment's directions are known, else
+with one key per action; a Box action of one or two dimensions follows the pointer. It doesn't
+know runtimes or batches.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from PIL import Image
+
+from universe2.core.errors import InterfaceError
+from universe2.core.screen import (
+    POINTER,
+    ScreenMap,
+    clean_instruction,
+    keyboard_table,
+    map_of,
+    screen_action_space,
+    screen_observation_space,
+)
+from universe2.core.spec import EnvSpec
+
+_GRID = ("left", "down", "right", "up")
+DIRECTIONS: dict[str, tuple[str, ...]] = {
+    "CartPole": ("left", "right"),
+    "MountainCar": ("left", "none", "right"),
+    "Acrobot": ("left", "none", "right"),
+    "LunarLander": ("none", "left", "up", "right"),
+    "CarRacing": ("none", "right", "left", "up", "down"),
+    "FrozenLake": _GRID,
+    "FrozenLake8x8": _GRID,
+    "CliffWalking": ("up", "right", "down", "left"),
+    "CliffWalkingSlippery": ("up", "right", "down", "left"),
+    "Taxi": ("down", "up", "right", "left"),
+}
+"""Environment name → the arrow of each native action; actions beyond these get letters."""
+
+_MORE_KEYS = ("Space", "Enter", *string.ascii_lowercase, *string.digits)
+_PLAIN_KEYS = (*string.digits, *string.ascii_lowercase)
+
+
+class ScreenEnv(gym.Wrapper):
+    """Speaks the screen interface in place of the environment's own."""
+
+    def __init__(self, env: gym.Env, spec: EnvSpec, size: tuple[int, int]) -> None:
+        super().__init__(env)
+        if env.render_mode != "rgb_array":
+            raise InterfaceError(
+                f'{spec.id} has no screen interface: it can\'t render to "rgb_array" '
+                f"(its modes: {env.metadata.get('render_modes', [])})"
+            )
+        self._size = size
+        self._to_native, self.map, keys = native_actions(env.action_space, spec)
+        self._instruction = clean_instruction(f"Play {spec.name} and get as much reward as you can. {keys}")
+        self.observation_space = screen_observation_space(size)
+        self.action_space = screen_action_space()
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        _, info = self.env.reset(**kwargs)
+        return self._observation(), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        _, reward, terminated, truncated, info = self.env.step(self._to_native(action))
+        return self._observation(), reward, terminated, truncated, info
+
+    def _observation(self) -> dict[str, Any]:
+        frame: Any = self.env.render()
+        return {"screen": resized(frame, self._size), "instruction": self._instruction}
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) as uint8 (*size, 3), averaged over boxes."""
+    if picture.shape[:2] == tuple(size):
+        return picture
+    height, width = size
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+
+
+Mapping = Callable[[np.ndarray], Any]
+
+
+def native_actions(space: spaces.Space[Any], spec: EnvSpec) -> tuple[Mapping, ScreenMap, str]:
+    """(screen action → native action, the live parts, the keys in words), or InterfaceError."""
+    if isinstance(space, spaces.Discrete):
+        return _discrete(space, spec)
+    if isinstance(space, spaces.Box) and space.is_bounded() and space.shape in ((1,), (2,)):
+        return _box(space)
+    raise InterfaceError(
+        f"{spec.id} has no screen interface: keys and a pointer can't express its actions {space} "
+        "(they can for Discrete, and for a bounded Box of one or two dimensions); use interface='native'"
+    )
+
+
+def _discrete(space: spaces.Discrete, spec: EnvSpec) -> tuple[Mapping, ScreenMap, str]:
+    count, start = int(space.n), int(space.start)
+    known = DIRECTIONS.get(spec.name, ())[:count]
+    spare = _MORE_KEYS if known else _PLAIN_KEYS
+    if count - len(known) > len(spare):
+        raise InterfaceError(f"{spec.id} has no screen interface: {count} actions are more than the keys")
+    pairs = [(arrow, "none") for arrow in known]
+    pairs += [("none", key) for key in spare[: count - len(known)]]
+    # Pressing nothing must mean something: the environment's own "none", or its first action.
+    table = keyboard_table(pairs if ("none", "none") in pairs else [*pairs, ("none", "none")])
+    table[table == count] = 0
+
+    def to_native(action: np.ndarray) -> int:
+        return start + int(table[action[0], action[1]])
+
+    named = [arrow if key == "none" else key for arrow, key in pairs]
+    idle = "" if ("none", "none") in pairs else f" Pressing nothing counts as {named[0]}."
+    return to_native, map_of(pairs), f"Actions in order: {', '.join(named)}.{idle}"
+
+
+def _box(space: spaces.Box) -> tuple[Mapping, ScreenMap, str]:
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    count = low.size
+
+    def to_native(action: np.ndarray) -> np.ndarray:
+        where = (np.asarray(action[2 : 2 + count]) + 0.5) / POINTER
+        return (low + where * (high - low)).astype(space.dtype)
+
+    axes = "left to right" if count == 1 else "left to right and top to bottom"
+    words = f"The pointer's place is the action, {axes} from {low.tolist()} to {high.tolist()}."
+    return to_native, ScreenMap(pointer=True), words

@@ -1,0 +1,70 @@
+"""Environments that misbehave on purpose, chosen by their action. Imported by worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from universe2.core.spec import EnvConfig, EnvSpec, Spaces
+
+FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE = range(10)
+
+
+class Misbehaving(gym.Env):
+    """Observes its step count and seed; ``doom`` names a seed whose reset raises."""
+
+    def __init__(self, doom: int = -1, length: int = 0) -> None:
+        self.observation_space = spaces.Box(0, np.inf, (2,), np.float64)
+        self.action_space = spaces.Discrete(10)
+        self._doom, self._length = doom, length
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        if seed == self._doom:
+            raise ValueError(f"doomed seed {seed}")
+        self._steps, self._seed = 0, seed
+        return self._obs(), {"began": True}
+
+    def step(self, action: Any) -> Any:
+        self._steps += 1
+        if action == RAISE:
+            raise RuntimeError("the environment is unhappy")
+        if action == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == EXIT:
+            sys.exit(3)
+        if action == HANG:
+            time.sleep(3600)
+        if action == PRINT:
+            os.write(1, b"\x00garbage\n" * 100)
+            print("more garbage")
+        obs = np.zeros(3) if action == BAD_SHAPE else self._obs()
+        info: dict[str, Any] = {"steps": self._steps}
+        if action == UNPICKLABLE:
+            info["function"] = lambda: None
+        over = action == END or self._steps == self._length
+        return obs, float(self._steps), bool(over), bool(action == TRUNCATE), info
+
+    def _obs(self) -> np.ndarray:
+        return np.array([self._steps, self._seed], np.float64)
+
+
+def misbehaving_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
+    env = Misbehaving()
+    return Spaces(env.observation_space, env.action_space)
+
+
+SPEC = EnvSpec(
+    id="test/Misbehaving-v0",
+    runtime="process",
+    entry="misbehaving:Misbehaving",
+    spaces_from="misbehaving:misbehaving_spaces",
+    options={"doom": -1, "length": 0},
+)

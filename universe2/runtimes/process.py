@@ -1,0 +1,91 @@
+"""ProcessRuntime: any Gymnasium environment, in worker processes.
+
+``spec.entry`` names a function that returns a ``gymnasium.Env`` when called with the spec's
+kwargs and options. It knows one environment at a time; batches and processes are
+``universe2.runtimes.workers``'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from universe2.core.errors import UnsupportedError
+from universe2.core.host import StepResult
+from universe2.core.spec import EnvConfig, EnvSpec, load
+from universe2.envs.gymnasium.screen import ScreenEnv, resized
+from universe2.runtimes.workers import WorkerRuntime
+
+
+class ProcessRuntime(WorkerRuntime):
+    """A WorkerRuntime whose slots are Gymnasium environments; takes its keyword arguments."""
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig | None = None, **limits: Any) -> None:
+        super().__init__(spec, num_slots, config, host=f"{__name__}:GymHost", **limits)
+
+
+class GymHost:
+    """Holds one ``gymnasium.Env`` per slot. An environment that raised is made anew."""
+
+    concurrent = False
+
+    def __init__(self, spec: EnvSpec, config: EnvConfig, slots: list[int]) -> None:
+        self._spec = spec
+        self._config = config
+        self._envs: dict[int, gym.Env] = {}
+
+    async def start(self) -> None:
+        """Nothing is shared; environments are made at their first reset."""
+
+    async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
+        if slot not in self._envs:
+            self._envs[slot] = make_env(self._spec, self._config)
+        with self._dropped_if_raising(slot):
+            obs, info = self._envs[slot].reset(seed=seed)
+        return obs, info
+
+    async def prepare(self, slot: int, seed: int) -> None:
+        """Nothing: an environment can't reset while it plays."""
+
+    async def step(self, slot: int, action: Any) -> StepResult:
+        with self._dropped_if_raising(slot):
+            return StepResult(*self._envs[slot].step(action))  # type: ignore[arg-type]
+
+    async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
+        picture = self._envs[slot].render()
+        if not isinstance(picture, np.ndarray):
+            raise UnsupportedError(
+                f"{self._spec.id} renders no picture (render_mode={self._envs[slot].render_mode!r})"
+            )
+        return picture if size is None else resized(picture, size)
+
+    async def snapshot(self, slot: int) -> bytes:
+        raise UnsupportedError(f"{self._spec.id}: a Gymnasium environment has no portable state")
+
+    async def restore(self, slot: int, state: bytes) -> Any:
+        raise UnsupportedError(f"{self._spec.id}: a Gymnasium environment has no portable state")
+
+    async def close(self) -> None:
+        for env in self._envs.values():
+            env.close()
+
+    @contextlib.contextmanager
+    def _dropped_if_raising(self, slot: int) -> Any:
+        try:
+            yield
+        except Exception:
+            env = self._envs.pop(slot)
+            with contextlib.suppress(Exception):  # it is broken; the first error is the one to tell
+                env.close()
+            raise
+
+
+def make_env(spec: EnvSpec, config: EnvConfig) -> gym.Env:
+    """The environment of ``spec`` as ``config`` wants it."""
+    env: gym.Env = load(spec.entry)(**spec.kwargs, **spec.resolve(config.options))
+    if config.interface == "screen":
+        return ScreenEnv(env, spec, config.screen_size)
+    return env

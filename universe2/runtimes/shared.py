@@ -1,0 +1,96 @@
+"""SlotMemory: anonymous memory that holds the fixed-size observation leaves of every slot.
+
+The memory is an anonymous file (memfd) that both sides inherit by descriptor. It has no name,
+so nothing is left behind whichever process dies first, and however. This file doesn't know
+processes or episodes.
+
+Suffixes: S all slots of a runtime.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from universe2.core.spaces import FIXED, leaf_values, leaves
+
+_ALIGN = 64
+_Shape = tuple[tuple[int, ...], Any] | None
+
+
+class SlotMemory:
+    """One array (S, *shape) per fixed-size leaf, in the order of ``leaves(space)``.
+
+    ``current`` holds the observations, ``final`` those that ended an episode (empty unless
+    ``with_final``); a leaf of variable size has None in its place. ``progress`` is int64
+    (num_workers,), counted up by a worker for each slot it is done with; ``resetting`` is bool
+    (S,), set by a worker when it resets a slot within a step ("same_step").
+    """
+
+    def __init__(
+        self, space: spaces.Space[Any], num_slots: int, num_workers: int, with_final: bool, fd: int = -1
+    ) -> None:
+        shapes: list[_Shape] = [
+            ((num_slots, *(leaf.shape or ())), leaf.dtype) if isinstance(leaf, FIXED) else None
+            for _, leaf in leaves(space)
+        ]
+        plan: list[_Shape] = [((num_workers,), np.dtype(np.int64)), ((num_slots,), np.dtype(np.bool_))]
+        plan += [*shapes, *(shapes if with_final else [])]
+        sizes = [0 if p is None else int(np.prod(p[0])) * np.dtype(p[1]).itemsize for p in plan]
+        starts = np.concatenate([[0], np.cumsum([-(-size // _ALIGN) * _ALIGN for size in sizes])])
+        self.fd = os.memfd_create("universe2") if fd < 0 else fd
+        if fd < 0:
+            os.ftruncate(self.fd, max(int(starts[-1]), _ALIGN))
+        self._map = mmap.mmap(self.fd, max(int(starts[-1]), _ALIGN))
+        arrays: list[np.ndarray | None] = [
+            None
+            if p is None
+            else np.frombuffer(self._map, p[1], int(np.prod(p[0])), int(start)).reshape(p[0])
+            for p, start in zip(plan, starts[:-1], strict=True)
+        ]
+        progress, resetting, *observations = arrays
+        assert progress is not None
+        assert resetting is not None
+        self.space = space
+        self.progress = progress
+        self.resetting = resetting
+        self.current = observations[: len(shapes)]
+        self.final = observations[len(shapes) :]
+
+    def write(self, arrays: list[np.ndarray | None], slot: int, value: Any) -> list[Any]:
+        """Store one observation; returns the values of its variable-size leaves, in order.
+
+        Raises TypeError or ValueError, which name the leaf, if the value doesn't fit its space.
+        """
+        loose = []
+        parts = zip(leaves(self.space), arrays, leaf_values(self.space, value), strict=True)
+        for (path, space), array, part in parts:
+            if array is None:
+                loose.append(part)
+                continue
+            given = np.asarray(part)
+            if given.shape != array.shape[1:] or (
+                given.dtype.kind not in "iub" and array.dtype.kind in "iub"
+            ):
+                raise ValueError(
+                    f"observation{path}: expected {space}, the environment returned "
+                    f"shape {given.shape} and dtype {given.dtype}"
+                )
+            array[slot] = given
+        return loose
+
+    def clear(self, slot: int) -> None:
+        """Zero a slot's current observation."""
+        for array in self.current:
+            if array is not None:
+                array[slot] = 0
+
+    def close(self) -> None:
+        """Give up the descriptor. Arrays stay valid for as long as someone holds them."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
