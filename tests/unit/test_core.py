@@ -1,0 +1,218 @@
+"""Seeds, specs, registry, screen interface, ledger and action checks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from universe2.core.batch import Column, info_columns, info_rows
+from universe2.core.errors import (
+    InvalidActionError,
+    InvalidSeedError,
+    MissingDependencyError,
+    Universe2Error,
+    UnknownEnvError,
+    UsageError,
+    error_named,
+)
+from universe2.core.ledger import SlotLedger
+from universe2.core.registry import find, list_envs, register
+from universe2.core.screen import (
+    ALL_LIVE,
+    ARROWS,
+    KEYS,
+    NVEC,
+    ScreenMap,
+    clean_instruction,
+    keyboard_table,
+    map_of,
+    screen_observation_space,
+)
+from universe2.core.seeding import check_seed, fold31, mix, next_seed, vector_seeds
+from universe2.core.spaces import check_actions, empty, put, stack, take, unstack
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement
+
+
+def spec(**changes: object) -> EnvSpec:
+    fields = {"id": "a/B-v0", "runtime": "process", "entry": "m:f", "spaces_from": "m:g"} | changes
+    return EnvSpec(**fields)  # type: ignore[arg-type]
+
+
+def test_splitmix_known_values() -> None:
+    # The first three outputs of the published generator seeded with 0.
+    golden = 0x9E3779B97F4A7C15
+    assert [mix(i * golden % 2**64) for i in range(3)] == [
+        0xE220A8397B1DCDAF,
+        0x6E789E6AA1B965F4,
+        0x06C45D188009454F,
+    ]
+
+
+def test_seed_chain_stays_in_31_bits_and_does_not_stick() -> None:
+    seed, seen = 0, set()
+    for _ in range(1000):
+        seed = next_seed(seed)
+        assert 0 <= seed < 2**31
+        seen.add(seed)
+    assert len(seen) == 1000
+    assert fold31(2**31 - 1) == 2**31 - 1
+    assert 0 <= fold31(2**62) < 2**31
+
+
+@pytest.mark.parametrize("bad", [-1, 2**63, 1.0, "1", None, True, np.bool_(True)])
+def test_bad_seeds_are_refused(bad: object) -> None:
+    with pytest.raises(InvalidSeedError):
+        check_seed(bad)
+
+
+def test_vector_seeds() -> None:
+    assert vector_seeds(5, 3) == [5, 6, 7]
+    assert vector_seeds(None, 2) == [None, None]
+    assert vector_seeds([1, None], 2) == [1, None]
+    with pytest.raises(InvalidSeedError, match="expected 3 seeds"):
+        vector_seeds([1, 2], 3)
+
+
+def test_spec_parts_and_hash() -> None:
+    one = spec(options={"speed": 1})
+    assert (one.family, one.name, one.version) == ("a", "B", 0)
+    assert one.hash() == spec(options={"speed": 1}).hash()
+    assert one.hash() != one.hash(EnvConfig(options={"speed": 2}))
+    assert one.hash() == one.hash(EnvConfig(autoreset="disabled", screen_size=(32, 32)))
+    assert one.hash() != one.hash(EnvConfig(interface="screen"))
+    with pytest.raises(UsageError, match="Did you mean 'speed'"):
+        one.resolve({"sped": 2})
+    with pytest.raises(UsageError, match="family/Name-v0"):
+        spec(id="nonsense")
+
+
+def test_missing_dependency_names_the_command() -> None:
+    lacking = spec(requires=(Requirement("no_such_package_at_all", "pip install it"),))
+    assert not lacking.runnable
+    with pytest.raises(MissingDependencyError, match=r"a/B-v0 needs no_such_package_at_all .*pip install it"):
+        lacking.check_runnable()
+
+
+@pytest.mark.parametrize("bad", [{"interface": "vnc"}, {"autoreset": "maybe"}, {"screen_size": (4, 64)}])
+def test_bad_config(bad: dict) -> None:
+    with pytest.raises(UsageError):
+        EnvConfig(**bad)
+
+
+def test_registry_suggests_near_names(counting: EnvSpec) -> None:
+    assert find("universe2:testing/Counting-v0") is counting
+    assert counting in list_envs("testing")
+    with pytest.raises(UnknownEnvError, match=r"Did you mean .*testing/Counting-v0"):
+        find("testing/Countin-v0")
+    with pytest.raises(UnknownEnvError, match="no family 'nope'"):
+        list_envs("nope")
+    with pytest.raises(UsageError, match="registered already"):
+        register(counting)
+
+
+def test_errors_travel_by_name() -> None:
+    error = error_named("InvalidActionError", "slot 3")
+    assert isinstance(error, InvalidActionError)
+    assert error.code == "INVALID_ARGUMENT"
+    assert type(error_named("NoSuchError", "x")) is Universe2Error
+
+
+def test_screen_mask_and_keyboard() -> None:
+    assert ALL_LIVE.action_mask().all()
+    mask = ScreenMap(arrows=("left", "right"), keys=("Space",)).action_mask()
+    assert mask.shape == (sum(NVEC),)
+    assert mask.sum() == 3 + 2 + 1 + 1 + 1
+    actions = [("none", "none"), ("left", "none"), ("right", "none"), ("none", "Space")]
+    table = keyboard_table(actions)
+    space, left = KEYS.index("Space"), ARROWS.index("left")
+    assert table[0, 0] == 0
+    assert table[0, space] == 3
+    assert table[left, space] == 1  # no such combination: the arrow counts
+    assert table[ARROWS.index("up-left"), 0] == 1
+    assert table[ARROWS.index("up"), KEYS.index("a")] == 0
+    assert map_of(actions) == ScreenMap(("left", "right"), ("Space",))
+    with pytest.raises(ValueError, match="press nothing"):
+        keyboard_table([("left", "none")])
+
+
+def test_instructions_fit_their_space() -> None:
+    space = screen_observation_space((8, 8))["instruction"]
+    for text in ("", "Click “OK” – now\t!", "x" * 5000):
+        assert space.contains(clean_instruction(text))
+
+
+def test_info_columns_round_trip() -> None:
+    rows = [{"a": 1, "b": "x"}, {}, {"a": 2, "c": np.arange(3)}]
+    columns = info_columns(rows)
+    assert columns["a"].values.dtype == np.int64
+    back = info_rows(columns, 3)
+    assert back[0] == {"a": 1, "b": "x"}
+    assert back[1] == {}
+    assert back[2]["c"].tolist() == [0, 1, 2]
+    mixed = info_columns([{"a": 1}, {"a": "one"}])["a"]
+    assert isinstance(mixed, Column)
+    assert mixed.values.tolist() == [1, "one"]
+
+
+SPACE = spaces.Dict(
+    {
+        "x": spaces.Box(-1, 1, (2,), np.float32),
+        "t": spaces.Tuple([spaces.Discrete(3, start=1), spaces.Text(4)]),
+    }
+)
+
+
+def test_batched_values_round_trip() -> None:
+    SPACE.seed(0)
+    singles = [SPACE.sample() for _ in range(4)]
+    batched = stack(SPACE, singles)
+    assert batched["x"].shape == (4, 2)
+    assert [v["t"][1] for v in unstack(SPACE, batched, 4)] == [v["t"][1] for v in singles]
+    some = take(SPACE, batched, np.array([2, 0]))
+    assert some["t"][1] == (singles[2]["t"][1], singles[0]["t"][1])
+    target = put(SPACE, empty(SPACE, 4), np.array([2, 0]), some)
+    assert np.array_equal(target["x"][2], singles[2]["x"])
+    assert target["t"][1][0] == singles[0]["t"][1]
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "complaint"),
+    [
+        (spaces.Discrete(3, start=1), [1, 4], r"slot 9: action: expected Discrete\(3, start=1\), received"),
+        (spaces.Discrete(3), [0.0, 1.0], "expected dtype int64"),
+        (spaces.Discrete(3), [True, False], "expected dtype int64"),
+        (spaces.MultiDiscrete([2, 2]), [[0, 1], [0, 2]], "slot 9"),
+        (spaces.Box(-1, 1, (1,), np.float32), [[0.5], [1.5]], "slot 9"),
+        (spaces.Box(-1, 1, (1,), np.float32), [[np.nan], [0.0]], "slot 4"),
+        (spaces.Box(-1, 1, (1,), np.float32), [["a"], ["b"]], "expected dtype float32"),
+        (spaces.MultiBinary(2), [[0, 1], [2, 0]], "slot 9"),
+        (spaces.Text(3), ["abc", "abcd"], "slot 9"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), {"b": [0, 0]}, r"expected a dict of \['a'\], got \['b'\]"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), {"a": [0, 2]}, r"slot 9: action\['a'\]"),
+        (spaces.Tuple([spaces.Discrete(2)]), ([0, 0], [0, 0]), "a tuple of 1"),
+    ],
+)
+def test_wrong_actions_name_slot_and_expectation(space: spaces.Space, action: object, complaint: str) -> None:
+    with pytest.raises(InvalidActionError, match=complaint):
+        check_actions(space, action, np.array([4, 9]))
+
+
+def test_right_actions_take_the_space_dtype() -> None:
+    box = check_actions(spaces.Box(-1, 1, (1,), np.float32), np.array([[0.25]]), np.array([0]))
+    assert box.dtype == np.float32
+    small = check_actions(spaces.Discrete(3), np.array([2], np.uint8), np.array([0]))
+    assert small.dtype == np.int64
+
+
+def test_ledger_refuses_what_can_not_be() -> None:
+    ledger = SlotLedger(3, "disabled")
+    for slots, complaint in (([3], "lie in 0..2"), ([0, 0], "twice"), ([0.5], "list of integers")):
+        with pytest.raises(UsageError, match=complaint):
+            ledger.check_slots(slots)
+    with pytest.raises(InvalidSeedError, match="expected 2 seeds"):
+        ledger.begin_reset([0, 1], [1])
+    ledger.begin_reset([0], [1])
+    with pytest.raises(UsageError, match="slot 0 is still busy"):
+        ledger.begin_step([0])
+    assert ledger.busy().tolist() == [0]
