@@ -1,13 +1,82 @@
-"""(family under construction)"""
+"""The arcade family: our own games, scalar Python compiled by the compiled runtime.
+
+A game is one file here and one line in ``specs``; docs/adding-a-game.md shows a whole one.
+Levels: ``start_level`` is the first and ``num_levels`` how many there are, 0 meaning no limit;
+an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, test on
+``start_level=200, num_levels=0``. Importing this starts no compiler.
+"""
 
 from __future__ import annotations
 
-from universe2.core.spec import EnvSpec
+from collections.abc import Iterable
+
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from universe2.core import screen
+from universe2.core.errors import UsageError
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
+
+OPTIONS = {"size": 64, "num_levels": 0, "start_level": 0}
+TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
+HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 
 
-def specs() -> list[EnvSpec]:
-    return []
+def specs() -> Iterable[EnvSpec]:
+    """All games. ``reference``: mean episode returns measured by benchmarks/reference_scores.py."""
+    return [
+        game_spec("Breakout-v0", "breakout", "Keep the ball up and clear the wall.", 1000, 5.0, 50.0),
+    ]
 
 
-def resolve(env_id: str) -> EnvSpec | None:
-    return None
+def game_spec(
+    name: str, module: str, description: str, max_steps: int, random: float, heuristic: float
+) -> EnvSpec:
+    """The spec of the game in this folder's file ``module``."""
+    return EnvSpec(
+        id=f"arcade/{name}",
+        runtime="compiled",
+        entry=f"universe2.envs.arcade.{module}:GAME",
+        spaces_from="universe2.envs.arcade:spaces",
+        options={**OPTIONS, "max_steps": max_steps},
+        requires=(Requirement("numba", "pip install numba"),),
+        description=description,
+        reference={"random": random, "heuristic": heuristic},
+    )
+
+
+def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
+    """Native: RGB uint8 (size, size, 3) and one choice of the game's actions. Or the screen's."""
+    options = check_options(spec, config)
+    actions = load(spec.entry).actions  # type: ignore[attr-defined]
+    if config.interface == "screen":
+        return Spaces(
+            screen.screen_observation_space(config.screen_size),
+            screen.screen_action_space(),
+            screen.map_of(actions).action_mask(),
+        )
+    size = options["size"]
+    return Spaces(gym_spaces.Box(0, 255, (size, size, 3), np.uint8), gym_spaces.Discrete(len(actions)))
+
+
+_RANGES = {
+    "size": (8, 1024),
+    "num_levels": (0, 2**31 - 1),
+    "start_level": (0, 2**31 - 1),
+    "max_steps": (1, 2**31 - 1),
+}
+
+
+def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
+    """The options, each an integer in its range, or UsageError."""
+    options = spec.resolve(config.options)
+    for name, (low, high) in _RANGES.items():
+        value = options[name]
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise UsageError(f"{spec.id}: option {name} must be an integer, got {value!r}")
+        if not low <= value <= high:
+            raise UsageError(f"{spec.id}: option {name} must lie in {low}..{high}, got {value}")
+        options[name] = int(value)
+    if options["start_level"] + options["num_levels"] > 2**31:
+        raise UsageError(f"{spec.id}: start_level + num_levels must not exceed 2**31")
+    return options

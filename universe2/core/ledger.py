@@ -57,7 +57,7 @@ class SlotLedger:
             raise UsageError(f"a slot occurs twice in {array.tolist()}")
         return array.astype(np.int32, copy=False)
 
-    def begin_reset(self, slots: Any, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def begin_reset(self, slots: Any, seeds: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A reset was asked for: checked slots int32 (K,) and seeds int64 (K,); slots become BUSY."""
         slots_K = self.check_slots(slots)
         if len(seeds) != len(slots_K):
@@ -109,6 +109,14 @@ class SlotLedger:
         with self._lock:
             self._new_episode(slots_K, seeds_K)
             self.phase[slots_K] = Phase.READY
+
+    def begin_restore(self, slots_K: np.ndarray, steps_K: np.ndarray, seeds_K: np.ndarray) -> None:
+        """A restore was asked for: the slots become BUSY, at those steps of episodes of those seeds."""
+        with self._lock:
+            self._check_open(slots_K)
+            self.phase[slots_K] = Phase.BUSY
+            self._new_episode(slots_K, seeds_K)
+            self.step[slots_K] = steps_K
 
     def check_idle(self, slots_K: np.ndarray) -> None:
         """Raise unless the slots are idle and were reset before (for render and snapshot)."""

@@ -1,0 +1,203 @@
+"""From a game's plain functions to machine code, kept on disk between processes.
+
+``build`` rebuilds a function, and every Python function it reaches through its globals, as
+Numba dispatchers. Numba's own cache looks at one function's bytecode only and would miss a
+changed callee or constant, so the key here is a digest over everything reached. Nothing in
+this file knows what a game is. With UNIVERSE2_DEBUG=1 the same functions run as plain Python.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching
+from numba.misc import appdirs
+
+from universe2.core.errors import UsageError
+
+# Numba's types for these are wrong or missing.
+_FunctionCache: Any = caching.FunctionCache
+_Implementation: Any = caching.CompileResultCacheImpl
+_Locator: Any = caching._CacheLocator
+_AppDirs: Any = appdirs.AppDirs
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Any]
+
+
+# Helpers are only ever called from compiled code, so they get no wrappers for Python.
+_HELPER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+_OUTER: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+def debugging() -> bool:
+    """Whether games run as plain Python (slow; breakpoints and print work)."""
+    return os.environ.get("UNIVERSE2_DEBUG", "") not in ("", "0")
+
+
+def build(function: Function, bindings: Mapping[str, Any], key: str, parallel: bool) -> Function:
+    """``function`` with the globals in ``bindings`` replaced, compiled at its first call.
+
+    ``key`` is ``digest(function, bindings)``: what the machine code depends on.
+    """
+    if debugging():
+        return rebind(function, bindings)
+    compiled: Any = numba.njit(parallel=parallel, **_OUTER)(_bound(function, bindings))
+    compiled._cache = _cache_for(compiled.py_func, key)
+    return compiled
+
+
+def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
+    """``function`` as plain Python, with some globals replaced."""
+    assert isinstance(function, FunctionType)
+    return FunctionType(function.__code__, {**function.__globals__, **bindings}, function.__name__)
+
+
+@functools.cache
+def _dispatcher(function: FunctionType) -> Function:
+    return numba.njit(**_HELPER)(_bound(function, {}))
+
+
+def _bound(function: Function, bindings: Mapping[str, Any]) -> FunctionType:
+    """A copy of ``function`` whose global functions are dispatchers."""
+    assert isinstance(function, FunctionType)
+    if function.__closure__:
+        raise UsageError(f"{function.__qualname__} uses variables of an enclosing function: pass them in")
+    names: dict[str, Any] = {"__name__": function.__module__}
+    for name, value in _globals_of(function, bindings):
+        names[name] = _dispatcher(value) if isinstance(value, FunctionType) else value
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy.__qualname__ = function.__qualname__
+    return copy
+
+
+def _globals_of(function: FunctionType, bindings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of each global that the code reads and that isn't a builtin."""
+    for name in sorted(set(_global_names(function.__code__))):
+        value = bindings.get(name, function.__globals__.get(name))
+        if isinstance(value, ModuleType) and value.__name__ not in ("numpy", "math", "numba"):
+            raise UsageError(
+                f"{function.__qualname__} uses the module {value.__name__}; "
+                "import its functions by name, so that they can be compiled"
+            )
+        if value is not None:
+            yield name, value
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _global_names(constant)
+
+
+def digest(functions: Mapping[str, Function], *constants: Any) -> str:
+    """Hex digest over the functions, all that they reach, the constants and the compiler."""
+    tools = (sys.version, numba.__version__, llvmlite.__version__, _HELPER, _OUTER)
+    sha = hashlib.sha256(repr(tools).encode())
+    for constant in constants:
+        sha.update(_describe(constant))
+    seen: set[FunctionType] = set()
+    for name, function in functions.items():
+        sha.update(name.encode())
+        assert isinstance(function, FunctionType)
+        _digest_function(function, sha, seen)
+    return sha.hexdigest()
+
+
+def _digest_function(function: FunctionType, sha: Any, seen: set[FunctionType]) -> None:
+    if function in seen:
+        return
+    seen.add(function)
+    _digest_code(function.__code__, sha)
+    sha.update(repr(function.__defaults__).encode())
+    for name, value in _globals_of(function, {}):
+        sha.update(name.encode())
+        if isinstance(value, FunctionType):
+            _digest_function(value, sha, seen)
+        else:
+            sha.update(_describe(value))
+
+
+def _digest_code(code: CodeType, sha: Any) -> None:
+    sha.update(repr((code.co_code, code.co_names, code.co_varnames)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _digest_code(constant, sha)
+        else:
+            sha.update(_describe(constant))
+
+
+def _describe(value: Any) -> bytes:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.descr}{value.shape}".encode() + value.tobytes()
+    if isinstance(value, np.dtype):
+        return repr(value.descr).encode()
+    if isinstance(value, frozenset):
+        return repr(sorted(value, key=repr)).encode()
+    if isinstance(value, (bool, int, float, str, bytes, tuple, type(None))):
+        return repr(value).encode()
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))}".encode()
+
+
+def cache_folder() -> Path:
+    """Where machine code is kept: NUMBA_CACHE_DIR, or the platform's cache folder."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    root = Path(chosen) if chosen else Path(_AppDirs(appname="universe2", appauthor=False).user_cache_dir)
+    return root / "compiled"
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """Numba's function cache, under our key. A disk that can't be used costs time, nothing else."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except (OSError, EOFError, ValueError) as error:
+            log.warning("compiled code in %s could not be read: %s", self.cache_path, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            log.warning("compiled code could not be kept in %s: %s", self.cache_path, error)
+
+
+def _cache_for(function: Function, key: str) -> Any:
+    class Locator(_Locator):  # type: ignore[misc]
+        def get_cache_path(self) -> str:
+            return str(cache_folder())
+
+        def get_source_stamp(self) -> str:
+            return key
+
+        def get_disambiguator(self) -> str:
+            return key[:24]
+
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: str) -> Locator:
+            return cls()
+
+    class Implementation(_Implementation):  # type: ignore[misc]
+        _locator_classes = [Locator]  # noqa: RUF012
+
+    class Cache(_Cache):
+        _impl_class = Implementation
+
+    return Cache(function)
