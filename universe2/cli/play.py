@@ -1,0 +1,68 @@
+"""``universe2 play``: a person plays, through the interface that agents use."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    env_id: Annotated[str, typer.Argument(help="Which environment, e.g. arcade/Breakout-v0.")],
+    seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
+    fps: Annotated[float, typer.Option(help="Steps per second.", min=1, max=60)] = 15.0,
+    size: Annotated[int, typer.Option(help="Height and width of the picture in pixels.")] = 384,
+    remote: Annotated[str | None, typer.Option(help="Play on this server, host:port.")] = None,
+    token_file: Annotated[str | None, typer.Option(help="File with the server's token.")] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal, not a window.")] = False,
+    steps: Annotated[int, typer.Option(help="Stop after this many steps; 0 means never.")] = 0,
+) -> None:
+    """Play an environment with keyboard and mouse, in a window or in the terminal.
+
+    The game waits for nobody: each step takes 1/fps seconds. Arrows and keys do what they say;
+    Escape or Ctrl-C quits. A window needs a display and `pip install pygame`; without them, or
+    with --terminal, the picture is drawn in the terminal with coloured half blocks.
+
+    Examples:
+
+      universe2 play arcade/Breakout-v0
+
+      universe2 play web/click-test-2-v0 --fps 5
+    """
+    from pathlib import Path
+
+    from universe2.cli.play_terminal import TerminalScreen
+    from universe2.cli.play_window import WindowScreen, window_available
+    from universe2.faces.make import make
+
+    token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else None
+    env = make(env_id, remote=remote, token=token, interface="screen", screen_size=(size, size))
+    screen: Any = None
+    try:
+        in_window = not terminal and window_available()
+        screen = WindowScreen(size, env_id) if in_window else TerminalScreen()
+        _play(env, screen, seed, fps, steps)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if screen is not None:
+            screen.close()
+        env.close()
+
+
+def _play(env: Any, screen: Any, seed: int, fps: float, steps: int) -> None:
+    obs, _ = env.reset(seed=seed)
+    total, count = 0.0, 0
+    while not (steps and count >= steps):
+        due = time.monotonic() + 1.0 / fps
+        screen.show(obs["screen"], f"{obs['instruction']}  |  return {total:g}")
+        action = screen.action(due)
+        if action is None:
+            return
+        obs, reward, terminated, truncated, _ = env.step(action)
+        total, count = total + reward, count + 1
+        if terminated or truncated:
+            print(f"episode over: return {total:g} ({'terminated' if terminated else 'truncated'})\r")
+            obs, _ = env.reset()
+            total = 0.0

@@ -1,0 +1,82 @@
+"""A screen and a keyboard in a terminal: 24-bit half blocks, keys without Enter.
+
+A terminal reports no key releases, so a key counts for the step in which it arrives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from universe2.core.screen import ARROWS, KEYS
+
+_ESCAPES = {"A": "up", "B": "down", "C": "right", "D": "left"}  # after "\x1b[" or "\x1bO"
+_KEYS = {" ": "Space", "\r": "Enter", "\n": "Enter", "\x7f": "Backspace", "\t": "Tab"}
+
+
+class TerminalScreen:
+    """Draws into the terminal and reads keys from it. ``close`` restores it."""
+
+    def __init__(self) -> None:
+        self._saved: Any = None
+        if sys.stdin.isatty():
+            import termios
+            import tty
+
+            self._saved = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin.fileno())
+        sys.stdout.write("\x1b[2J\x1b[?25l")
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        """Draw ``picture``, uint8 (H, W, 3), as large as the terminal allows."""
+        columns, lines = shutil.get_terminal_size()
+        height, width = picture.shape[:2]
+        wide = max(8, min(columns, int((lines - 2) * 2 * width / height)))
+        tall = max(4, int(wide * height / width) // 2 * 2)
+        pixels = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BOX))
+        rows = [
+            "".join(
+                f"\x1b[38;2;{a[0]};{a[1]};{a[2]}m\x1b[48;2;{b[0]};{b[1]};{b[2]}m▀"
+                for a, b in zip(pixels[y], pixels[y + 1], strict=True)
+            )
+            for y in range(0, tall, 2)
+        ]
+        text = caption.replace("\n", " ")[:columns]
+        sys.stdout.write("\x1b[H" + "\x1b[0m\n".join(rows) + f"\x1b[0m\n{text}\x1b[K\n")
+        sys.stdout.flush()
+
+    def action(self, due: float) -> np.ndarray | None:
+        """The screen action for the keys that came until ``due`` (monotonic s), or None to quit."""
+        arrow, key = "none", "none"
+        while (left := due - time.monotonic()) > 0:
+            if self._saved is None:  # no keyboard: keep the pace
+                time.sleep(left)
+                break
+            if not select.select([sys.stdin], [], [], left)[0]:
+                break
+            typed = os.read(sys.stdin.fileno(), 8).decode(errors="ignore")
+            if typed in ("\x1b", "\x03"):
+                return None
+            if typed.startswith("\x1b"):
+                arrow = _ESCAPES.get(typed[2:3], arrow)
+            elif typed:
+                name = _KEYS.get(typed[0], typed[0])
+                key = name if name in KEYS else key
+        return np.array([ARROWS.index(arrow), KEYS.index(key), 0, 0, 0], np.int64)
+
+    def close(self) -> None:
+        sys.stdout.write("\x1b[0m\x1b[?25h\n")
+        sys.stdout.flush()
+        if self._saved is not None:
+            import termios
+
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
