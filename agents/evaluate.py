@@ -1,0 +1,201 @@
+"""Evaluation: a policy plays a suite, and every episode goes into the store as it ends.
+
+Nothing is held back until the end: after Ctrl-C or a lost server, what had finished is there.
+This file doesn't know how scores become a ranking.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import universe2
+from universe2.agents.evaluate_play import OutOfTime, Play
+from universe2.agents.evaluate_policy import LoadedPolicy
+from universe2.agents.evaluate_suite import Suite, Task
+from universe2.core.errors import MissingDependencyError, Universe2Error
+from universe2.core.registry import find
+from universe2.core.spec import EnvConfig
+from universe2.trace import Episode, EpisodeStore, Run, StoredEpisode
+
+Observer = Callable[[Task, StoredEpisode], None]
+
+
+@dataclass(kw_only=True)
+class Place:
+    """Where environments run: here, or on servers."""
+
+    slots: int = 16
+    remotes: Sequence[str] | None = None
+    token: str | None = None
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What came of an evaluation."""
+
+    run_id: int
+    skipped: list[str] = field(default_factory=list)
+    """tasks that can't run there, and why"""
+    out_of_time: list[str] = field(default_factory=list)
+    """tasks that the wall clock stopped"""
+
+
+def evaluate(
+    loaded: LoadedPolicy,
+    suite: Suite,
+    store: EpisodeStore,
+    place: Place,
+    *,
+    name: str = "",
+    seed: int = 0,
+    skip_missing: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+) -> Result:
+    """Play ``suite`` and store each episode. ``seed`` is for the policy's own randomness.
+
+    ``observer`` is told of each episode. A task that can't run raises MissingDependencyError
+    unless ``skip_missing``. Whatever is raised, KeyboardInterrupt too: the run is closed with
+    the reason as its outcome, and what had ended stays stored.
+    """
+    run = _describe(loaded, suite, name, command)
+    result = Result(run_id=store.add_run(run))
+    deadline = None if suite.max_seconds is None else time.monotonic() + suite.max_seconds
+    outcome = "stopped by an error"
+    try:
+        for task in suite.tasks:
+            try:
+                _play_task(task, loaded, store, place, result.run_id, seed, deadline, observer)
+            except OutOfTime:
+                result.out_of_time.append(task.name)
+            except MissingDependencyError as error:
+                if not skip_missing:
+                    raise
+                result.skipped.append(f"{task.name}: {error}")
+        late = f"out of time: {', '.join(result.out_of_time)}"
+        outcome = late if result.out_of_time else "finished"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    except Universe2Error as error:
+        outcome = f"failed: {error}"
+        raise
+    finally:
+        store.end_run(result.run_id, outcome)
+    return result
+
+
+def _play_task(
+    task: Task,
+    loaded: LoadedPolicy,
+    store: EpisodeStore,
+    place: Place,
+    run_id: int,
+    seed: int,
+    deadline: float | None,
+    observer: Observer | None,
+) -> None:
+    policy = loaded.policy
+    config: dict[str, Any] = {
+        "interface": policy.interface,
+        "screen_size": list(policy.screen_size),
+        "autoreset": "disabled",
+        "options": dict(task.options),
+    }
+    slots = min(place.slots, task.episodes)
+    with closing(
+        universe2.open_runtime(
+            task.env_id, slots, EnvConfig(**config), remotes=place.remotes, token=place.token
+        )
+    ) as runtime:
+        policy.begin(
+            task.env_id, slots, runtime.observation_space, runtime.action_space, runtime.action_mask, seed
+        )
+        spec_hash = runtime.spec.hash(runtime.config)
+
+        def finished(episode: Episode, seconds: float) -> None:
+            stored = _stored(episode, run_id, task, spec_hash, config, seconds)
+            store.add_episode(stored)
+            if observer is not None:
+                observer(task, stored)
+
+        Play(runtime, task.seeds).run(policy.act, finished, _earlier(deadline, task.max_seconds))
+
+
+def _earlier(deadline: float | None, seconds: float | None) -> float | None:
+    own = None if seconds is None else time.monotonic() + seconds
+    return min((t for t in (deadline, own) if t is not None), default=None)
+
+
+def _stored(
+    episode: Episode, run_id: int, task: Task, spec_hash: str, config: dict[str, Any], seconds: float
+) -> StoredEpisode:
+    return StoredEpisode(
+        run=run_id,
+        task=task.name,
+        env_id=task.env_id,
+        spec_hash=spec_hash,
+        config=config,
+        seed=episode.seed,
+        total=episode.total,
+        length=episode.length,
+        terminated=episode.terminated,
+        truncated=episode.truncated,
+        actions=episode.actions,
+        trajectory=episode.trajectory,
+        observations=episode.observations,
+        info=episode.info,
+        wall_seconds=seconds,
+        fault=episode.fault,
+        fault_text=episode.fault_text,
+    )
+
+
+def _describe(loaded: LoadedPolicy, suite: Suite, name: str, command: str) -> Run:
+    return Run(
+        name=name or loaded.policy.name,
+        kind=loaded.kind,
+        policy=loaded.source,
+        policy_hash=loaded.hash,
+        suite=suite.name,
+        suite_hash=suite.hash,
+        suite_content=suite.content,
+        references={task.name: dict(find(task.env_id).reference) for task in suite.tasks},
+        versions=versions(),
+        hardware=hardware(),
+        command=command,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result may depend on. Imports none of it."""
+    packages = ("numpy", "torch", "gymnasium")
+    found = {"universe2": universe2.__version__, "python": platform.python_version()}
+    return found | {package: version(package) for package in packages}
+
+
+def hardware() -> dict[str, Any]:
+    """What this computer is; GPUs only if torch is in use already."""
+    torch = sys.modules.get("torch")
+    gpus = []
+    if torch is not None and torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"cpu": _cpu_name(), "cores": os.cpu_count() or 1, "gpus": gpus, "system": platform.platform()}
+
+
+def _cpu_name() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

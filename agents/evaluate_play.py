@@ -1,0 +1,120 @@
+"""Plays a fixed list of seeds on the slots of one runtime, each to its end.
+
+Slots are refilled as they become free, so a slow episode holds up nobody but its slot. An
+episode that a fault cuts is handed on (it counts in no score) and its seed is tried again, up
+to a cap. This file doesn't know policies, suites or stores.
+
+Suffixes: K slots of one call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from universe2.core.batch import Batch
+from universe2.core.errors import DeadlineError, UnsupportedError, UsageError
+from universe2.core.runtime import Runtime
+from universe2.core.spaces import take
+from universe2.trace import Episode, Recorder
+
+Act = Callable[[np.ndarray, Any, np.ndarray, np.ndarray], Any]
+"""(slots_K, obs_K, reward_K, first_K) → batched actions, as Policy.act"""
+
+RETRIES = 2
+"""how often a seed is tried again after faults"""
+
+
+class OutOfTime(Exception):
+    """The wall-clock limit was reached; what had ended before was handed on."""
+
+
+class Play:
+    """One pass over ``seeds``. ``runtime`` must have been opened with ``autoreset="disabled"``."""
+
+    def __init__(self, runtime: Runtime, seeds: Sequence[int], retries: int = RETRIES) -> None:
+        if runtime.config.autoreset != "disabled":
+            raise UsageError(f'evaluation needs autoreset="disabled", got {runtime.config.autoreset!r}')
+        if runtime.group_size != 1:
+            raise UnsupportedError(f"{runtime.spec.id}: multi-agent environments can't be evaluated yet")
+        self._runtime = runtime
+        self._recorder = Recorder(runtime)
+        self._waiting = deque(seeds)
+        self._tries_left = dict.fromkeys(seeds, retries)
+        self._begun: dict[int, tuple[int, float]] = {}
+
+    def seed_of(self, slot: int) -> int:
+        """The seed of the episode that ``slot`` plays now."""
+        return self._begun[int(slot)][0]
+
+    def run(
+        self,
+        act: Act,
+        finished: Callable[[Episode, float], None],
+        deadline: float | None = None,
+        abandon: Callable[[int, int], bool] | None = None,
+    ) -> None:
+        """Play on until every seed was played or given up.
+
+        ``finished`` gets each episode that ended or was cut, with its wall-clock seconds.
+        ``deadline`` is a ``time.monotonic()``; past it, OutOfTime is raised. ``abandon(slot,
+        step)`` may drop an episode: its seed is not played on, nor handed on.
+        """
+        self._refill(np.arange(self._runtime.num_slots, dtype=np.int32))
+        while self._begun:
+            batch = self._receive(deadline)
+            for episode in self._recorder.received(batch):
+                seed, started = self._begun.pop(episode.slot)
+                assert seed == episode.seed, "a runtime played another seed than the one asked for"
+                finished(episode, time.monotonic() - started)
+                if not episode.whole and self._tries_left[seed] > 0:
+                    self._tries_left[seed] -= 1
+                    self._waiting.append(seed)
+            playing = np.array([int(slot) in self._begun for slot in batch.slots])
+            if abandon is not None:
+                self._abandon(batch, playing, abandon)
+            self._act(batch, np.flatnonzero(playing), act)
+            free = [int(slot) for slot in batch.slots if int(slot) not in self._begun]
+            self._refill(np.array(free, np.int32))
+
+    def _receive(self, deadline: float | None) -> Batch:
+        if deadline is None:
+            return self._runtime.recv(None)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        try:
+            return self._runtime.recv(left)
+        except DeadlineError:
+            if time.monotonic() >= deadline:
+                raise OutOfTime from None
+            raise
+
+    def _act(self, batch: Batch, rows_K: np.ndarray, act: Act) -> None:
+        if len(rows_K) == 0:
+            return
+        slots_K = batch.slots[rows_K]
+        obs_K = take(self._runtime.observation_space, batch.obs, rows_K)
+        actions = act(slots_K, obs_K, batch.reward[rows_K], batch.step[rows_K] == 0)
+        self._recorder.sent(slots_K, actions)
+        self._runtime.send(slots_K, actions)
+
+    def _abandon(self, batch: Batch, playing: np.ndarray, abandon: Callable[[int, int], bool]) -> None:
+        for row in np.flatnonzero(playing):
+            slot = int(batch.slots[row])
+            if abandon(slot, int(batch.step[row])):
+                del self._begun[slot]
+                playing[row] = False
+
+    def _refill(self, slots_K: np.ndarray) -> None:
+        slots_K = slots_K[: len(self._waiting)]
+        if len(slots_K) == 0:
+            return
+        seeds = [self._waiting.popleft() for _ in slots_K]
+        for slot, seed in zip(slots_K, seeds, strict=True):
+            self._begun[int(slot)] = (seed, time.monotonic())
+        self._runtime.reset(slots_K, seeds)

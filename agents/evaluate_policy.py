@@ -1,0 +1,85 @@
+"""From what a user names on the command line to a policy, and what identifies it.
+
+Three kinds: ``random``; a checkpoint's path; ``module:function``, a function without arguments
+that returns a Policy. This file doesn't know what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from universe2.agents.policy import Policy, RandomPolicy
+from universe2.core.errors import UsageError
+from universe2.core.spec import load
+
+_LOADER = "universe2.agents.checkpoint_policy:load"
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy and where it came from."""
+
+    policy: Policy
+    kind: Literal["random", "checkpoint", "python"]
+    source: str
+    """what was named"""
+    hash: str
+    """16 hex digits over the checkpoint's files or the module's source; "" for random"""
+
+
+def load_policy(name: str, interface: Literal["native", "screen"] = "screen") -> LoadedPolicy:
+    """``interface`` is for ``random`` only: other policies say themselves what they need.
+
+    Raises UsageError if nothing of that name can be found.
+    """
+    if name == "random":
+        return LoadedPolicy(RandomPolicy(interface), "random", name, "")
+    path = Path(name)
+    if path.exists():
+        policy: Policy = load(_LOADER)(name)
+        return LoadedPolicy(policy, "checkpoint", name, _hash_files(path))
+    if ":" in name:
+        return _load_python(name)
+    raise UsageError(
+        f"no policy {name!r}: it is not `random`, not the path of a checkpoint, and not `module:function`"
+    )
+
+
+def _load_python(name: str) -> LoadedPolicy:
+    module_name, _, function_name = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # A console script's path lacks the folder it is called from.
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"policy {name}: can't import it: {error} (looked in {here}, too)") from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UsageError(f"policy {name}: {module_name} has no function {function_name!r}")
+    policy = function()
+    missing = [
+        part for part in ("name", "interface", "screen_size", "begin", "act") if not hasattr(policy, part)
+    ]
+    if missing:
+        raise UsageError(
+            f"policy {name}: what it returned lacks {', '.join(missing)}; see universe2.agents.policy"
+        )
+    source = getattr(module, "__file__", None)
+    return LoadedPolicy(policy, "python", name, _hash_files(Path(source)) if source else "")
+
+
+def _hash_files(path: Path) -> str:
+    """Over the names and bytes of all files at ``path``, in sorted order."""
+    digest = hashlib.sha256()
+    inside = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in inside:
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,141 @@
+"""Suites: which tasks an evaluation plays, on which seeds. A suite is a TOML file:
+
+    name = "my-suite"
+    description = "What it asks."       # optional
+    max_seconds = 600                   # optional: wall clock of the whole suite
+
+    [[task]]
+    env_id = "arcade/Breakout-v0"
+    episodes = 20
+    seed = 1000000                      # optional; episode i has the seed 1000000 + i
+    options = { start_level = 200 }     # optional: the family's own
+    name = "breakout, held out"         # optional; default: the env id
+    max_seconds = 120                   # optional: wall clock of this task
+
+The seeds are fixed and each is played to its end, so quick episodes have no advantage. This
+file doesn't know how episodes are played.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from universe2.core.errors import UsageError
+from universe2.core.seeding import MAX_SEED, check_seed
+
+DEFAULT_SEED = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Some episodes of one environment under one set of options."""
+
+    env_id: str
+    episodes: int
+    seed: int = DEFAULT_SEED
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.env_id)
+        if not isinstance(self.episodes, int) or not 1 <= self.episodes <= 1_000_000:
+            raise UsageError(f"task {self.name}: episodes must be 1 to 1,000,000, got {self.episodes!r}")
+        if check_seed(self.seed) > MAX_SEED - self.episodes:
+            raise UsageError(
+                f"task {self.name}: seed {self.seed} leaves no room for {self.episodes} episodes"
+            )
+        _check_seconds(self.max_seconds, f"task {self.name}")
+
+    @property
+    def seeds(self) -> list[int]:
+        """One per episode."""
+        return [self.seed + i for i in range(self.episodes)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Tasks with different names."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    description: str = ""
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise UsageError(f"suite {self.name!r} has no [[task]]")
+        names = [task.name for task in self.tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"suite {self.name!r}: {', '.join(twice)} occurs twice; give each task a name")
+        _check_seconds(self.max_seconds, f"suite {self.name}")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that the suite says, as JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over what is played. Results with equal hashes can be compared."""
+        played = [[t.name, t.env_id, t.episodes, t.seed, dict(t.options)] for t in self.tasks]
+        text = json.dumps([self.name, played], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_episodes(self, episodes: int) -> Suite:
+        """The same tasks with another number of episodes each: a different suite, with its own hash."""
+        return replace(self, tasks=tuple(replace(task, episodes=episodes) for task in self.tasks))
+
+
+def suite_names() -> list[str]:
+    """The suites that come with universe2."""
+    folder = files("universe2.agents") / "suites"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """A suite that comes with universe2, by name, or one from a file. Raises UsageError."""
+    if name_or_path in suite_names():
+        text = (files("universe2.agents") / "suites" / f"{name_or_path}.toml").read_text("utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise UsageError(
+                f"no suite {name_or_path!r}: neither a file nor one of {', '.join(suite_names())}"
+            )
+        text = path.read_text("utf-8")
+    try:
+        return parse_suite(tomllib.loads(text), name_or_path)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"suite {name_or_path} is not TOML: {error}") from None
+
+
+def parse_suite(content: Mapping[str, Any], source: str) -> Suite:
+    """A suite from TOML's tables; ``source`` is named in errors."""
+    head = {key: value for key, value in content.items() if key != "task"}
+    _check_keys(head, {"name", "description", "max_seconds"}, {"name"}, source)
+    tasks = []
+    for table in content.get("task", []):
+        keys = {"env_id", "episodes", "seed", "options", "name", "max_seconds"}
+        _check_keys(table, keys, {"env_id", "episodes"}, f"{source}, a [[task]]")
+        tasks.append(Task(**table))
+    return Suite(tasks=tuple(tasks), **head)
+
+
+def _check_keys(table: Mapping[str, Any], known: set[str], needed: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise UsageError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    if missing := sorted(needed - set(table)):
+        raise UsageError(f"{where}: {', '.join(missing)} is missing")
+
+
+def _check_seconds(seconds: float | None, where: str) -> None:
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        raise UsageError(f"{where}: max_seconds must be a positive number, got {seconds!r}")

@@ -1,0 +1,238 @@
+"""Evaluation over a fake runtime: seeds, faults, limits, interruption, replay."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_count_env
+import numpy as np
+import pytest
+from fake_count_env import count_spec
+
+from universe2.agents.evaluate import Place, evaluate
+from universe2.agents.evaluate_policy import load_policy
+from universe2.agents.evaluate_replay import verify
+from universe2.agents.evaluate_suite import Suite, Task, load_suite, parse_suite, suite_names
+from universe2.core.batch import Fault
+from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.registry import find, list_envs, register, unregister
+from universe2.core.spec import EnvSpec, Requirement
+from universe2.trace import EpisodeStore
+
+ENV = "test/Count-v0"
+
+
+@pytest.fixture(autouse=True)
+def _env() -> Iterator[None]:
+    register(count_spec(random=0.0, heuristic=10.0))
+    yield
+    fake_count_env.DRIFT[0] = 0.0
+    unregister(ENV)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EpisodeStore]:
+    with EpisodeStore(tmp_path / "episodes.sqlite") as opened:
+        yield opened
+
+
+def suite(episodes: int = 11, **task: Any) -> Suite:
+    return Suite(name="tiny", tasks=(Task(env_id=ENV, episodes=episodes, seed=100, **task),))
+
+
+def test_each_seed_is_played_once_to_its_end(store: EpisodeStore) -> None:
+    seen = []
+    result = evaluate(
+        load_policy("random", "native"), suite(), store, Place(slots=4), observer=lambda t, e: seen.append(e)
+    )
+    found = {e.seed: e for e in store.episodes(result.run_id)}
+    assert sorted(found) == list(range(100, 111))
+    assert len(seen) == 11
+    for seed, episode in found.items():
+        assert episode.length == 3 + seed % 5
+        assert (episode.terminated, episode.truncated) == (seed % 2 == 0, seed % 2 == 1)
+        assert episode.info == {"success": True, "seed_seen": seed}
+        actions = np.frombuffer(zlib.decompress(episode.actions), "<i8")
+        assert episode.total == actions.sum()
+        assert len(actions) == episode.length
+    (run,) = store.runs()
+    assert (run.outcome, run.tier, run.kind) == ("finished", "self-reported", "random")
+    assert run.references == {ENV: {"random": 0.0, "heuristic": 10.0}}
+    assert set(run.versions) == {"universe2", "python", "numpy", "torch", "gymnasium"}
+
+
+def test_screen_interface(store: EpisodeStore) -> None:
+    result = evaluate(load_policy("random"), suite(3), store, Place(slots=2))
+    assert all(v.problem == "" for v in verify(store, result.run_id, Place(slots=3)))
+
+
+def test_cut_episodes_are_tried_again_and_count_nowhere(store: EpisodeStore) -> None:
+    faulty = suite(6, options={"fault_seeds": [102, 103], "fault_times": 2})
+    result = evaluate(load_policy("random", "native"), faulty, store, Place(slots=3))
+    cut = list(store.episodes(whole=False))
+    assert sorted(e.seed for e in cut) == [102, 102, 103, 103]
+    for episode in cut:
+        assert (episode.fault, episode.fault_text) == (Fault.INFRASTRUCTURE, "worker died")
+        assert not episode.terminated
+        assert not episode.truncated
+        assert episode.length == 1
+    assert sorted(store.returns(result.run_id)[ENV]) == list(range(100, 106))
+    assert store.cut_counts(result.run_id) == {ENV: 4}
+
+
+def test_a_seed_that_always_faults_is_given_up(store: EpisodeStore) -> None:
+    faulty = suite(4, options={"fault_seeds": [101], "fault_times": 99})
+    result = evaluate(load_policy("random", "native"), faulty, store, Place(slots=2))
+    assert sorted(store.returns(result.run_id)[ENV]) == [100, 102, 103]
+    assert store.cut_counts(result.run_id) == {ENV: 3}
+
+
+def test_interruption_keeps_what_is_finished(store: EpisodeStore) -> None:
+    def stop(task: Task, episode: Any) -> None:
+        if len(list(store.episodes())) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(load_policy("random", "native"), suite(), store, Place(slots=2), observer=stop)
+    assert len(list(store.episodes())) == 5
+    (run,) = store.runs()
+    assert run.outcome == "interrupted"
+    assert run.ended is not None
+
+
+def test_out_of_time(store: EpisodeStore) -> None:
+    result = evaluate(load_policy("random", "native"), suite(500, max_seconds=1e-9), store, Place(slots=2))
+    assert result.out_of_time == [ENV]
+    assert store.runs()[0].outcome == f"out of time: {ENV}"
+    assert store.returns(result.run_id) == {}
+
+
+def test_missing_dependency(store: EpisodeStore) -> None:
+    needy = EnvSpec(
+        id="test/Needy-v0",
+        runtime="x",
+        entry="x",
+        spaces_from="x",
+        requires=(Requirement("no_such_package", "pip install it"),),
+    )
+    register(needy)
+    try:
+        two = Suite(name="two", tasks=(Task(env_id=needy.id, episodes=1), suite(2).tasks[0]))
+        with pytest.raises(MissingDependencyError):
+            evaluate(load_policy("random", "native"), two, store, Place())
+        result = evaluate(load_policy("random", "native"), two, store, Place(), skip_missing=True)
+    finally:
+        unregister(needy.id)
+    assert [text.split(":")[0] for text in result.skipped] == [needy.id]
+    assert len(store.returns(result.run_id)[ENV]) == 2
+
+
+def test_replay_verifies(store: EpisodeStore) -> None:
+    result = evaluate(load_policy("random", "native"), suite(), store, Place(slots=3))
+    verdicts = verify(store, result.run_id, Place(slots=5))
+    assert len(verdicts) == 11
+    assert {v.problem for v in verdicts} == {""}
+    assert store.runs()[0].tier == "replay-verified"
+
+
+def test_replay_notices_a_changed_environment(store: EpisodeStore) -> None:
+    result = evaluate(load_policy("random", "native"), suite(4), store, Place(slots=3))
+    fake_count_env.DRIFT[0] = 0.25
+    verdicts = verify(store, result.run_id, Place(slots=2))
+    assert len(verdicts) == 4
+    assert all("return was" in v.problem for v in verdicts)
+    assert store.runs()[0].tier == "self-reported"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("return", 99.0, "return was 99.0"),
+        ("trajectory", "0" * 32, "trajectory was"),
+        ("observations", "0" * 32, "observations was"),
+        ("spec_hash", "0" * 16, "spec hash was"),
+        ("actions", zlib.compress(bytes(8)), "goes on"),
+        ("actions", zlib.compress(b"123"), "cut short"),
+        ("actions", b"junk", "damaged"),
+    ],
+)
+def test_replay_notices_forged_rows(
+    store: EpisodeStore, tmp_path: Path, column: str, value: Any, problem: str
+) -> None:
+    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
+    with sqlite3.connect(store.path) as db:
+        db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
+    db.close()
+    verdicts = verify(store, result.run_id, Place(slots=2))
+    assert len(verdicts) == 3
+    (bad,) = [v for v in verdicts if v.problem]
+    assert bad.episode.seed == 101
+    assert problem in bad.problem
+    assert store.runs()[0].tier == "self-reported"
+
+
+def test_policies_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_policy_file.py").write_text(
+        "from universe2.agents.policy import RandomPolicy\n"
+        "def best(): return RandomPolicy('native')\n"
+        "def bad(): return 3\n"
+    )
+    loaded = load_policy("my_policy_file:best")
+    assert (loaded.kind, loaded.policy.name, len(loaded.hash)) == ("python", "random", 16)
+    for name, problem in [
+        ("my_policy_file:nothing", "has no function"),
+        ("my_policy_file:bad", "lacks name"),
+        ("no_such_module_x:f", "can't import"),
+        ("nothing-of-this-name", "no policy"),
+    ]:
+        with pytest.raises(UsageError, match=problem):
+            load_policy(name)
+
+
+def test_suites_that_come_along_are_sound() -> None:
+    assert {"arcade-heldout", "demo"} <= set(suite_names())
+    known = {spec.id for spec in list_envs()}
+    for name in suite_names():
+        loaded = load_suite(name)
+        assert loaded.name == name
+        for task in loaded.tasks:
+            assert task.env_id in known
+            find(task.env_id).resolve(task.options)
+
+
+def test_suite_hash_is_over_what_is_played() -> None:
+    one = suite(5)
+    assert one.hash == suite(5, max_seconds=3.0).hash
+    assert len({one.hash, suite(6).hash, suite(5, options={"slow": 1}).hash}) == 3
+    assert one.with_episodes(6).hash == suite(6).hash
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"name": "x"}, "no \\[\\[task\\]\\]"),
+        ({"name": "x", "task": [{"env_id": ENV}]}, "episodes is missing"),
+        ({"name": "x", "task": [{"env_id": ENV, "episodes": 0}]}, "got 0"),
+        ({"name": "x", "task": [{"env_id": ENV, "episodes": 1, "sed": 1}]}, "unknown sed"),
+        ({"name": "x", "task": [{"env_id": ENV, "episodes": 1}] * 2}, "occurs twice"),
+        ({"name": "x", "task": [{"env_id": ENV, "episodes": 1, "seed": -1}]}, "seed must lie"),
+        ({"name": "x", "max_seconds": -1, "task": [{"env_id": ENV, "episodes": 1}]}, "max_seconds"),
+    ],
+)
+def test_bad_suites(content: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        parse_suite(content, "file.toml")
+
+
+def test_loaded_policy_of_a_checkpoint_folder_hashes_its_files(tmp_path: Path) -> None:
+    from universe2.agents.evaluate_policy import _hash_files
+
+    (tmp_path / "a").write_text("1")
+    before = _hash_files(tmp_path)
+    (tmp_path / "a").write_text("2")
+    assert _hash_files(tmp_path) != before
