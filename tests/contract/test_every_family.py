@@ -1,0 +1,75 @@
+"""Ids of every family pass the contract, here and through a server that must agree to the bit.
+
+A sample in the quick run; every registered id that can run here in the slow one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from universe2.core.registry import list_envs
+from universe2.core.spec import EnvSpec
+from universe2.testing import check_env
+
+SHORT: dict[str, dict[str, Any]] = {
+    "arcade": {"max_steps": 25},
+    "atari": {"max_frames": 120},
+}
+"""Options that make episodes end within the steps of a check."""
+
+SAMPLE = {
+    "arcade": None,
+    "atari": {"atari/Pong-v0", "atari/MontezumaRevenge-v0"},
+    "gymnasium": {"gymnasium/CartPole-v1", "gymnasium/Pendulum-v1", "gymnasium/FrozenLake-v1"},
+    "web": {"web/click-test-2-v0", "web/enter-text-v0"},
+}
+STEPS = {"web": 14}
+
+
+def chosen(quick: bool) -> list[Any]:
+    params = []
+    for spec in list_envs():
+        names = SAMPLE.get(spec.family, set())
+        if not spec.runnable or (quick != (names is None or spec.id in names)):
+            continue
+        marks = [pytest.mark.browser] if spec.family == "web" else []
+        params.append(pytest.param(spec, id=spec.id, marks=marks))
+    return params
+
+
+def through_the_contract(spec: EnvSpec, server: str) -> None:
+    options = SHORT.get(spec.family, {})
+    steps = STEPS.get(spec.family, 40)
+    report = check_env(spec.id, options=options, steps=steps)
+    assert len(report.passed) >= 11, report
+    report = check_env(spec.id, remotes=[server], options=options, steps=steps)
+    assert "agrees with its reference" in report.passed, report
+
+
+@pytest.mark.parametrize("spec", chosen(quick=True))
+def test_sample(spec: EnvSpec, server: str) -> None:
+    through_the_contract(spec, server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", chosen(quick=False))
+def test_all(spec: EnvSpec, server: str) -> None:
+    through_the_contract(spec, server)
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    ["arcade/Breakout-v0", "atari/Pong-v0", pytest.param("web/click-test-2-v0", marks=pytest.mark.browser)],
+)
+def test_screen_interface(env_id: str, server: str) -> None:
+    family = env_id.split("/")[0]
+    report = check_env(
+        env_id,
+        remotes=[server],
+        interface="screen",
+        options=SHORT.get(family, {}),
+        steps=STEPS.get(family, 40),
+    )
+    assert "agrees with its reference" in report.passed, report
