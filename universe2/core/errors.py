@@ -15,7 +15,8 @@
     ├── ProtocolError                    DATA_LOSS
     ├── DeadlineError                    DEADLINE_EXCEEDED
     ├── ServerLostError                  UNAVAILABLE
-    └── FaultError                       ABORTED
+    ├── FaultError                       ABORTED
+    └── TrainingError                    ABORTED
 
 A message says what was wrong, the value, and the likely cause. This file knows the
 *names* of the gRPC codes, so that server and client agree on them, but not gRPC itself.
@@ -112,6 +113,12 @@ class ServerLostError(Universe2Error, ConnectionError):
 
 class FaultError(Universe2Error):
     """A slot had a fault and the face was told to raise (``on_fault="raise"``)."""
+
+    code = "ABORTED"
+
+
+class TrainingError(Universe2Error):
+    """Training cannot go on: a loss that is not finite, or a checkpoint that can't be used."""
 
     code = "ABORTED"
 

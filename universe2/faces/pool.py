@@ -94,11 +94,11 @@ class Pool:
             if not any(self._busy) and self._ready.empty():
                 raise UsageError("nothing to receive: no slot was sent to")
             left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
-            if left <= 0:
-                raise DeadlineError(f"no slot of the pool answered within {timeout} s")
             try:
-                index, item = self._ready.get(timeout=left)
+                index, item = self._ready.get(timeout=left) if left > 0 else self._ready.get_nowait()
             except queue.Empty:
+                if left <= 0:
+                    raise DeadlineError(f"no slot of the pool answered within {timeout} s") from None
                 continue
             if isinstance(item, Universe2Error):
                 raise item
