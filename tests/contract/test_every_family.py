@@ -59,17 +59,16 @@ def test_all(spec: EnvSpec, server: str) -> None:
     through_the_contract(spec, server)
 
 
-@pytest.mark.parametrize(
-    "env_id",
-    ["arcade/Breakout-v0", "atari/Pong-v0", pytest.param("web/click-test-2-v0", marks=pytest.mark.browser)],
-)
+SCREENS = [
+    "arcade/Breakout-v0",
+    "atari/Pong-v0",
+    pytest.param("web/click-test-2-v0", marks=pytest.mark.browser),
+]
+
+
+@pytest.mark.parametrize("env_id", SCREENS)
 def test_screen_interface(env_id: str, server: str) -> None:
     family = env_id.split("/")[0]
-    report = check_env(
-        env_id,
-        remotes=[server],
-        interface="screen",
-        options=SHORT.get(family, {}),
-        steps=STEPS.get(family, 40),
-    )
+    options, steps = SHORT.get(family, {}), STEPS.get(family, 40)
+    report = check_env(env_id, remotes=[server], interface="screen", options=options, steps=steps)
     assert "agrees with its reference" in report.passed, report
