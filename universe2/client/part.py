@@ -1,0 +1,141 @@
+"""Part: a contiguous range of a remote runtime's slots, on one server at a time.
+
+It opens its session, and when that is lost opens another, on the same server if it is back or
+else on any that has room, in a thread of its own, so that other parts never wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from universe2.client.connection import Connection
+from universe2.core.errors import ServerLostError, Universe2Error, VersionError
+from universe2.wire.frames import Frame
+from universe2.wire.v1 import universe_pb2 as pb
+
+log = logging.getLogger("universe2.client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What all parts of a runtime share. Times in seconds."""
+
+    ask: pb.Open
+    """num_slots is filled in by each part"""
+    addresses: Sequence[str]
+    token: str | None
+    deadline: float
+    """a request without a result for so long means that the session is lost"""
+    open_deadline: float
+    reopen_deadline: float
+
+
+class Arrival(NamedTuple):
+    """What a connection delivered: a frame, or the error that ended it."""
+
+    part: Part
+    connection: Connection
+    what: Frame | Universe2Error
+
+
+class Reopened(NamedTuple):
+    """A part has a session again, or (connection None) gave up, and why."""
+
+    part: Part
+    connection: Connection | None
+    error: Universe2Error | None
+
+
+class Part:
+    """Slots ``start`` … ``start + count - 1``; arrivals go to ``inbox``."""
+
+    def __init__(
+        self, start: int, count: int, address: str, terms: Terms, inbox: queue.SimpleQueue[object]
+    ) -> None:
+        self.start, self.count, self.stop = start, count, start + count
+        self.address = address
+        self.connection: Connection | None = None
+        """None while the part is lost; changed by the runtime alone, under its lock"""
+        self.reopening = False
+        self.gave_up: Universe2Error | None = None
+        self._terms = terms
+        self._inbox = inbox
+        self._like: pb.Opened | None = None
+
+    def open(self, address: str, deadline: float) -> Connection:
+        """A session for the part's slots on ``address``, equal to those it had before."""
+        ask = pb.Open()
+        ask.CopyFrom(self._terms.ask)
+        ask.num_slots = self.count
+        connection = Connection(address, ask, self._arrived, self._terms.token, deadline)
+        try:
+            self.check_like(connection.opened)
+        except VersionError:
+            connection.close()
+            raise
+        return connection
+
+    def check_like(self, opened: pb.Opened) -> None:
+        """Servers must agree on the environment: hash, spaces and grouping."""
+        first = self._like = self._like or opened
+        for name in ("spec_hash", "observation_space", "action_space", "has_action_mask"):
+            if getattr(opened, name) != getattr(first, name):
+                raise VersionError(
+                    f"the servers disagree on {first.spec.id}: its {name} differs; "
+                    "install the same releases on all of them"
+                )
+
+    @property
+    def opened(self) -> pb.Opened:
+        """What the server said at the first opening."""
+        assert self._like is not None
+        return self._like
+
+    def same_as(self, opened: pb.Opened) -> None:
+        """What every session of this part must look like."""
+        self._like = opened
+
+    def reopen(self, closed: threading.Event) -> None:
+        """Begin to look for a server, unless that is going on."""
+        if not self.reopening:
+            self.reopening = True
+            self.gave_up = None
+            name = f"reopen slots {self.start}…{self.stop - 1}"
+            threading.Thread(target=self._reopen, args=(closed,), daemon=True, name=name).start()
+
+    def _reopen(self, closed: threading.Event) -> None:
+        last: Universe2Error = ServerLostError(f"{self.address}: not tried")
+        give_up = time.monotonic() + self._terms.reopen_deadline
+        others = [address for address in self._terms.addresses if address != self.address]
+        pause = 0.05
+        while True:
+            for address in [self.address, *others]:
+                left = give_up - time.monotonic()
+                if closed.is_set() or left <= 0:
+                    break
+                try:
+                    connection = self.open(address, min(left, self._terms.open_deadline))
+                except Universe2Error as error:
+                    last = error
+                    continue
+                log.warning("slots %d…%d are open again, on %s", self.start, self.stop - 1, address)
+                self._inbox.put(Reopened(self, connection, None))
+                if closed.is_set():
+                    connection.close()
+                return
+            if closed.wait(min(pause, max(give_up - time.monotonic(), 0.0))):
+                return
+            if time.monotonic() >= give_up:
+                break
+            pause = min(2 * pause, 2.0)
+        log.error("slots %d…%d could not be opened again: %s", self.start, self.stop - 1, last)
+        self._inbox.put(Reopened(self, None, last))
+
+    def _arrived(self, connection: Connection, what: Frame | Universe2Error) -> None:
+        self._inbox.put(Arrival(self, connection, what))

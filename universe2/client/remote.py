@@ -1,0 +1,403 @@
+"""RemoteRuntime: the Runtime contract over slots that live on servers.
+
+Calls go out without waiting; whatever servers deliver meets in one inbox, which ``recv`` takes
+from. A server that is lost costs its own slots a fault each, and nothing else.
+
+Suffixes: N slots of the runtime, K slots of one call.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from universe2.client.connection import Connection
+from universe2.client.part import Arrival, Part, Reopened, Terms
+from universe2.client.slots import Place, SlotBook
+from universe2.core.batch import Batch, Fault
+from universe2.core.errors import (
+    ClosedError,
+    DeadlineError,
+    ProtocolError,
+    ServerLostError,
+    Universe2Error,
+    UsageError,
+    error_named,
+)
+from universe2.core.ledger import Phase
+from universe2.core.runtime import Runtime
+from universe2.core.spaces import check_actions, empty, take
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.wire.batches import I32, I64, read_batch
+from universe2.wire.buffers import Buffer, as_buffer
+from universe2.wire.columns import write_values
+from universe2.wire.frames import Frame
+from universe2.wire.schema import read_space
+from universe2.wire.v1 import universe_pb2 as pb
+from universe2.wire.values import read_value
+
+log = logging.getLogger("universe2.client")
+
+CLOSE_WAIT = 5.0
+"""Seconds that closing waits for servers to free the slots."""
+_TICK = 1.0
+
+
+class _Lost(NamedTuple):
+    """Slots that were asked although their state is gone: they owe the caller a fault row."""
+
+    slots: np.ndarray
+    text: str
+
+
+class RemoteRuntime(Runtime):
+    """Slots on one server or several. Opened by ``universe2.client.open_remote``."""
+
+    def __init__(
+        self, env: str | EnvSpec, config: EnvConfig, shares: Sequence[tuple[str, int]], terms: Terms
+    ) -> None:
+        self.config = config
+        self.num_slots = sum(count for _, count in shares)
+        self._terms = terms
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._book = SlotBook(self.num_slots, config.autoreset)
+        self._parts: list[Part] = []
+        try:
+            start = 0
+            for address, count in shares:
+                part = Part(start, count, address, terms, self._inbox)
+                self._parts.append(part)
+                if start:
+                    part.same_as(self._parts[0].opened)
+                part.connection = part.open(address, terms.open_deadline)
+                start += count
+        except Universe2Error:
+            self.close()
+            raise
+        self._describe(env, self._parts[0].opened)
+        lease = min(p.opened.lease_seconds for p in self._parts)
+        self._beat = min(lease / 4, terms.deadline / 4, 5.0)
+        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
+
+    def _describe(self, env: str | EnvSpec, opened: pb.Opened) -> None:
+        self.observation_space = read_space(opened.observation_space)
+        self.action_space = read_space(opened.action_space)
+        connection = self._parts[0].connection
+        assert connection is not None
+        self.action_mask = np.frombuffer(connection.mask, np.uint8) > 0 if opened.has_action_mask else None
+        sizes = {p.opened.group_size for p in self._parts}
+        size = max(sizes)
+        aligned = len(sizes) == 1 and all(p.start % size == 0 for p in self._parts)
+        self.group_size = size if aligned else self.num_slots
+        info = opened.spec
+        self.spec = env if isinstance(env, EnvSpec) else spec_from(info)
+
+    def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
+        with self._lock:
+            slots_K = self._grouped(self._book.ledger.check_slots(slots))
+            self._book.save(slots_K)
+            slots_K, seeds_K = self._book.ledger.begin_reset(slots_K, list(seeds))
+            for part, rows in self._split(slots_K):
+                self._reset_on(part, slots_K[rows], seeds_K[rows])
+
+    def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+        book = self._book
+        with self._lock:
+            slots_K = self._grouped(book.ledger.check_slots(slots))
+            actions = check_actions(self.action_space, actions, slots_K)
+            book.save(slots_K)
+            slots_K, again_K = book.ledger.begin_step(slots_K)
+            for part, rows in self._split(slots_K):
+                mine_K = slots_K[rows]
+                known_K = book.place_N[mine_K] == Place.KNOWN
+                if known_K.all():
+                    self._send_on(part, mine_K, take(self.action_space, actions, rows))
+                else:
+                    self._send_after_loss(part, mine_K, again_K[rows], actions, rows)
+
+    def _send_after_loss(
+        self, part: Part, slots_K: np.ndarray, again_K: np.ndarray, actions: Any, rows: slice | np.ndarray
+    ) -> None:
+        """Some of the slots lost their server: those in mid-episode are a fault, others are reset."""
+        book = self._book
+        known_K = book.place_N[slots_K] == Place.KNOWN
+        lost_K = ~known_K & ~again_K
+        if lost_K.any():
+            book.place_N[slots_K[lost_K]] = Place.NOWHERE
+            text = f"the server of this slot, {part.address}, was lost; its episode is over"
+            self._inbox.put(_Lost(slots_K[lost_K], text))
+        if (~known_K & again_K).any():
+            begun_K = slots_K[~known_K & again_K]
+            self._reset_on(part, begun_K, book.ledger.seed[begun_K])
+        if known_K.any():
+            chosen = np.arange(self.num_slots)[rows] if isinstance(rows, slice) else rows
+            self._send_on(part, slots_K[known_K], take(self.action_space, actions, chosen[known_K]))
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                event = self._inbox.get_nowait()
+            except queue.Empty:
+                event = self._wait(end)
+            if self._closed.is_set():
+                raise ClosedError("the runtime is closed")
+            with self._lock:
+                batch = self._handle(event)
+            if batch is not None:
+                return batch
+
+    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        slots_K = self._book.ledger.check_slots(slots)
+        states: list[bytes] = [b""] * len(slots_K)
+        for rows, frame in self._ask(slots_K, lambda: pb.Header(snapshot=pb.Snapshot())):
+            if len(frame.buffers) != len(rows):
+                raise ProtocolError(f"{len(frame.buffers)} states for {len(rows)} slots")
+            for row, state in zip(rows.tolist(), frame.buffers, strict=True):
+                states[row] = bytes(state)
+        return states
+
+    def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        with self._lock:
+            slots_K = self._grouped(self._book.ledger.check_slots(slots))
+            if len(states) != len(slots_K):
+                raise UsageError(f"expected {len(slots_K)} states, one per slot, got {len(states)}")
+            parts = list(self._split(slots_K))
+            for part, _ in parts:
+                if part.connection is None:
+                    raise ServerLostError(f"{part.address} was lost; reset its slots first")
+            self._book.save(slots_K)
+            self._book.restoring(slots_K)
+            for part, rows in parts:
+                mine_K = slots_K[rows]
+                chosen = [states[i] for i in np.arange(len(slots_K))[rows]]
+                self._out(part, mine_K, pb.Header(restore=pb.Restore()), chosen)
+
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        slots_K = self._book.ledger.check_slots(slots)
+        height, width = size or (0, 0)
+        pictures: list[np.ndarray] = [np.zeros((0, 0, 3), np.uint8)] * len(slots_K)
+        ask = pb.Render(height=height, width=width)
+        for rows, frame in self._ask(slots_K, lambda: pb.Header(render=ask)):
+            sizes = list(zip(frame.header.pictures.heights, frame.header.pictures.widths, strict=False))
+            if not len(rows) == len(sizes) == len(frame.buffers):
+                raise ProtocolError(f"{len(frame.buffers)} pictures for {len(rows)} slots")
+            for row, (high, wide), raw in zip(rows.tolist(), sizes, frame.buffers, strict=True):
+                if len(raw) != high * wide * 3:
+                    raise ProtocolError(f"{len(raw)} bytes for a picture of {high} × {wide}")
+                pictures[row] = np.frombuffer(raw, np.uint8).reshape(high, wide, 3)
+        return pictures
+
+    def close(self) -> None:
+        self._closed.set()
+        self._book.ledger.closed = True
+        self._inbox.put(None)
+        connections = [part.connection for part in self._parts if part.connection is not None]
+        for connection in connections:
+            connection.say_goodbye()
+        end = time.monotonic() + CLOSE_WAIT
+        for connection in connections:
+            connection.close(wait=max(end - time.monotonic(), 0.0))
+
+    # Sending; the lock is held
+
+    def _grouped(self, slots_K: np.ndarray) -> np.ndarray:
+        size = self.group_size
+        if size > 1:
+            blocks = np.sort(slots_K)
+            whole = len(blocks) % size == 0 and (blocks % size == np.arange(len(blocks)) % size).all()
+            if not whole or (np.diff(blocks.reshape(-1, size)) != 1).any():
+                raise UsageError(f"slots must be sent in whole blocks of {size}, got {slots_K[:16].tolist()}")
+        return slots_K
+
+    def _split(self, slots_K: np.ndarray) -> Iterator[tuple[Part, slice | np.ndarray]]:
+        """The parts that ``slots_K`` lie on, and which rows belong to each."""
+        if len(self._parts) == 1:
+            yield self._parts[0], slice(0, len(slots_K))
+            return
+        for part in self._parts:
+            rows = np.flatnonzero((slots_K >= part.start) & (slots_K < part.stop))
+            if len(rows) == len(slots_K):
+                yield part, slice(0, len(slots_K))
+            elif len(rows):
+                contiguous = rows[-1] - rows[0] == len(rows) - 1
+                yield part, slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
+
+    def _send_on(self, part: Part, slots_K: np.ndarray, actions: Any) -> None:
+        buffers: list[Buffer] = []
+        write_values(self.action_space, actions, buffers)
+        self._out(part, slots_K, pb.Header(send=pb.Send()), buffers)
+
+    def _reset_on(self, part: Part, slots_K: np.ndarray, seeds_K: np.ndarray) -> None:
+        if part.connection is None:
+            self._book.place_N[slots_K] = Place.NOWHERE
+            part.reopen(self._closed)
+            return
+        self._book.placed(slots_K)
+        self._out(part, slots_K, pb.Header(reset=pb.Reset()), [as_buffer(seeds_K, I64)])
+
+    def _out(self, part: Part, slots_K: np.ndarray, header: pb.Header, buffers: Sequence[Buffer]) -> None:
+        # Known slots have a connection; if it is dead by now, its end is in the inbox.
+        assert part.connection is not None
+        local_K = as_buffer(slots_K - part.start, I32)
+        self._book.asked(slots_K, part.connection.send(header, [local_K, *buffers]))
+
+    def _ask(self, slots_K: np.ndarray, header: Any) -> Iterator[tuple[np.ndarray, Frame]]:
+        """Ask each server for its share of idle slots: (rows of the call, answer)."""
+        with self._lock:
+            self._book.ledger.check_idle(slots_K)
+            lost_K = self._book.place_N[slots_K] != Place.KNOWN
+            if lost_K.any():
+                raise ServerLostError(
+                    f"slot {slots_K[np.argmax(lost_K)]}: its server was lost; reset it first"
+                )
+            shares = [(part, part.connection, rows) for part, rows in self._split(slots_K)]
+        for part, connection, rows in shares:
+            assert connection is not None
+            local_K = as_buffer(slots_K[rows] - part.start, I32)
+            frame = connection.ask(header(), [local_K], self._terms.deadline)
+            yield np.arange(len(slots_K))[rows], frame
+
+    # Receiving
+
+    def _wait(self, end: float | None) -> object:
+        """The next event; raises if none can come, or none came in time."""
+        while True:
+            if self._closed.is_set():
+                raise ClosedError("the runtime is closed")
+            with self._lock:
+                self._check_hope()
+            left = _TICK if end is None else min(end - time.monotonic(), _TICK)
+            try:
+                return self._inbox.get(timeout=max(left, 0.0))
+            except queue.Empty:
+                if end is not None and time.monotonic() >= end:
+                    raise DeadlineError("no slot was ready in time") from None
+
+    def _check_hope(self) -> None:
+        """Raise unless some slot's result can still come."""
+        if not self._inbox.empty():
+            return
+        if not (self._book.ledger.phase == Phase.BUSY).any():
+            raise UsageError("no slot is busy: send or reset before receiving")
+        gone = [part for part in self._parts if part.gave_up is not None]
+        stuck = [self._book.queued_on(part.start, part.stop) for part in gone]
+        if not gone or sum(map(len, stuck)) < len(self._book.ledger.busy()):
+            return
+        for slots_K in stuck:
+            ended_K = np.ones(len(slots_K), bool)
+            self._book.ledger.finish(slots_K, ended_K)
+        raise ServerLostError(
+            f"{gone[0].address} is lost and no server took its slots within "
+            f"{self._terms.reopen_deadline:g} s: {gone[0].gave_up}"
+        )
+
+    def _handle(self, event: object) -> Batch | None:
+        if isinstance(event, _Lost):
+            return self._fault_batch(event.slots, event.text)
+        if isinstance(event, Reopened):
+            self._reopened(event.part, event.connection, event.error)
+            return None
+        if not isinstance(event, Arrival) or event.part.connection is not event.connection:
+            return None
+        part, connection, what = event
+        if isinstance(what, Universe2Error):
+            return self._lost(part, connection, what)
+        if what.header.HasField("error"):
+            raise self._refused(part, what.header)
+        try:
+            batch = read_batch(what, self.observation_space, part.count)
+            self._book.accept(batch, part.start)
+        except ProtocolError as error:
+            connection.poison(error)
+            return self._lost(part, connection, error)
+        return batch
+
+    def _refused(self, part: Part, header: pb.Header) -> Universe2Error:
+        """The server refused a request: its slots are as before, and the caller hears why."""
+        busy_K = self._book.busy_on(part.start, part.stop)
+        self._book.undo(busy_K[self._book.request_N[busy_K] == header.reply_to])
+        return error_named(header.error.type, f"{part.address}: {header.error.message}")
+
+    def _lost(self, part: Part, connection: Connection, reason: Universe2Error) -> Batch | None:
+        part.connection = None
+        connection.close()
+        slots_K = self._book.lose(part.start, part.stop)
+        log.warning("slots %d…%d lost their server: %s", part.start, part.stop - 1, reason)
+        if not len(slots_K):
+            return None
+        return self._fault_batch(slots_K, f"{type(reason).__name__}: {reason}")
+
+    def _reopened(self, part: Part, connection: Connection | None, error: Universe2Error | None) -> None:
+        part.reopening = False
+        part.gave_up = error
+        if connection is None:
+            return
+        if not connection.alive:
+            part.reopen(self._closed)
+            return
+        part.connection, part.address = connection, connection.address
+        slots_K = self._book.queued_on(part.start, part.stop)
+        if len(slots_K):
+            self._reset_on(part, slots_K, self._book.ledger.seed[slots_K])
+
+    def _fault_batch(self, slots_K: np.ndarray, text: str) -> Batch:
+        ledger, count = self._book.ledger, len(slots_K)
+        self._book.place_N[slots_K] = Place.NOWHERE
+        batch = Batch(
+            slots=slots_K,
+            obs=empty(self.observation_space, count),
+            reward=np.full(count, np.nan),
+            terminated=np.zeros(count, bool),
+            truncated=np.zeros(count, bool),
+            episode=ledger.episode[slots_K],
+            step=ledger.step[slots_K],
+            seed=ledger.seed[slots_K],
+            fault=np.full(count, Fault.INFRASTRUCTURE, np.uint8),
+            fault_text=dict.fromkeys(range(count), text),
+        )
+        ledger.finish(slots_K, batch.ended, batch.fault)
+        return batch
+
+    def _heartbeats(self) -> None:
+        """Until closed: renew leases, and give up sessions that owe an answer for too long."""
+        while not self._closed.wait(self._beat):
+            for part in self._parts:
+                connection = part.connection
+                if connection is None or not connection.alive:
+                    continue
+                with self._lock:
+                    busy_K = self._book.busy_on(part.start, part.stop)
+                    oldest = self._book.asked_N[busy_K].min() if len(busy_K) else np.inf
+                now, limit = time.monotonic(), self._terms.deadline
+                if now - oldest > limit:
+                    text = f"{connection.address}: no result for {len(busy_K)} slots within {limit:g} s"
+                    connection.poison(DeadlineError(text))
+                elif now - connection.heard > limit:
+                    connection.poison(DeadlineError(f"{connection.address}: silent for {limit:g} s"))
+                else:
+                    connection.send(pb.Header(heartbeat=pb.Heartbeat()))
+
+
+def spec_from(info: pb.SpecInfo) -> EnvSpec:
+    """An environment as its server describes it; it can't be opened here."""
+    return EnvSpec(
+        id=info.id,
+        runtime=info.runtime,
+        entry="",
+        spaces_from="",
+        options={name: read_value(value) for name, value in info.options.items()},
+        description=info.description,
+        reference=dict(info.reference),
+        multi_agent=info.multi_agent,
+    )

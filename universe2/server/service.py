@@ -1,0 +1,204 @@
+"""Server: the gRPC endpoint. It listens, checks versions and tokens, and reaps what is dead.
+
+What a stream says is the session's business; what an environment does is the runtime's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from universe2.core.errors import CapacityError, ServerLostError, UsageError
+from universe2.core.registry import families
+from universe2.runtimes import open_runtime as open_local
+from universe2.server.auth import TokenInterceptor, check_address
+from universe2.server.capacity import Capacity
+from universe2.server.session import OpenRuntime, Session
+from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL, encode
+from universe2.wire.v1 import universe_pb2 as pb
+
+log = logging.getLogger("universe2.server")
+
+SERVICE = "universe2.wire.v1.Universe"
+FEATURES = ("batched", "snapshot", "render", "chunks")
+SPARE_THREADS = 16
+"""Beyond one per session: for Info, health, and telling those over the limit that they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How a server is run. Times in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 15900
+    """0 lets the system choose; ``Server.port`` says which"""
+    slots: int = 256
+    sessions: int = 64
+    token: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    """listen beyond this machine although there is no token"""
+    lease: float = 60.0
+    """a session that says nothing for so long is reaped, unless its client asks for another lease"""
+    open_deadline: float = 120.0
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_frame_bytes: int = MAX_FRAME_BYTES
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.sessions < 1:
+            raise UsageError(f"slots and sessions must be at least 1, got {self.slots} and {self.sessions}")
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"port must lie in 0..65535, got {self.port}")
+        if not 2**16 <= self.max_message_bytes <= 2**30:
+            raise UsageError(f"a message may be 64 KiB to 1 GiB, got {self.max_message_bytes} bytes")
+        check_address(self.host, self.token, self.insecure)
+
+
+class Server:
+    """Serves until ``stop``. ``open_runtime`` is what a session's slots come from."""
+
+    def __init__(self, config: ServerConfig, open_runtime: OpenRuntime = open_local) -> None:
+        self.config = config
+        self.capacity = Capacity(config.slots, config.sessions)
+        self._open_runtime = open_runtime
+        self._sessions: dict[str, tuple[Session, grpc.ServicerContext]] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._health = health.HealthServicer()
+        self._grpc = self._build()
+        self.port = self._bind()
+        self._reaper = threading.Thread(target=self._reap, daemon=True, name="reaper")
+
+    @property
+    def address(self) -> str:
+        return _join(self.config.host, self.port)
+
+    def start(self) -> None:
+        """Begin to accept. Returns at once."""
+        self._grpc.start()
+        self._reaper.start()
+        for name in ("", SERVICE):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Accept nothing more, end all sessions, wait at most ``grace`` seconds for them."""
+        self._stopping.set()
+        self._health.enter_graceful_shutdown()
+        stopped = self._grpc.stop(grace)
+        with self._lock:
+            sessions = [session for session, _ in self._sessions.values()]
+        for session in sessions:
+            session.end(ServerLostError("the server is shutting down"))
+        stopped.wait(grace + 5.0)
+        for session in sessions:
+            session.close()
+
+    def _build(self) -> grpc.Server:
+        limit = self.config.max_message_bytes
+        options = [
+            ("grpc.so_reuseport", 0),  # otherwise a second server on the port takes half its calls
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),  # what a client accepts, it has said
+        ]
+        guards = [TokenInterceptor(self.config.token)] if self.config.token else []
+        pool = ThreadPoolExecutor(self.config.sessions + SPARE_THREADS, thread_name_prefix="grpc")
+        server = grpc.server(pool, interceptors=guards, options=options)
+        methods = {
+            "Info": grpc.unary_unary_rpc_method_handler(
+                self._info, pb.InfoRequest.FromString, pb.InfoReply.SerializeToString
+            ),
+            "Session": grpc.stream_stream_rpc_method_handler(self._session),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
+
+    def _bind(self) -> int:
+        address = _join(self.config.host, self.config.port)
+        try:
+            port = self._grpc.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise UsageError(
+                f"cannot listen on {address}: the port is taken, or the address isn't this machine's; "
+                "choose another with --port or --host"
+            )
+        return int(port)
+
+    def _info(self, _request: pb.InfoRequest, _context: grpc.ServicerContext) -> pb.InfoReply:
+        from universe2 import __version__
+
+        return pb.InfoReply(
+            protocols=[PROTOCOL],
+            version=__version__,
+            features=FEATURES,
+            slots_total=self.capacity.slots,
+            slots_free=self.capacity.slots_free,
+            sessions_total=self.capacity.sessions,
+            sessions_open=self.capacity.sessions_open,
+            families=families(),
+            max_message_bytes=self.config.max_message_bytes,
+            max_frame_bytes=self.config.max_frame_bytes,
+        )
+
+    def _session(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        try:
+            give_back = self.capacity.take_session()
+        except CapacityError as error:
+            told = pb.Error(type="CapacityError", message=str(error))
+            yield encode(pb.Header(sequence=1, reply_to=1, error=told))
+            return
+        session = Session(self.config, self.capacity, self._open_runtime)
+        with self._lock:
+            self._sessions[session.id] = (session, context)
+        # A stream that breaks while the runtime is waited for must end the wait.
+        context.add_callback(session.end)
+        try:
+            yield from session.frames(requests)
+        finally:
+            with self._lock:
+                self._sessions.pop(session.id, None)
+            give_back()
+
+    def _reap(self) -> None:
+        """Until the server stops: end sessions that said nothing for the length of their lease."""
+        told: set[str] = set()
+        while not self._stopping.wait(0.25):
+            with self._lock:
+                sessions = list(self._sessions.values())
+            told &= {session.id for session, _ in sessions}
+            for session, context in sessions:
+                silent = time.monotonic() - session.heard
+                if silent <= session.lease:
+                    continue
+                if session.id in told and silent > session.lease + 2.0:
+                    context.cancel()  # it doesn't even read what it is told
+                elif session.id not in told:
+                    told.add(session.id)
+                    log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
+                    session.end(
+                        ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over")
+                    )
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve_forever(server: Server, stop: threading.Event, announce: Any) -> None:
+    """Start, announce, and serve until ``stop`` is set; then stop in good order."""
+    server.start()
+    announce(server)
+    try:
+        while not stop.wait(1.0):
+            pass
+    finally:
+        server.stop()

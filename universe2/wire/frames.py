@@ -1,0 +1,179 @@
+"""Frames ↔ bytes: the protobuf wire format of ``Frame``, written and read around raw buffers.
+
+A protobuf library copies every ``bytes`` field at least once each way. Here a frame is written
+by one join over the arrays themselves, and read by walking its top-level fields and slicing.
+The bytes are plain protobuf: any library reads and writes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from universe2.core.errors import ProtocolError
+from universe2.wire.buffers import Buffer
+from universe2.wire.v1 import universe_pb2 as pb
+
+PROTOCOL = 1
+MAX_MESSAGE_BYTES = 16 * 2**20
+MAX_FRAME_BYTES = 256 * 2**20
+MIN_MESSAGE_BYTES = 64 * 2**10
+CHUNK_OVERHEAD = 1024
+"""What a chunk's own header takes at most, in bytes."""
+
+_HEADER, _BUFFERS = 0x0A, 0x12
+"""tags: fields 1 and 2, length-delimited"""
+
+
+class Frame(NamedTuple):
+    """One frame as read. ``buffers`` are views of the message."""
+
+    header: pb.Header
+    buffers: list[memoryview]
+
+
+def encode(header: pb.Header, buffers: Sequence[Buffer] = ()) -> bytes:
+    """The serialised frame."""
+    head = header.SerializeToString()
+    parts: list[Buffer] = [_prefix(_HEADER, len(head)), head]
+    for buffer in buffers:
+        size = buffer.nbytes if isinstance(buffer, (np.ndarray, memoryview)) else len(buffer)
+        parts.append(_prefix(_BUFFERS, size))
+        if size:  # an array with an axis of length 0 has no bytes to join
+            parts.append(buffer)
+    return b"".join(parts)  # type: ignore[arg-type]  # arrays have the buffer protocol; the stubs lag
+
+
+def decode(message: bytes | memoryview) -> Frame:
+    """Read a frame. Raises ProtocolError if the bytes aren't one, nothing else."""
+    view = memoryview(message)
+    header: memoryview | None = None
+    buffers: list[memoryview] = []
+    position, end = 0, len(view)
+    while position < end:
+        tag, position = _varint(view, position)
+        if tag not in (_HEADER, _BUFFERS):
+            position = _skip(view, position, tag)
+            continue
+        size, position = _varint(view, position)
+        if size > end - position:
+            raise ProtocolError(f"a field of {size} bytes in a frame with {end - position} left")
+        part = view[position : position + size]
+        position += size
+        if tag == _BUFFERS:
+            buffers.append(part)
+        elif header is None:
+            header = part
+        else:
+            raise ProtocolError("a frame with two headers")
+    if header is None:
+        raise ProtocolError("a frame without a header")
+    return Frame(_parse(header), buffers)
+
+
+def chunks(message: bytes, header: pb.Header, limit: int) -> Iterable[bytes]:
+    """A serialised frame as gRPC messages of at most ``limit`` bytes each: itself, or its pieces."""
+    if len(message) <= limit:
+        yield message
+        return
+    view = memoryview(message)
+    step = limit - CHUNK_OVERHEAD
+    for offset in range(0, len(message), step):
+        part = pb.Header(sequence=header.sequence, reply_to=header.reply_to, session=header.session)
+        part.chunk.total_bytes = len(message)
+        part.chunk.offset = offset
+        yield encode(part, [view[offset : offset + step]])
+
+
+class Assembler:
+    """One direction of a stream: joins chunks, and checks that sequence numbers have no gap."""
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._limit = max_frame_bytes
+        self._pieces: list[memoryview] = []
+        self._size = 0
+        self._total = 0
+        self._last = 0
+
+    def add(self, message: bytes) -> Frame | None:
+        """The frame that ``message`` completes, or None if more pieces must come."""
+        frame = decode(message)
+        if frame.header.sequence != self._last + 1:
+            raise ProtocolError(f"frame {frame.header.sequence} came where {self._last + 1} was due")
+        if frame.header.WhichOneof("body") == "chunk":
+            whole = self._add_piece(frame)
+            if whole is None:
+                return None
+            sequence = frame.header.sequence
+            frame = decode(whole)
+            if frame.header.sequence != sequence or frame.header.WhichOneof("body") == "chunk":
+                raise ProtocolError(f"the chunks of frame {sequence} hold another frame")
+        elif self._pieces:
+            raise ProtocolError("a frame came between the chunks of another")
+        self._last += 1
+        return frame
+
+    def _add_piece(self, frame: Frame) -> bytes | None:
+        chunk = frame.header.chunk
+        if len(frame.buffers) != 1 or chunk.offset != self._size:
+            raise ProtocolError(f"a chunk begins at {chunk.offset}, {self._size} was due")
+        self._total = self._total or chunk.total_bytes
+        if chunk.total_bytes != self._total or self._total > self._limit:
+            raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self._limit}")
+        if not frame.buffers[0] or self._size + len(frame.buffers[0]) > self._total:
+            raise ProtocolError("chunks are empty, or hold more than they declared")
+        self._pieces.append(frame.buffers[0])
+        self._size += len(frame.buffers[0])
+        if self._size < self._total:
+            return None
+        whole = b"".join(self._pieces)
+        self._pieces, self._size, self._total = [], 0, 0
+        return whole
+
+
+def _parse(header: memoryview) -> pb.Header:
+    try:
+        return pb.Header.FromString(bytes(header))
+    except DecodeError as error:
+        raise ProtocolError(f"a frame's header is not readable: {error}") from None
+
+
+def _prefix(tag: int, size: int) -> bytes:
+    if size < 0x80:
+        return bytes((tag, size))
+    out = bytearray((tag,))
+    while size >= 0x80:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(view) and shift < 70:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ProtocolError("a frame ends in the middle of a number")
+
+
+def _skip(view: memoryview, position: int, tag: int) -> int:
+    """Past a field that this version doesn't know."""
+    kind = tag & 7
+    if tag >> 3 in (0, 1, 2) or kind in (3, 4, 6, 7):
+        raise ProtocolError(f"a field with tag {tag} can't be in a frame")
+    if kind == 0:
+        return _varint(view, position)[1]
+    size = {1: 8, 5: 4}.get(kind)
+    if size is None:
+        size, position = _varint(view, position)
+    if size > len(view) - position:
+        raise ProtocolError(f"a field of {size} bytes in a frame with {len(view) - position} left")
+    return position + size

@@ -1,0 +1,1 @@
+"""Generated from protos/universe2/wire/v1 by protos/generate.py. The .proto files are the reference."""
