@@ -1,0 +1,188 @@
+"""From episode stores to rankings: which runs are compared, and on what.
+
+One ranking per suite hash: runs of different suites are never compared. Of several runs of the
+same name and policy the newest counts. References come from the registry, so that all entries
+share one scale, and from the newest run for environments that aren't known here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
+from universe2.core.errors import UnknownEnvError, UsageError
+from universe2.core.registry import find
+from universe2.trace import EpisodeStore, Run
+
+
+@dataclass(frozen=True)
+class _Found:
+    run: Run
+    returns: Mapping[str, Mapping[int, float]]
+    cut: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SuiteRanking:
+    """A ranking and the runs behind its entries."""
+
+    ranking: Ranking
+    runs: dict[str, Run]
+    """entry name → run"""
+    env_ids: dict[str, str]
+    """task → env id"""
+    older: int
+    """runs left out because a newer one of the same policy is there"""
+
+
+def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
+    """All rankings in the stores, the one with the newest run first.
+
+    Raises UsageError if a file is not a store or there is no run at all.
+    """
+    suites: dict[str, list[_Found]] = {}
+    paths = list(paths)
+    for path in paths:
+        with EpisodeStore(path, must_exist=True) as store:
+            for run in store.runs():
+                found = _Found(run, store.returns(run.id), store.cut_counts(run.id))
+                suites.setdefault(run.suite_hash, []).append(found)
+    if not suites:
+        raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
+    rankings = [_rank_suite(found) for found in suites.values()]
+    return sorted(rankings, key=lambda r: -max(run.started for run in r.runs.values()))
+
+
+def _rank_suite(found: list[_Found]) -> SuiteRanking:
+    found = sorted(found, key=lambda f: f.run.started)
+    newest = {(f.run.name, f.run.policy_hash): f for f in found}
+    names = [name for name, _ in newest]
+    tasks = found[-1].run.suite_content["tasks"]
+    references = {task["name"]: _reference(task, found) for task in tasks}
+    entries: dict[str, tuple[str, list[TaskScore]]] = {}
+    runs: dict[str, Run] = {}
+    baseline = None
+    for (name, policy_hash), one in newest.items():
+        shown = name if names.count(name) == 1 else f"{name} ({policy_hash[:6]})"
+        entries[shown] = (one.run.tier, [_score(task, one, references[task["name"]]) for task in tasks])
+        runs[shown] = one.run
+        baseline = shown if one.run.kind == "random" else baseline
+    last = found[-1].run
+    return SuiteRanking(
+        ranking=rank(last.suite, last.suite_hash, entries, baseline),
+        runs=runs,
+        env_ids={task["name"]: task["env_id"] for task in tasks},
+        older=len(found) - len(newest),
+    )
+
+
+def _score(task: Mapping[str, Any], one: _Found, reference: Reference | None) -> TaskScore:
+    name = task["name"]
+    returns = list(one.returns.get(name, {}).values())
+    return task_score(name, returns, task["episodes"], one.cut.get(name, 0), reference)
+
+
+def _reference(task: Mapping[str, Any], found: list[_Found]) -> Reference | None:
+    try:
+        return reference_of(find(task["env_id"]).reference)
+    except UnknownEnvError:
+        return reference_of(found[-1].run.references.get(task["name"], {}))
+
+
+def ranking_json(suite: SuiteRanking) -> dict[str, Any]:
+    """A ranking as JSON can hold it. Intervals are [point, low, high]; null where undefined."""
+    ranking = suite.ranking
+    return {
+        "suite": ranking.suite,
+        "suite_hash": ranking.suite_hash,
+        "tasks": ranking.tasks,
+        "tasks_without_reference": ranking.unscored,
+        "baseline": ranking.baseline,
+        "entries": [
+            {
+                "name": entry.name,
+                "rank": entry.rank,
+                "shared": entry.shared,
+                "tier": entry.tier,
+                "score": _numbers(entry.score),
+                "improvement": _numbers(entry.improvement),
+                "outcome": suite.runs[entry.name].outcome,
+                "tasks": {
+                    name: {
+                        "return": _numbers(score.raw),
+                        "normalised": _numbers(score.normalised),
+                        "episodes": len(score.returns),
+                        "wanted": score.wanted,
+                        "cut": score.cut,
+                    }
+                    for name, score in entry.tasks.items()
+                },
+            }
+            for entry in ranking.entries
+        ],
+    }
+
+
+def _numbers(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [None if math.isnan(x) else x for x in interval]
+
+
+def show(interval: Interval | None, digits: int = 2) -> str:
+    """``0.93 [0.88, 0.97]``; a dash for none."""
+    if interval is None or math.isnan(interval.point):
+        return "–"
+    if math.isnan(interval.low):
+        return f"{interval.point:.{digits}f}"
+    return f"{interval.point:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def rank_text(rank: int | None, shared: bool) -> str:
+    """``1``, ``2=`` for a shared rank, a dash for none."""
+    return "–" if rank is None else f"{rank}=" if shared else str(rank)
+
+
+def notes(suite: SuiteRanking) -> list[str]:
+    """What a reader of the table must know, one sentence each."""
+    ranking = suite.ranking
+    said = [
+        "Score: interquartile mean over tasks of (return − random) / (reference − random), with 95 % "
+        "stratified-bootstrap intervals over episodes. Entries whose intervals overlap share a rank."
+    ]
+    if ranking.unscored:
+        said.append(f"Not in the score, for lack of a reference: {', '.join(ranking.unscored)}.")
+    for entry in ranking.entries:
+        short = [f"{t.task} {len(t.returns)}/{t.wanted}" for t in entry.tasks.values() if not t.complete]
+        if short:
+            said.append(f"{entry.name} has not played all episodes: {', '.join(short)}.")
+        if cut := sum(t.cut for t in entry.tasks.values()):
+            said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
+    if suite.older:
+        said.append(f"{suite.older} older runs of the same policies are not shown.")
+    return said
+
+
+def ranking_markdown(suite: SuiteRanking) -> str:
+    """The ranking and its tasks as two Markdown tables, with notes."""
+    ranking = suite.ranking
+    lines = [f"### {ranking.suite}", ""]
+    lines += ["| Rank | Policy | Score | Better than random | Checked |", "|---|---|---|---|---|"]
+    for e in ranking.entries:
+        better = show(e.improvement)
+        lines.append(
+            f"| {rank_text(e.rank, e.shared)} | {_cell(e.name)} | {show(e.score)} | {better} | {e.tier} |"
+        )
+    lines += ["", f"| Return per task | {' | '.join(_cell(e.name) for e in ranking.entries)} | Reference |"]
+    lines.append("|---" * (len(ranking.entries) + 2) + "|")
+    for task in ranking.tasks:
+        cells = [show(e.tasks[task].raw) for e in ranking.entries]
+        reference = ranking.entries[0].tasks[task].reference
+        lines.append(f"| {_cell(task)} | {' | '.join(cells)} | {reference.reference if reference else '–'} |")
+    return "\n".join([*lines, "", *notes(suite), ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,99 @@
+"""``universe2 evaluate`` and ``universe2 leaderboard``: what they write, and errors of one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fake_count_env
+import pytest
+from fake_count_env import count_spec
+from typer.testing import CliRunner
+
+from universe2 import cli
+from universe2.cli import evaluate, leaderboard
+from universe2.core.registry import register, unregister
+
+ENV = "test/Count-v0"
+SUITE = f'name = "tiny"\n[[task]]\nenv_id = "{ENV}"\nepisodes = 5\n'
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    register(count_spec(random=5.0, heuristic=10.0))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "VERBS", ("evaluate", "leaderboard"))
+    Path("suite.toml").write_text(SUITE)
+    yield
+    fake_count_env.DRIFT[0] = 0.0
+    unregister(ENV)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of ``universe2 …``."""
+    monkeypatch.setattr(sys, "argv", ["universe2", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    code = exit_info.value.code
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play, "--slots", "2") == 0
+    assert "5 episodes stored in e.sqlite" in capsys.readouterr().out
+    assert run(monkeypatch, *play, "--name", "other", "--episodes", "3") == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    assert capsys.readouterr().out.count("replay-verified") == 2
+    files = ("--markdown", "r.md", "--json", "out/r.json", "--html", "r.html", "--clip", "random")
+    assert run(monkeypatch, "leaderboard", "e.sqlite", *files) == 0
+    # Another number of episodes is another suite, which is never compared with the first.
+    written = json.loads(Path("out/r.json").read_text())
+    assert [[e["name"] for e in suite["entries"]] for suite in written] == [["other"], ["random"]]
+    assert {e["tier"] for suite in written for e in suite["entries"]} == {"replay-verified"}
+    assert ENV in Path("r.md").read_text()
+    assert "image/webp" in Path("r.html").read_text()
+    fake_count_env.DRIFT[0] = 1.0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 1
+    assert "8 of 8 episodes did not come out the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate"], "name a policy"),
+        (["evaluate", "nothing.pt"], "no policy 'nothing.pt'"),
+        (["evaluate", "random", "--suite", "nothing"], "no suite 'nothing'"),
+        (["evaluate", "random", "--interface", "voice"], "must be screen or native"),
+        (["evaluate", "random", "--suite", "bad.toml"], "is not TOML"),
+        (["evaluate", "random", "--suite", "unknown.toml"], "test/Count-v0"),
+        (["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"], "no token file"),
+        (["evaluate", "--verify", "nothing.sqlite"], "no episode store"),
+        (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
+        (["leaderboard"], "no episode store at runs/episodes.sqlite"),
+        (["leaderboard", "suite.toml"], "not an episode store"),
+    ],
+)
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    Path("bad.toml").write_text("name = ")
+    Path("unknown.toml").write_text(SUITE.replace("Count-v0", "Cuont-v0"))
+    assert run(monkeypatch, *arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.startswith("universe2: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", [evaluate, leaderboard])
+def test_help_reads_like_documentation(verb: object) -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(verb.command)  # type: ignore[attr-defined]
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
+    assert "Examples:" in text
+    assert "faults" in text or "fault" in text

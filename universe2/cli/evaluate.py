@@ -1,0 +1,176 @@
+"""``universe2 evaluate``: play a suite and store every episode, or verify what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from universe2.agents.evaluate import Place
+    from universe2.agents.evaluate_suite import Suite
+
+
+def command(
+    policy: Annotated[
+        str | None,
+        typer.Argument(help="`random`, a checkpoint's path, or `module:function` returning a Policy."),
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(help="A suite that comes along (arcade-heldout, demo), or a TOML file.")
+    ] = "arcade-heldout",
+    name: Annotated[str, typer.Option(help="The name in the ranking; default: the policy's own.")] = "",
+    episodes: Annotated[
+        int | None, typer.Option(help="Play this many of each task (which makes it another suite).", min=1)
+    ] = None,
+    slots: Annotated[int, typer.Option(help="How many environments play at the same time.", min=1)] = 16,
+    remote: Annotated[
+        list[str] | None, typer.Option(help="host:port of a server; repeat it for several.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the servers' token.", dir_okay=False)
+    ] = None,
+    db: Annotated[Path, typer.Option(help="The episode store: one SQLite file, made if need be.")] = Path(
+        "runs/episodes.sqlite"
+    ),
+    seed: Annotated[int, typer.Option(help="For the policy's own randomness.", min=0)] = 0,
+    interface: Annotated[
+        str, typer.Option(help="For `random` only: screen or native. Other policies say it themselves.")
+    ] = "screen",
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out tasks that can't run here, and say so.")
+    ] = False,
+    verify: Annotated[
+        Path | None,
+        typer.Option(help="Replay the episodes of this store instead, and compare.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Play a policy on a suite of tasks and store every episode in an SQLite file.
+
+    A suite fixes the environments, their options and the seed of each episode; every seed is
+    played to its end. Stored are the return, the length, every action and hashes of every
+    observation, the versions and the hardware. Episodes that a fault cut are stored as such,
+    tried again, and count in no score. Ctrl-C keeps what has finished.
+
+    With --verify, no policy plays: the stored actions are stepped again and everything must come
+    out the same, to the bit. Runs for which it does are marked replay-verified.
+
+    Examples:
+
+      universe2 evaluate random --suite demo
+
+      universe2 evaluate runs/agent/checkpoint --suite arcade-heldout --name mine
+
+      universe2 evaluate my_bot:make --suite suite.toml --remote node7:15900 --remote node8:15900
+
+      universe2 evaluate --verify runs/episodes.sqlite
+
+      universe2 leaderboard runs/episodes.sqlite
+    """
+    from universe2.agents.evaluate import Place
+    from universe2.agents.evaluate_suite import load_suite
+    from universe2.core.errors import UsageError
+
+    token = None
+    if token_file is not None:
+        if not token_file.is_file():
+            raise UsageError(f"no token file at {token_file}")
+        token = token_file.read_text().strip()
+    place = Place(slots=slots, remotes=remote or None, token=token)
+    if verify is not None:
+        if policy is not None:
+            raise UsageError("--verify replays what is stored; leave the policy out")
+        _verify(verify, place)
+        return
+    if policy is None:
+        raise UsageError("name a policy: `random`, a checkpoint's path, or `module:function`")
+    if interface not in ("screen", "native"):
+        raise UsageError(f"--interface must be screen or native, got {interface!r}")
+    chosen = load_suite(suite)
+    _play(
+        policy,
+        chosen if episodes is None else chosen.with_episodes(episodes),
+        place,
+        db,
+        name=name,
+        seed=seed,
+        interface=interface,
+        skip_missing=skip_missing,
+    )
+
+
+def _play(
+    policy: str,
+    suite: Suite,
+    place: Place,
+    db: Path,
+    *,
+    name: str,
+    seed: int,
+    interface: str,
+    skip_missing: bool,
+) -> None:
+    import shlex
+    import sys
+
+    from rich.console import Console
+
+    from universe2.agents.evaluate import evaluate
+    from universe2.agents.evaluate_policy import load_policy
+    from universe2.agents.evaluate_progress import SuiteProgress
+    from universe2.trace import EpisodeStore
+
+    console = Console()
+    loaded = load_policy(policy, "native" if interface == "native" else "screen")
+    with EpisodeStore(db) as store, SuiteProgress(suite, console) as progress:
+        try:
+            result = evaluate(
+                loaded,
+                suite,
+                store,
+                place,
+                name=name,
+                seed=seed,
+                skip_missing=skip_missing,
+                observer=progress.episode,
+                command=shlex.join(["universe2", *sys.argv[1:]]),
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            console.print(f"Interrupted: the {progress.whole} finished episodes are in {db}.")
+            raise
+    for text in result.skipped:
+        console.print(f"[yellow]skipped[/] {text}", highlight=False)
+    for task in result.out_of_time:
+        console.print(f"[yellow]out of time[/] {task}", highlight=False)
+    console.print(progress.summary())
+    console.print(f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}")
+
+
+def _verify(path: Path, place: Place) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from universe2.agents.evaluate_replay import verify
+    from universe2.core.errors import Universe2Error, UsageError
+    from universe2.trace import EpisodeStore
+
+    console = Console()
+    with EpisodeStore(path, must_exist=True) as store:
+        runs = [run for run in store.runs() if store.returns(run.id)]
+        if not runs:
+            raise UsageError(f"{path} holds no whole episode")
+        verdicts = []
+        for run in track(runs, "replaying", console=console, transient=True):
+            found = verify(store, run.id, place)
+            bad = [verdict for verdict in found if verdict.problem]
+            state = f"[red]{len(bad)} differ[/]" if bad else "[green]replay-verified[/]"
+            console.print(f"run {run.id} {run.name}: {len(found)} episodes, {state}", highlight=False)
+            verdicts += found
+    bad = [verdict for verdict in verdicts if verdict.problem]
+    for verdict in bad[:10]:
+        where = f"{verdict.episode.task} seed {verdict.episode.seed}"
+        console.print(f"  {where}: {verdict.problem}", highlight=False, markup=False)
+    if bad:
+        raise Universe2Error(f"{len(bad)} of {len(verdicts)} episodes did not come out the same")

@@ -1,0 +1,128 @@
+"""``universe2 leaderboard``: rank what `universe2 evaluate` stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from universe2.agents.ranking_runs import SuiteRanking
+
+
+def command(
+    db: Annotated[
+        list[Path] | None, typer.Argument(help="Episode stores; default: runs/episodes.sqlite.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report here: one HTML file that needs nothing else.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables here, as Markdown.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, as JSON.")] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="A training run's metrics.jsonl: learning curves for the HTML report."),
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="A policy (as for `evaluate`) to film on each task, beside random, for the report."
+        ),
+    ] = None,
+    remote: Annotated[
+        list[str] | None, typer.Option(help="host:port where clips are filmed; default: here.")
+    ] = None,
+) -> None:
+    """Rank the policies in one or more episode stores.
+
+    The score is the interquartile mean (IQM), over the suite's tasks, of normalised mean returns:
+    0 is random play, 1 the reference player of each environment. The interval beside it is a 95 %
+    stratified bootstrap over episodes. Policies whose intervals overlap share a rank (2=): the
+    data can't tell them apart. Tasks without a reference are shown raw and are not in the score.
+    Episodes that faults cut count nowhere, and a policy that has not played all episodes has no
+    rank. Each suite gets a table of its own.
+
+    Examples:
+
+      universe2 leaderboard
+
+      universe2 leaderboard mine.sqlite theirs.sqlite --markdown ranking.md
+
+      universe2 leaderboard --html report.html --metrics runs/demo/metrics.jsonl --clip runs/demo/checkpoint
+    """
+    import json
+
+    from rich.console import Console
+
+    from universe2.agents.ranking_runs import notes, ranking_json, ranking_markdown, read_rankings
+
+    console = Console()
+    suites = read_rankings(db or [Path("runs/episodes.sqlite")])
+    for suite in suites:
+        console.print(_ranking_table(suite))
+        console.print(_task_table(suite))
+        for note in notes(suite):
+            console.print(f"[dim]{note}[/]", highlight=False)
+    if markdown is not None:
+        _write(markdown, "\n".join(ranking_markdown(suite) for suite in suites))
+    if json_file is not None:
+        _write(json_file, json.dumps([ranking_json(suite) for suite in suites], indent=1) + "\n")
+    if html is not None:
+        from universe2.agents.report import read_metrics, render_report
+        from universe2.agents.report_clips import film
+
+        clips = {} if clip is None else film(clip, suites[0], remotes=remote, console=console)
+        curves = [] if metrics is None else read_metrics(metrics)
+        _write(html, render_report(suites, curves, clips))
+    for path in (markdown, json_file, html):
+        if path is not None:
+            console.print(f"wrote {path}", highlight=False)
+
+
+def _ranking_table(suite: SuiteRanking) -> Table:
+    from rich.table import Table
+
+    from universe2.agents.ranking_runs import rank_text, show
+
+    table = Table(title=f"{suite.ranking.suite} ({suite.ranking.suite_hash})", header_style="bold")
+    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked", "outcome"):
+        table.add_column(column)
+    for entry in suite.ranking.entries:
+        style = "bold" if entry.rank == 1 else ""
+        cells = [rank_text(entry.rank, entry.shared), entry.name, show(entry.score), show(entry.improvement)]
+        table.add_row(*cells, entry.tier, suite.runs[entry.name].outcome, style=style)
+    return table
+
+
+def _task_table(suite: SuiteRanking) -> Table:
+    from rich.table import Table
+
+    from universe2.agents.ranking_runs import show
+
+    entries = suite.ranking.entries
+    table = Table(title="mean return [95 %] · normalised", header_style="bold")
+    for column in ("task", *(entry.name for entry in entries), "random … reference"):
+        table.add_column(column)
+    for task in suite.ranking.tasks:
+        cells = []
+        for entry in entries:
+            score = entry.tasks[task]
+            part = "" if score.normalised is None else f" · {show(score.normalised).split(' ')[0]}"
+            cells.append(show(score.raw) + (part if len(score.returns) else ""))
+        reference = entries[0].tasks[task].reference
+        known = "not in the score" if reference is None else f"{reference.random:g} … {reference.reference:g}"
+        table.add_row(task, *cells, known)
+    return table
+
+
+def _write(path: Path, text: str) -> None:
+    from universe2.core.errors import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error}") from None
