@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from universe2.envs.arcade.game import CLEARED, LEFT, LOST, RIGHT, RUNNING, Game
-from universe2.envs.arcade.kit import SIZE, disc, gradient, hue, mix_colour, rect, round_rect
+from universe2.envs.arcade.kit import OPAQUE, SIZE, disc, gradient, hue, mix_colour, rect, round_rect
 from universe2.envs.arcade.rng import below, between, chance, seeded
 
 COLUMNS, MAX_ROWS = 8, 6
@@ -204,12 +204,12 @@ def draw(state: Any, canvas: Any) -> None:
     for life in range(state.lives - 1):
         disc(canvas, 200 + 240 * life, 224, 80, state.accent, 200)
     x0, x1 = state.paddle - PADDLE_HALF, state.paddle + PADDLE_HALF
-    round_rect(canvas, x0, PADDLE_Y, x1, PADDLE_Y + PADDLE_H, 64, state.accent)
+    round_rect(canvas, x0, PADDLE_Y, x1, PADDLE_Y + PADDLE_H, 64, state.accent, OPAQUE)
     if fine:
         for trail in range(1, 5):
             tx, ty = state.x - state.vx * trail, state.y - state.vy * trail
             disc(canvas, tx, ty, BALL - 12 * trail, 0xFFFFFF, 72 - 16 * trail)
-    disc(canvas, state.x, state.y, BALL, 0xFFFFFF)
+    disc(canvas, state.x, state.y, BALL, 0xFFFFFF, OPAQUE)
 
 
 def draw_brick(canvas: Any, row: int, column: int, colour: int, hits: int, fine: bool) -> None:
@@ -217,11 +217,13 @@ def draw_brick(canvas: Any, row: int, column: int, colour: int, hits: int, fine:
     x1, y1 = x0 + BRICK_W - 64, y0 + BRICK_H - 64
     shade = mix_colour(colour, 0xFFFFFF, 128) if hits > 1 else colour
     if not fine:
-        rect(canvas, x0, y0, x1, y1, shade)
+        rect(canvas, x0, y0, x1, y1, shade, OPAQUE)
         return
-    round_rect(canvas, x0 + 16, y0 + 24, x1 + 48, y1 + 40, 48, 0x000000, 70)
-    round_rect(canvas, x0 + 16, y0, x1 + 32, y1 + 16, 48, mix_colour(shade, 0x000000, 60))
-    round_rect(canvas, x0 + 16, y0, x1 + 32, y1 - 16, 48, shade)
+    for layer in range(3):
+        tone = 0x000000 if layer == 0 else mix_colour(shade, 0x000000, 60) if layer == 1 else shade
+        drop = 24 if layer == 0 else 16 if layer == 1 else 0
+        opacity = 70 if layer == 0 else OPAQUE
+        round_rect(canvas, x0 + 16, y0 + drop, x1 + 32, y1 + drop, 48, tone, opacity)
     rect(canvas, x0 + 64, y0 + 24, x1 - 16, y0 + 56, 0xFFFFFF, 90)
 
 

@@ -52,13 +52,12 @@ def gradient(canvas: Any, top: int, bottom: int) -> None:
         canvas[y, :] = mix_colour(top, bottom, 256 * y // height)
 
 
-def dot(canvas: Any, x: int, y: int, colour: int, alpha: int) -> None:
-    """One pixel at pixel (x, y), if it is on the canvas."""
-    if 0 <= y < canvas.shape[0] and 0 <= x < canvas.shape[1]:
-        canvas[y, x] = mix_colour(int(canvas[y, x]), colour, alpha)
+def blend(canvas: Any, x: int, y: int, colour: int, alpha: int) -> None:
+    """``colour`` onto pixel (x, y), which must be on the canvas."""
+    canvas[y, x] = mix_colour(int(canvas[y, x]), colour, alpha)
 
 
-def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: int = 256) -> None:
+def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: int) -> None:
     """The rectangle from corner (x0, y0) to corner (x1, y1)."""
     height, width = canvas.shape
     # In 1/256 pixels from here on.
@@ -74,16 +73,16 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
             canvas[y, solid0:solid1] = colour
         else:
             for x in range(solid0, solid1):
-                canvas[y, x] = mix_colour(int(canvas[y, x]), colour, cover)
+                blend(canvas, x, y, colour, cover)
         if first < solid0:
             part = min(right, (first + 1) << 8) - left
-            canvas[y, first] = mix_colour(int(canvas[y, first]), colour, cover * part >> 8)
+            blend(canvas, first, y, colour, cover * part >> 8)
         if last >= solid1 and last >= solid0:
             part = right - (last << 8)
-            canvas[y, last] = mix_colour(int(canvas[y, last]), colour, cover * part >> 8)
+            blend(canvas, last, y, colour, cover * part >> 8)
 
 
-def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int = 256) -> None:
+def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int) -> None:
     """The disc of ``radius`` around (cx, cy)."""
     height, width = canvas.shape
     pixel = SIZE // width
@@ -102,7 +101,7 @@ def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int = 2
                 cover = 256
             if cover > 0:
                 cover = cover * alpha >> 8
-                canvas[y, x] = mix_colour(int(canvas[y, x]), colour, cover)
+                blend(canvas, x, y, colour, cover)
 
 
 def root(value: int) -> int:
@@ -126,7 +125,7 @@ def edge_cover(ax: int, ay: int, bx: int, by: int, length: int, x: int, y: int, 
 
 
 def triangle(
-    canvas: Any, ax: int, ay: int, bx: int, by: int, cx: int, cy: int, colour: int, alpha: int = 256
+    canvas: Any, ax: int, ay: int, bx: int, by: int, cx: int, cy: int, colour: int, alpha: int
 ) -> None:
     """The triangle a, b, c (in either order)."""
     if (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0:
@@ -148,39 +147,36 @@ def triangle(
                 edge_cover(cx, cy, ax, ay, ca, x, y, pixel),
             )
             if cover > 0:
-                canvas[py, px] = mix_colour(int(canvas[py, px]), colour, cover * alpha >> 8)
+                blend(canvas, px, py, colour, cover * alpha >> 8)
 
 
-def round_rect(
-    canvas: Any, x0: int, y0: int, x1: int, y1: int, radius: int, colour: int, alpha: int = 256
-) -> None:
+def round_rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, radius: int, colour: int, alpha: int) -> None:
     """A rectangle with rounded corners. Below two pixels of radius the corners are left square."""
     if radius * canvas.shape[1] < 2 * SIZE:
-        rect(canvas, x0, y0, x1, y1, colour, alpha)
-        return
-    rect(canvas, x0, y0 + radius, x1, y1 - radius, colour, alpha)
-    rect(canvas, x0 + radius, y0, x1 - radius, y0 + radius, colour, alpha)
-    rect(canvas, x0 + radius, y1 - radius, x1 - radius, y1, colour, alpha)
-    corner(canvas, x0, y0, radius, radius, radius, colour, alpha)
-    corner(canvas, x1 - radius, y0, 0, radius, radius, colour, alpha)
-    corner(canvas, x0, y1 - radius, radius, 0, radius, colour, alpha)
-    corner(canvas, x1 - radius, y1 - radius, 0, 0, radius, colour, alpha)
+        radius = 0
+    for part in range(3):
+        inset = 0 if part == 1 else radius
+        top = y0 if part == 0 else y0 + radius if part == 1 else y1 - radius
+        bottom = y0 + radius if part == 0 else y1 - radius if part == 1 else y1
+        rect(canvas, x0 + inset, top, x1 - inset, bottom, colour, alpha)
+    if radius > 0:
+        for part in range(4):
+            left = x0 if part & 1 else x1 - radius
+            top = y0 if part & 2 else y1 - radius
+            corner(canvas, left, top, radius, part, colour, alpha)
 
 
-def corner(canvas: Any, x0: int, y0: int, ox: int, oy: int, radius: int, colour: int, alpha: int) -> None:
-    """The part of a disc around (x0 + ox, y0 + oy) that lies in the square at (x0, y0)."""
+def corner(canvas: Any, left: int, top: int, radius: int, part: int, colour: int, alpha: int) -> None:
+    """A quarter of a disc in the square at (left, top); bits of ``part``: 1 a left, 2 an upper corner."""
     height, width = canvas.shape
     scale = 2 * radius * max(1, SIZE // width)
-    for y in range(max(0, y0 * height // SIZE), min(height, ((y0 + radius) * height + SIZE - 1) // SIZE)):
+    cx, cy = left + (radius if part & 1 else 0), top + (radius if part & 2 else 0)
+    for y in range(max(0, top * height // SIZE), min(height, (top + radius) * height // SIZE + 1)):
         wy = (2 * y + 1) * SIZE // (2 * height)
-        if wy < y0 or wy >= y0 + radius:
-            continue
-        dy = wy - y0 - oy
-        for x in range(max(0, x0 * width // SIZE), min(width, ((x0 + radius) * width + SIZE - 1) // SIZE)):
+        for x in range(max(0, left * width // SIZE), min(width, (left + radius) * width // SIZE + 1)):
             wx = (2 * x + 1) * SIZE // (2 * width)
-            if wx < x0 or wx >= x0 + radius:
-                continue
-            dx = wx - x0 - ox
-            cover = min(256, 128 + (radius * radius - dx * dx - dy * dy) * 256 // scale)
-            if cover > 0:
-                canvas[y, x] = mix_colour(int(canvas[y, x]), colour, cover * alpha >> 8)
+            if top <= wy < top + radius and left <= wx < left + radius:
+                inside = radius * radius - (wx - cx) * (wx - cx) - (wy - cy) * (wy - cy)
+                cover = min(256, 128 + inside * 256 // scale)
+                if cover > 0:
+                    blend(canvas, x, y, colour, cover * alpha >> 8)

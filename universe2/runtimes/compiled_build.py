@@ -51,13 +51,20 @@ def debugging() -> bool:
 def build(function: Function, bindings: Mapping[str, Any], key: str, parallel: bool) -> Function:
     """``function`` with the globals in ``bindings`` replaced, compiled at its first call.
 
-    ``key`` is ``digest(function, bindings)``: what the machine code depends on.
+    ``key`` is a ``digest`` of all that the machine code depends on.
     """
     if debugging():
         return rebind(function, bindings)
     compiled: Any = numba.njit(parallel=parallel, **_OUTER)(_bound(function, bindings))
     compiled._cache = _cache_for(compiled.py_func, key)
     return compiled
+
+
+def helper(function: Function, bindings: Mapping[str, Any]) -> Function:
+    """Like ``build``, for a function that only built functions call."""
+    if debugging():
+        return rebind(function, bindings)
+    return numba.njit(**_HELPER)(_bound(function, bindings))
 
 
 def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
@@ -68,7 +75,7 @@ def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
 
 @functools.cache
 def _dispatcher(function: FunctionType) -> Function:
-    return numba.njit(**_HELPER)(_bound(function, {}))
+    return helper(function, {})
 
 
 def _bound(function: Function, bindings: Mapping[str, Any]) -> FunctionType:

@@ -16,7 +16,10 @@ import numpy as np
 from numba import get_num_threads, prange
 
 from universe2.envs.arcade.game import Game
-from universe2.runtimes.compiled_build import Function, build, debugging, digest
+from universe2.runtimes.compiled_build import build, debugging, digest, helper
+
+FEW = 16
+"""Fewer slots than this are worked by the calling thread alone."""
 
 RESET, STEP, DRAW = 0, 1, 2
 """What to do with a slot; DRAW draws it as it is."""
@@ -46,21 +49,34 @@ def drive(
     outcome_K: Any,
 ) -> None:
     """Reset, step or just draw each slot; its picture goes to ``frame_FHW3[row_K[k]]``."""
-    threads = canvas_THW.shape[0]
     count = slots_K.shape[0]
+    # Waking the threads costs more than a few slots do.
+    threads = canvas_THW.shape[0] if count >= FEW else 1
+    if threads == 1:
+        for k in range(count):
+            reward_K[k], outcome_K[k] = work(
+                states_N[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k], canvas_THW[0]
+            )
+            pack(canvas_THW[0].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
+        return
     for t in prange(threads):
         for k in range(t * count // threads, (t + 1) * count // threads):
-            state = states_N[slots_K[k]]
-            reward_K[k] = 0.0
-            outcome_K[k] = 0
-            if task_K[k] == RESET:
-                game_reset(state, level_K[k], seed_K[k])
-            elif task_K[k] == STEP:
-                reward, outcome = game_step(state, keys_K[k])
-                reward_K[k] = reward
-                outcome_K[k] = outcome
-            game_draw(state, canvas_THW[t])
+            reward_K[k], outcome_K[k] = work(
+                states_N[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k], canvas_THW[t]
+            )
             pack(canvas_THW[t].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
+
+
+def work(state: Any, task: int, keys: int, level: int, seed: int, canvas: Any) -> tuple[float, int]:
+    """One slot: do the task, draw; its reward and outcome."""
+    reward, outcome = 0.0, 0
+    if task == RESET:
+        game_reset(state, level, seed)
+    elif task == STEP:
+        gained, outcome = game_step(state, keys)
+        reward = float(gained)
+    game_draw(state, canvas)
+    return reward, outcome
 
 
 def pack(colours: Any, octets: Any) -> None:
@@ -82,11 +98,12 @@ class Drivers:
     """The compiled loops of one game. ``digest`` names its rules: everything but comments."""
 
     def __init__(self, game: Game) -> None:
-        core: dict[str, Function] = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
-        extra: dict[str, Function] = {"game_heuristic": game.heuristic}
-        self.digest = digest({**core, "drive": drive}, game.state)
-        self._drive = build(drive, core, self.digest, parallel=True)
-        self._advise = build(advise, extra, digest({**extra, "advise": advise}, game.state), parallel=False)
+        core = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
+        expert = {"game_heuristic": game.heuristic}
+        self.digest = digest({**core, "work": work, "drive": drive}, game.state)
+        advice = digest({**expert, "advise": advise}, game.state)
+        self._drive = build(drive, {"work": helper(work, core)}, self.digest, parallel=True)
+        self._advise = build(advise, expert, advice, parallel=False)
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
         with _LOCK:
