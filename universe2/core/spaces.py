@@ -40,7 +40,8 @@ def stack(space: spaces.Space[Any], values: Sequence[Any]) -> Any:
     if isinstance(space, spaces.Tuple):
         return tuple(stack(sub, [v[i] for v in values]) for i, sub in enumerate(space.spaces))
     if isinstance(space, FIXED):
-        return concatenate(space, values, empty(space, len(values)))
+        out = empty(space, len(values))
+        return concatenate(space, values, out) if len(values) else out
     return tuple(values)
 
 

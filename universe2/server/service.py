@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -193,7 +192,7 @@ def _join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def serve_forever(server: Server, stop: threading.Event, announce: Any) -> None:
+def serve_forever(server: Server, stop: threading.Event, announce: Callable[[Server], None]) -> None:
     """Start, announce, and serve until ``stop`` is set; then stop in good order."""
     server.start()
     announce(server)

@@ -1,0 +1,326 @@
+"""What goes over the wire comes back to the bit; garbage is a ProtocolError and nothing else."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from universe2.core.batch import Batch, Column, info_columns
+from universe2.core.errors import ProtocolError
+from universe2.core.spaces import stack
+from universe2.wire.batches import read_batch, write_batch
+from universe2.wire.buffers import Buffer, BufferReader
+from universe2.wire.columns import read_values, write_values
+from universe2.wire.frames import Assembler, Frame, chunks, decode, encode
+from universe2.wire.infos import read_infos, write_infos
+from universe2.wire.schema import read_space, write_space
+from universe2.wire.v1 import space_pb2, value_pb2
+from universe2.wire.v1 import universe_pb2 as pb
+from universe2.wire.values import read_value, write_value
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+SHAPES = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+INTS = st.sampled_from(["uint8", "int8", "uint16", "int16", "int32", "int64"])
+FLOATS = st.sampled_from(["float16", "float32", "float64"])
+
+
+@st.composite
+def boxes(draw: Any) -> spaces.Box:
+    shape, seed = draw(SHAPES), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    if draw(st.booleans()):
+        dtype = np.dtype(draw(INTS))
+        low = rng.integers(0, 50, shape).astype(dtype)
+        return spaces.Box(low, low + rng.integers(0, 50, shape).astype(dtype), shape, dtype.type)
+    kind = np.dtype(draw(FLOATS))
+    low = rng.normal(size=shape).astype(kind)
+    low = np.where(rng.random(shape) < 0.2, -np.inf, low).astype(kind)
+    high = np.where(rng.random(shape) < 0.2, np.inf, np.maximum(low, 0) + 1).astype(kind)
+    return spaces.Box(low, high, shape, kind.type)
+
+
+CHARSETS = st.sampled_from(["abc", "äß€😀 \n", "0"])
+LEAVES = st.one_of(
+    boxes(),
+    st.builds(lambda n, start: spaces.Discrete(n, start=start), st.integers(1, 9), st.integers(-5, 5)),
+    st.builds(lambda n: spaces.Discrete(n, dtype=np.uint8), st.integers(1, 9)),
+    st.builds(
+        lambda nvec, start, dtype: spaces.MultiDiscrete(nvec, start=[start] * len(nvec), dtype=dtype),
+        st.lists(st.integers(1, 9), min_size=1, max_size=3),
+        st.integers(0, 5),
+        st.sampled_from([np.int64, np.int32]),
+    ),
+    st.builds(lambda: spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]))),
+    st.builds(spaces.MultiBinary, st.one_of(st.integers(1, 4), st.just([2, 3]))),
+    st.builds(
+        lambda least, more, chars: spaces.Text(least + more, min_length=least, charset=chars),
+        st.integers(0, 3),
+        st.integers(1, 8),
+        CHARSETS,
+    ),
+)
+SPACES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.dictionaries(st.text("abcé", min_size=1, max_size=4), inner, min_size=1, max_size=3).map(
+            lambda d: spaces.Dict(list(d.items()))
+        ),
+        st.lists(inner, min_size=1, max_size=3).map(spaces.Tuple),
+        st.lists(inner, min_size=1, max_size=3).map(spaces.OneOf),
+        st.builds(lambda sub: spaces.Sequence(sub), inner),
+        st.builds(lambda sub: spaces.Sequence(sub, stack=True), LEAVES),
+        st.builds(spaces.Graph, LEAVES, st.one_of(st.none(), LEAVES)),
+    ),
+    max_leaves=5,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the bit, NaN included; arrays must agree in dtype and shape too."""
+    if isinstance(a, (np.ndarray, np.generic)) and isinstance(b, (np.ndarray, np.generic)):
+        x, y = np.asarray(a), np.asarray(b)
+        if x.dtype == object:
+            return x.shape == y.shape and all(map(same, x.tolist(), y.tolist()))
+        return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float):
+        return np.float64(a).tobytes() == np.float64(b).tobytes()
+    return bool(a == b)
+
+
+def through(buffers: list[Buffer]) -> list[memoryview]:
+    """Buffers as they arrive."""
+    return decode(encode(pb.Header(sequence=1, heartbeat=pb.Heartbeat()), buffers)).buffers
+
+
+def poisoned(value: Any, rng: random.Random) -> Any:
+    """Some float arrays get a NaN with a payload, to see that its bits survive."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.size and rng.random() < 0.5:
+        value = value.copy()
+        value.reshape(-1).view(np.uint64)[0] = 0x7FF8000000000123
+    return value
+
+
+@QUICK
+@given(SPACES)
+def test_spaces_come_back(space: spaces.Space[Any]) -> None:
+    message = space_pb2.Space.FromString(write_space(space).SerializeToString())
+    again = read_space(message)
+    assert again == space
+    assert write_space(again) == write_space(space)
+    assert repr(again) == repr(space)
+
+
+@QUICK
+@given(SPACES, st.integers(0, 5), st.integers(0, 2**31 - 1), st.booleans())
+def test_values_come_back(space: spaces.Space[Any], count: int, seed: int, copy: bool) -> None:
+    space.seed(seed)
+    rng = random.Random(seed)
+    batched = stack(space, [poisoned(space.sample(), rng) for _ in range(count)])
+    out: list[Buffer] = []
+    write_values(space, batched, out)
+    reader = BufferReader(through(out), copy=copy)
+    again = read_values(space, count, reader)
+    reader.done()
+    assert same(again, batched)
+
+
+CELLS = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**80), 2**80),
+        st.floats(),
+        st.text(st.characters(exclude_categories=("Cs",))),
+        st.binary(max_size=20),
+        st.floats(width=32).map(np.float32),
+        st.integers(-128, 127).map(np.int8),
+        st.booleans().map(np.bool_),
+        st.lists(st.integers(0, 255), max_size=5).map(lambda v: np.array(v, np.uint8)),
+        st.lists(st.text("aé😀", max_size=3), min_size=1, max_size=3).map(np.array),
+        st.floats().map(np.array),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.one_of(st.text("ab", max_size=2), st.integers(0, 5)), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@QUICK
+@given(CELLS)
+def test_single_values_come_back(value: Any) -> None:
+    assert same(read_value(value_pb2.Value.FromString(write_value(value).SerializeToString())), value)
+
+
+@QUICK
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "long name"]), CELLS, max_size=3), max_size=4))
+def test_infos_come_back(infos: list[dict[str, Any]]) -> None:
+    columns = info_columns(infos)
+    out: list[Buffer] = []
+    messages = write_infos(columns, out)
+    reader = BufferReader(through(out))
+    again = read_infos(messages, len(infos), reader)
+    reader.done()
+    assert list(again) == list(columns)
+    for key, (values, mask) in columns.items():
+        assert same(again[key].mask, mask)
+        assert again[key].values.dtype == values.dtype
+        assert same(again[key].values, values)
+
+
+def a_batch(space: spaces.Space[Any], count: int, finals: int, seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    space.seed(seed)
+    return Batch(
+        slots=rng.permutation(count + 3)[:count].astype(np.int32),
+        obs=stack(space, [space.sample() for _ in range(count)]),
+        reward=rng.normal(size=count),
+        terminated=rng.random(count) < 0.5,
+        truncated=rng.random(count) < 0.5,
+        episode=rng.integers(0, 9, count),
+        step=rng.integers(0, 9, count),
+        seed=rng.integers(0, 2**62, count),
+        fault=np.zeros(count, np.uint8),
+        info={"lives": Column(np.arange(count), np.ones(count, bool))},
+        final_rows=np.arange(finals, dtype=np.int32),
+        final_obs=stack(space, [space.sample() for _ in range(finals)]) if finals else None,
+        final_info={"why": Column(np.array(["x"] * finals, object), np.ones(finals, bool))},
+    )
+
+
+@QUICK
+@given(SPACES, st.integers(1, 5), st.integers(0, 5), st.integers(0, 2**31 - 1))
+def test_batches_come_back(space: spaces.Space[Any], count: int, finals: int, seed: int) -> None:
+    batch = a_batch(space, count, min(finals, count), seed)
+    batch.fault[-1], batch.fault_text = 1, {count - 1: "Traceback …"}
+    body, buffers = write_batch(batch, space)
+    message = encode(pb.Header(sequence=1, batch=body), buffers)
+    again = read_batch(decode(message), space, count + 3)
+    for name in Batch.__dataclass_fields__:
+        ours, theirs = getattr(batch, name), getattr(again, name)
+        if name in ("info", "final_info"):
+            ours, theirs = dict(ours), dict(theirs)
+        assert same(theirs, ours), name
+
+
+@QUICK
+@given(st.lists(st.binary(max_size=300), max_size=6), st.integers(1, 2**40))
+def test_frames_are_plain_protobuf(buffers: list[bytes], sequence: int) -> None:
+    header = pb.Header(sequence=sequence, session="s", send=pb.Send())
+    message = encode(header, buffers)
+    parsed = pb.Frame.FromString(message)
+    assert parsed.header == header
+    assert list(parsed.buffers) == buffers
+    again = decode(pb.Frame(header=header, buffers=buffers).SerializeToString())
+    assert again.header == header
+    assert [bytes(b) for b in again.buffers] == buffers
+
+
+@QUICK
+@given(st.binary(max_size=20_000), st.integers(2_000, 5_000))
+def test_chunks_join_again(data: bytes, limit: int) -> None:
+    header = pb.Header(sequence=1, send=pb.Send())
+    message = encode(header, [data])
+    assembler = Assembler()
+    pieces = list(chunks(message, header, limit))
+    assert max(map(len, pieces)) <= limit
+    frames = [assembler.add(piece) for piece in pieces]
+    assert frames[:-1] == [None] * (len(pieces) - 1)
+    assert frames[-1] is not None
+    assert bytes(frames[-1].buffers[0]) == data
+
+
+RICH = spaces.Dict(
+    {
+        "box": spaces.Box(0, 255, (2, 2), np.uint8),
+        "text": spaces.Text(9, min_length=0),
+        "many": spaces.Sequence(spaces.Tuple([spaces.Discrete(3), spaces.Text(4)])),
+        "graph": spaces.Graph(spaces.Box(-1, 1, (2,)), spaces.Discrete(3)),
+        "one": spaces.OneOf([spaces.Discrete(2), spaces.Sequence(spaces.Tuple([]))]),
+    }
+)
+
+
+def _mutated(message: bytes, rng: random.Random) -> bytes:
+    data = bytearray(message)
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(data))
+        match rng.randrange(4):
+            case 0:
+                data[place] = rng.randrange(256)
+            case 1:
+                del data[place : place + rng.randint(1, 9)]
+            case 2:
+                data[place:place] = rng.randbytes(rng.randint(1, 9))
+            case _:
+                data[place] ^= 1 << rng.randrange(8)
+        data = data or bytearray(b"\0")
+    return bytes(data)
+
+
+def _read_all(message: bytes) -> None:
+    frame = Assembler(max_frame_bytes=2**20).add(message)
+    if isinstance(frame, Frame) and frame.header.HasField("batch"):
+        read_batch(frame, RICH, 16)
+    if isinstance(frame, Frame) and frame.header.HasField("opened"):
+        read_space(frame.header.opened.observation_space)
+        {k: read_value(v) for k, v in frame.header.opened.spec.options.items()}
+
+
+def test_garbage_is_a_protocol_error() -> None:
+    """8,000 damaged frames: each is read, or refused by ProtocolError."""
+    rng = random.Random(0)
+    body, buffers = write_batch(a_batch(RICH, 4, 2, 0), RICH)
+    options = {"x": write_value({"a": [1, (2.0, None)], "b": np.arange(3)}), "y": write_value(np.float32(1))}
+    opened = pb.Opened(observation_space=write_space(RICH), spec=pb.SpecInfo(options=options))
+    seeds = [
+        encode(pb.Header(sequence=1, batch=body), buffers),
+        encode(pb.Header(sequence=1, opened=opened)),
+        encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=9)), [b"abc"]),
+        b"\x0a\x02",
+    ]
+    refused = 0
+    for _ in range(8_000):
+        message = _mutated(rng.choice(seeds), rng)
+        try:
+            _read_all(message)
+        except ProtocolError:
+            refused += 1
+    assert refused > 2_000
+
+
+@QUICK
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_protocol_error(message: bytes) -> None:
+    try:
+        _read_all(message)
+    except ProtocolError:
+        return
+
+
+def test_a_small_message_cannot_ask_for_much() -> None:
+    lengths = np.array([2**31 - 1], "<i4")
+    with pytest.raises(ProtocolError, match="more rows"):
+        read_values(spaces.Sequence(spaces.Tuple([])), 1, BufferReader([lengths.tobytes()]))
+    huge = space_pb2.Space(
+        box=space_pb2.Box(dtype="<f4", shape=[2**20, 2**20], low=b"\0" * 4, high=b"\0" * 4)
+    )
+    with pytest.raises(ProtocolError, match="elements"):
+        read_space(huge)
+    with pytest.raises(ProtocolError, match="limit"):
+        Assembler(2**20).add(encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=2**40)), [b"x"]))
