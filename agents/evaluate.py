@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,13 @@ def evaluate(
     """Play ``suite`` and store each episode. ``seed`` is for the policy's own randomness.
 
     ``observer`` is told of each episode. A task that can't run raises MissingDependencyError
-    unless ``skip_missing``. Whatever is raised, KeyboardInterrupt too: the run is closed with
-    the reason as its outcome, and what had ended stays stored.
+    unless ``skip_missing``: then the run is of the suite without that task. Whatever is raised,
+    KeyboardInterrupt too: the run is closed with the reason as its outcome, and what had ended
+    stays stored.
     """
     run = _describe(loaded, suite, name, command)
     result = Result(run_id=store.add_run(run))
+    played: list[Task] = []
     deadline = None if suite.max_seconds is None else time.monotonic() + suite.max_seconds
     outcome = "stopped by an error"
     try:
@@ -81,6 +83,11 @@ def evaluate(
                 if not skip_missing:
                     raise
                 result.skipped.append(f"{task.name}: {error}")
+                continue
+            played.append(task)
+        if result.skipped and played:
+            narrowed = replace(suite, tasks=tuple(played))
+            store.set_suite(result.run_id, narrowed.hash, narrowed.content)
         late = f"out of time: {', '.join(result.out_of_time)}"
         outcome = late if result.out_of_time else "finished"
     except KeyboardInterrupt:
@@ -111,7 +118,7 @@ def _play_task(
         "autoreset": "disabled",
         "options": dict(task.options),
     }
-    slots = min(place.slots, task.episodes)
+    slots = min(place.slots, task.episodes, task.slots or place.slots)
     with closing(
         universe2.open_runtime(
             task.env_id, slots, EnvConfig(**config), remotes=place.remotes, token=place.token

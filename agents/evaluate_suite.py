@@ -11,6 +11,7 @@
     options = { start_level = 200 }     # optional: the family's own
     name = "breakout, held out"         # optional; default: the env id
     max_seconds = 120                   # optional: wall clock of this task
+    slots = 2                           # optional: at most so many at the same time
 
 The seeds are fixed and each is played to its end, so quick episodes have no advantage. This
 file doesn't know how episodes are played.
@@ -43,6 +44,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     max_seconds: float | None = None
+    slots: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.env_id)
@@ -53,6 +55,8 @@ class Task:
                 f"task {self.name}: seed {self.seed} leaves no room for {self.episodes} episodes"
             )
         _check_seconds(self.max_seconds, f"task {self.name}")
+        if self.slots is not None and not (isinstance(self.slots, int) and self.slots >= 1):
+            raise UsageError(f"task {self.name}: slots must be at least 1, got {self.slots!r}")
 
     @property
     def seeds(self) -> list[int]:
@@ -123,7 +127,7 @@ def parse_suite(content: Mapping[str, Any], source: str) -> Suite:
     _check_keys(head, {"name", "description", "max_seconds"}, {"name"}, source)
     tasks = []
     for table in content.get("task", []):
-        keys = {"env_id", "episodes", "seed", "options", "name", "max_seconds"}
+        keys = {"env_id", "episodes", "seed", "options", "name", "max_seconds", "slots"}
         _check_keys(table, keys, {"env_id", "episodes"}, f"{source}, a [[task]]")
         tasks.append(Task(**table))
     return Suite(tasks=tuple(tasks), **head)

@@ -129,6 +129,12 @@ def test_missing_dependency(store: EpisodeStore) -> None:
         unregister(needy.id)
     assert [text.split(":")[0] for text in result.skipped] == [needy.id]
     assert len(store.returns(result.run_id)[ENV]) == 2
+    stopped, narrowed = store.runs()
+    assert stopped.outcome.startswith("failed: test/Needy-v0 needs")
+    # What could not run is not part of the suite any more, so the run is complete and can be ranked.
+    assert [task["name"] for task in narrowed.suite_content["tasks"]] == [ENV]
+    assert narrowed.suite_hash not in (stopped.suite_hash, "")
+    assert narrowed.outcome == "finished"
 
 
 def test_replay_verifies(store: EpisodeStore) -> None:

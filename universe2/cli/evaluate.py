@@ -39,7 +39,10 @@ def command(
         str, typer.Option(help="For `random` only: screen or native. Other policies say it themselves.")
     ] = "screen",
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out tasks that can't run here, and say so.")
+        bool,
+        typer.Option(
+            "--skip-missing", help="Leave out tasks that can't run there (which makes it another suite)."
+        ),
     ] = False,
     verify: Annotated[
         Path | None,

@@ -176,6 +176,14 @@ class EpisodeStore:
         with self._writing():
             self._db.execute("UPDATE runs SET ended=?, outcome=? WHERE id=?", (time.time(), outcome, run_id))
 
+    def set_suite(self, run_id: int, suite_hash: str, content: dict[str, Any]) -> None:
+        """The run played another suite than was said at first: some of its tasks can't run there."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE runs SET suite_hash=?, suite_content=? WHERE id=?",
+                (suite_hash, _json(content), run_id),
+            )
+
     def set_tier(self, run_id: int, tier: str) -> None:
         """What is known about the run's truth: "self-reported" or "replay-verified"."""
         with self._writing():
