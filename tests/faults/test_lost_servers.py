@@ -1,0 +1,276 @@
+"""Servers that are killed, hang, or come back: faults for their slots, and for no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from universe2.client import open_remote
+from universe2.core.batch import Batch, Fault
+from universe2.core.errors import ClosedError, DeadlineError, ServerLostError
+from universe2.core.runtime import Runtime
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.server import Server, ServerConfig
+from universe2.testing.counting import COUNTING, CountingRuntime
+
+SCRIPT = Path(__file__).with_name("holding_server.py")
+Started = tuple[str, "subprocess.Popen[str]", Path]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """Starts servers in processes of their own; kills what is left of them."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start_one(port: int = 0) -> Started:
+        hold = tmp_path / f"hold{len(running)}"
+        command = [sys.executable, str(SCRIPT), str(hold), str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the server did not start"
+        return address, process, hold
+
+    yield start_one
+    for process in running:
+        process.kill()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def receive(runtime: Runtime, rows: int, timeout: float = 20.0) -> dict[int, tuple[Batch, int]]:
+    """slot → (batch, row), once ``rows`` rows have come."""
+    found: dict[int, tuple[Batch, int]] = {}
+    end = time.monotonic() + timeout
+    while len(found) < rows:
+        batch = runtime.recv(end - time.monotonic())
+        for row, slot in enumerate(batch.slots.tolist()):
+            assert slot not in found
+            found[slot] = batch, row
+    return found
+
+
+def faults(rows: dict[int, tuple[Batch, int]]) -> list[int]:
+    return sorted(slot for slot, (batch, row) in rows.items() if batch.fault[row])
+
+
+def act(runtime: Runtime, slots: list[int]) -> None:
+    runtime.send(slots, np.zeros(len(slots), np.int64))
+
+
+def test_killed_in_mid_step_its_slots_fault_and_reopen_elsewhere(start: Callable[..., Started]) -> None:
+    (first, _, _), (second, doomed, hold) = start(), start()
+    runtime = open_remote(COUNTING.id, 8, EnvConfig(), [first, second], reopen_deadline=20.0)
+    try:
+        everyone = list(range(8))
+        runtime.reset(everyone, [slot * 5 + 4 for slot in everyone])  # episodes of 7 steps
+        receive(runtime, 8)
+        act(runtime, everyone)
+        assert faults(receive(runtime, 8)) == []
+        hold.touch()
+        act(runtime, everyone)
+        alive = receive(runtime, 4)
+        assert sorted(alive) == [0, 1, 2, 3]
+        doomed.kill()
+        began = time.monotonic()
+        dead = receive(runtime, 4)
+        assert time.monotonic() - began < 5.0
+        assert faults(dead) == [4, 5, 6, 7]
+        for slot, (batch, row) in dead.items():
+            assert batch.fault[row] == Fault.INFRASTRUCTURE
+            assert np.isnan(batch.reward[row])
+            assert second in batch.fault_text[row]
+            assert (batch.episode[row], batch.step[row], batch.seed[row]) == (0, 2, slot * 5 + 4)
+        act(runtime, everyone)
+        again = receive(runtime, 8)
+        assert faults(again) == []
+        for slot, (batch, row) in again.items():
+            expected = (0, 3) if slot < 4 else (1, 0)
+            assert (batch.episode[row], batch.step[row]) == expected
+        act(runtime, everyone)
+        for slot, (batch, row) in receive(runtime, 8).items():
+            assert (batch.episode[row], batch.step[row]) == ((0, 4) if slot < 4 else (1, 1))
+            assert batch.obs["count"][row][0] == batch.seed[row]
+    finally:
+        runtime.close()
+
+
+def test_killed_while_idle_the_fault_comes_with_the_next_step(start: Callable[..., Started]) -> None:
+    address, process, _ = start()
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [address], reopen_deadline=20.0)
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        process.kill()
+        process.wait(10)
+        act(runtime, [0])
+        assert faults(receive(runtime, 1)) == [0]
+        start(int(address.rsplit(":", 1)[1]))  # it is back, on the same port
+        act(runtime, [0, 1])
+        rows = receive(runtime, 2)
+        assert faults(rows) == [1]
+        batch, row = rows[0]
+        assert (batch.episode[row], batch.step[row]) == (1, 0)
+    finally:
+        runtime.close()
+
+
+def test_no_server_takes_the_slots(start: Callable[..., Started]) -> None:
+    address, process, _ = start()
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [address], reopen_deadline=0.5)
+    try:
+        runtime.reset([0], [4])
+        receive(runtime, 1)
+        process.kill()
+        act(runtime, [0])
+        assert faults(receive(runtime, 1)) == [0]
+        act(runtime, [0])
+        with pytest.raises(ServerLostError, match="no server took its slots"):
+            runtime.recv(20.0)
+    finally:
+        runtime.close()
+
+
+class _Mute(CountingRuntime):
+    """Takes requests and never answers."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        threading.Event().wait(timeout)
+        raise DeadlineError("mute")
+
+
+class _Failing(CountingRuntime):
+    def recv(self, timeout: float | None = None) -> Batch:
+        raise RuntimeError("a bug in the runtime")
+
+
+def served(cls: type[CountingRuntime], **config: float) -> Server:
+    def opened(env_id: str, num_slots: int, env_config: EnvConfig) -> CountingRuntime:
+        return cls(COUNTING, num_slots, env_config)
+
+    server = Server(ServerConfig(port=0, slots=8, **config), opened)  # type: ignore[arg-type]
+    server.start()
+    return server
+
+
+def test_an_answer_that_does_not_come_poisons_the_session() -> None:
+    server = served(_Mute)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], deadline=0.6)
+    try:
+        runtime.reset([0], [0])
+        batch = runtime.recv(10.0)
+        assert batch.fault.tolist() == [Fault.INFRASTRUCTURE]
+        assert "no result" in batch.fault_text[0]
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_a_bug_in_the_runtime_reaches_the_client() -> None:
+    server = served(_Failing)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0], [0])
+        batch = runtime.recv(10.0)
+        assert "a bug in the runtime" in batch.fault_text[0]
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:
+    end = time.monotonic() + timeout
+    while not check() and time.monotonic() < end:
+        threading.Event().wait(0.02)
+    return check()
+
+
+def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:
+    server = served(CountingRuntime)
+    silent = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], lease=1.0)
+    living = open_remote(COUNTING.id, 3, EnvConfig(), [server.address], lease=1.0)
+    try:
+        silent._closed.set()  # type: ignore[attr-defined]  # its heart stops
+        assert eventually(lambda: server.capacity.slots_free == 5)
+        threading.Event().wait(1.5)
+        assert server.capacity.slots_free == 5
+        living.reset([0], [0])
+        assert living.recv(5.0).fault.tolist() == [0]
+    finally:
+        silent.close()
+        living.close()
+        server.stop(1.0)
+
+
+def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:
+    server = served(CountingRuntime)
+    code = (
+        "from universe2.client import open_remote\n"
+        f"r = open_remote('{COUNTING.id}', 4, None, ['{server.address}'])\n"
+        "print('open', flush=True)\n"
+        "input()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "open\n"
+        assert server.capacity.slots_free == 4
+        process.kill()
+        assert eventually(lambda: server.capacity.slots_free == 8, 5.0)
+        assert eventually(lambda: server.capacity.sessions_open == 0, 5.0)
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+        process.stdin.close()
+        server.stop(1.0)
+
+
+def test_stopping_the_server_tells_its_clients_and_close_is_bounded() -> None:
+    server = served(CountingRuntime)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], reopen_deadline=0.3)
+    runtime.reset([0], [0])
+    runtime.recv(5.0)
+    began = time.monotonic()
+    server.stop(2.0)
+    assert time.monotonic() - began < 4.0
+    act(runtime, [0])
+    assert "shutting down" in runtime.recv(5.0).fault_text[0]
+    began = time.monotonic()
+    runtime.close()
+    runtime.close()
+    assert time.monotonic() - began < 2.0
+    with pytest.raises(ClosedError):
+        runtime.reset([0], [0])
+
+
+def test_closing_wakes_a_blocked_recv() -> None:
+    server = served(_Mute)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    runtime.reset([0], [0])
+    outcome: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            runtime.recv()
+        except ClosedError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    runtime.close()
+    thread.join(5.0)
+    server.stop(1.0)
+    assert len(outcome) == 1
