@@ -48,9 +48,13 @@ def command(
     Ends in good order: accepts nothing new, ends the sessions, closes their environments.
     """
     import logging
+    import os
     import signal
     import sys
     import threading
+
+    # gRPC's own log would say in three lines what our error says in one.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from universe2.core.errors import UsageError
     from universe2.server import Server, ServerConfig

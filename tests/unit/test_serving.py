@@ -1,0 +1,410 @@
+"""The server as a client meets it: opening, refusals, errors that don't end a session, large frames."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from gymnasium import spaces
+
+from universe2.client import open_remote, server_info
+from universe2.client.placement import shares
+from universe2.core.batch import Batch
+from universe2.core.errors import (
+    AuthenticationError,
+    CapacityError,
+    DeadlineError,
+    InvalidActionError,
+    InvalidSeedError,
+    ProtocolError,
+    ServerLostError,
+    UnknownEnvError,
+    UnsupportedError,
+    UsageError,
+    VersionError,
+)
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.server import Server, ServerConfig
+from universe2.testing.counting import COUNTING, CountingRuntime
+from universe2.wire import frames
+from universe2.wire.v1 import universe_pb2 as pb
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a-token-of-good-length"
+
+
+def start(opened: Any = None, **config: Any) -> Server:
+    """A running server; without ``opened`` it serves the environment that numbers its steps."""
+    settings = ServerConfig(**{"port": 0, "slots": 8, **config})
+    server = Server(settings) if opened is None else Server(settings, opened)
+    server.start()
+    return server
+
+
+@pytest.fixture
+def server(counting: EnvSpec) -> Iterator[Server]:
+    server = start()
+    yield server
+    server.stop(1.0)
+
+
+class Raw:
+    """A client that says exactly what it is told to, through plain protobuf."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.insecure_channel(address)
+        self.out: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        stream = self.channel.stream_stream(
+            "/universe2.wire.v1.Universe/Session",
+            request_serializer=pb.Frame.SerializeToString,
+            response_deserializer=pb.Frame.FromString,
+        )
+        self.replies = stream(iter(self.out.get, None), timeout=10.0)
+        self.sequence = 0
+        self.session = ""
+
+    def say(self, *buffers: bytes, **header: Any) -> None:
+        self.sequence += 1
+        fields = {"sequence": self.sequence, "session": self.session, **header}
+        self.out.put(pb.Frame(header=pb.Header(**fields), buffers=buffers))
+
+    def open(self, **fields: Any) -> pb.Frame:
+        ask = {"protocol": 1, "env_id": COUNTING.id, "interface": "native", "autoreset": "next_step"}
+        self.say(open=pb.Open(**{**ask, "num_slots": 2, **fields}))
+        reply = next(self.replies)
+        self.session = reply.header.session
+        return reply
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.out.put(None)
+        self.replies.cancel()
+        self.channel.close()
+
+
+def ints(*values: int) -> bytes:
+    return np.array(values, "<i4").tobytes()
+
+
+def longs(*values: int) -> bytes:
+    return np.array(values, "<i8").tobytes()
+
+
+def test_any_protobuf_client_can_open_reset_and_step(server: Server) -> None:
+    with Raw(server.address) as raw:
+        opened = raw.open().header.opened
+        assert opened.spec_hash == COUNTING.hash()
+        assert [opened.group_size, opened.spec.id] == [1, COUNTING.id]
+        raw.say(ints(0, 1), longs(4, 9), reset=pb.Reset())
+        reply = next(raw.replies)
+        assert reply.header.sequence == 2
+        assert reply.header.batch.rows == 2
+        assert list(reply.buffers)[:2] == [ints(0, 1), np.zeros(2).tobytes()]
+        raw.say(ints(1), longs(3), send=pb.Send())
+        reply = next(raw.replies)
+        assert reply.buffers[1] == np.ones(1).tobytes()
+        assert reply.buffers[8] == longs(9, 1, 3)
+        raw.say(close=pb.Close())
+        assert list(raw.replies) == []
+    assert server.capacity.slots_free == 8
+
+
+def test_a_wrong_request_is_answered_and_the_session_lives(server: Server) -> None:
+    with Raw(server.address) as raw:
+        raw.open()
+        raw.say(ints(0, 1), longs(4, 9), reset=pb.Reset())
+        next(raw.replies)
+        raw.say(ints(0), longs(77), send=pb.Send())
+        reply = next(raw.replies)
+        assert (reply.header.reply_to, reply.header.error.type) == (3, "InvalidActionError")
+        assert "slot 0" in reply.header.error.message
+        raw.say(ints(0), snapshot=pb.Snapshot())
+        assert next(raw.replies).header.error.type == "UnsupportedError"
+        raw.say(ints(0), longs(1), send=pb.Send())
+        assert next(raw.replies).header.batch.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("buffers", "header", "complaint"),
+    [
+        ([ints(0), longs(4)], {"reset": pb.Reset(), "sequence": 7}, "frame 7 came where 2 was due"),
+        ([ints(0), longs(4)], {"reset": pb.Reset(), "session": "other"}, "came on the stream of"),
+        ([ints(0), b"1"], {"reset": pb.Reset()}, "1 bytes"),
+        ([ints(5), longs(4)], {"reset": pb.Reset()}, "out of range"),
+        ([ints(0)], {"reset": pb.Reset()}, "too few"),
+        ([ints(0), longs(1), b""], {"reset": pb.Reset()}, "3 buffers, 2 expected"),
+        ([], {"opened": pb.Opened()}, "can't send opened"),
+        ([b"x"], {"chunk": pb.Chunk(total_bytes=2**40)}, "the limit is"),
+        ([], {}, "can't send None"),
+    ],
+)
+def test_frames_that_break_the_protocol_end_the_session(
+    server: Server, buffers: list[bytes], header: dict[str, Any], complaint: str
+) -> None:
+    with Raw(server.address) as raw:
+        raw.open()
+        raw.say(*buffers, **header)
+        error = next(raw.replies).header.error
+        assert error.type == "ProtocolError"
+        assert complaint in error.message
+        assert list(raw.replies) == []
+    assert server.capacity.slots_free == 8
+
+
+def test_versions_and_definitions_must_match(server: Server) -> None:
+    with Raw(server.address) as raw:
+        error = raw.open(protocol=99).header.error
+        assert error.type == "VersionError"
+        assert "protocol 99" in error.message
+    other = EnvSpec(id=COUNTING.id, runtime="x", entry="", spaces_from="", options={"level": 3})
+    with pytest.raises(VersionError, match="has hash"):
+        open_remote(other, 1, EnvConfig(), [server.address])
+    assert server.capacity.slots_free == 8
+
+
+def test_refusals_have_their_own_errors(server: Server) -> None:
+    with pytest.raises(UnknownEnvError, match="Did you mean testing/Counting-v0"):
+        open_remote("testing/Countin-v0", 1, EnvConfig(), [server.address])
+    with pytest.raises(UsageError, match="no option 'speed'"):
+        open_remote(COUNTING.id, 1, EnvConfig(options={"speed": 2}), [server.address])
+    with pytest.raises(CapacityError, match="9 slots were asked for, 8 of 8 are free"):
+        open_remote(COUNTING.id, 9, EnvConfig(), [server.address])
+    with pytest.raises(ServerLostError, match=r"127\.0\.0\.1:1"):
+        open_remote(COUNTING.id, 1, EnvConfig(), ["127.0.0.1:1"])
+    assert server.capacity.slots_free == 8
+
+
+def test_errors_of_use_leave_the_slots_as_they_were(server: Server) -> None:
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    runtime.reset([0, 1], [4, 9])
+    runtime.recv(5.0)
+    with pytest.raises(InvalidActionError, match="slot 1"):
+        runtime.send([0, 1], np.array([0, 7]))
+    with pytest.raises(UnsupportedError, match="snapshots"):
+        runtime.snapshot([0])
+    runtime.send([0, 1], np.array([0, 1]))
+    assert runtime.recv(5.0).step.tolist() == [1, 1]
+    runtime.close()
+
+
+class _Picky(CountingRuntime):
+    """Refuses seed 13, as an environment may; its snapshots are the slots' numbers."""
+
+    def reset(self, slots: Any, seeds: Any) -> None:
+        if 13 in list(seeds):
+            raise InvalidSeedError("13 brings bad luck")
+        super().reset(slots, seeds)
+
+    def snapshot(self, slots: Any) -> list[bytes]:
+        return [bytes([int(slot)]) * 3 for slot in slots]
+
+
+def picky(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+    return _Picky(COUNTING, num_slots, config)
+
+
+def test_what_only_the_server_can_refuse_comes_from_recv() -> None:
+    servers = [start(picky), start(picky)]
+    runtime = open_remote(COUNTING.id, 4, EnvConfig(), [s.address for s in servers])
+    try:
+        runtime.reset(range(4), [1, 2, 3, 4])
+        seen = sorted([*runtime.recv(5.0).slots.tolist(), *runtime.recv(5.0).slots.tolist()])
+        assert seen == [0, 1, 2, 3]
+        runtime.reset([2, 3], [13, 5])
+        with pytest.raises(InvalidSeedError, match="bad luck"):
+            runtime.recv(5.0)
+        runtime.send([2, 3], np.zeros(2, np.int64))
+        batch = runtime.recv(5.0)
+        assert (batch.slots.tolist(), batch.episode.tolist(), batch.step.tolist()) == ([2, 3], [0, 0], [1, 1])
+        assert batch.seed.tolist() == [3, 4]
+        assert runtime.snapshot([3, 0]) == [b"\1\1\1", b"\0\0\0"]
+        assert [p.shape for p in runtime.render([1, 2], (10, 12))] == [(10, 12, 3)] * 2
+    finally:
+        runtime.close()
+        for server in servers:
+            server.stop(1.0)
+
+
+class _Large(CountingRuntime):
+    """Observations of 40 kB."""
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        super().__init__(spec, num_slots, config)
+        self.observation_space = spaces.Box(0, 255, (40_000,), np.uint8)
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.obs = np.resize(np.arange(251, dtype=np.uint8), (len(batch), 40_000))
+        return batch
+
+
+def large(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+    return _Large(COUNTING, num_slots, config)
+
+
+def test_large_batches_travel_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.client.placement.MAX_MESSAGE_BYTES", 2**16)
+    server = start(large)
+    runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address])
+    try:
+        runtime.reset(range(8), range(8))
+        batch = runtime.recv(5.0)
+        assert (batch.obs == np.resize(np.arange(251, dtype=np.uint8), (8, 40_000))).all()
+        runtime.close()
+        # What is larger than a frame may be is an error that says so, not a crash.
+        monkeypatch.setattr("universe2.client.connection.Assembler", lambda: frames.Assembler(2**17))
+        runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address])
+        runtime.reset(range(8), range(8))
+        batch = runtime.recv(5.0)
+        assert batch.fault.all()
+        assert "the limit is 131072" in batch.fault_text[0]
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_two_sessions_at_once_share_the_slots(server: Server) -> None:
+    first = open_remote(COUNTING.id, 5, EnvConfig(), [server.address])
+    second = open_remote(COUNTING.id, 3, EnvConfig(autoreset="same_step"), [server.address])
+    with pytest.raises(CapacityError, match="0 of 8"):
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    first.reset(range(5), range(5))
+    second.reset(range(3), range(3))
+    assert len(first.recv(5.0)) + len(second.recv(5.0)) == 8
+    assert server_info(server.address).slots_free == 0
+    first.close()
+    assert server.capacity.slots_free == 5
+    second.send([0], np.zeros(1, np.int64))
+    assert second.recv(5.0).step.tolist() == [1]
+    second.close()
+
+
+def test_sessions_over_the_limit_are_told(counting: EnvSpec) -> None:
+    server = start(sessions=1)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    with pytest.raises(CapacityError, match="1 sessions are open"):
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    runtime.close()
+    server.stop(1.0)
+
+
+def test_opening_has_a_deadline_and_what_comes_late_is_closed() -> None:
+    go, closed = threading.Event(), threading.Event()
+
+    class Late(CountingRuntime):
+        def close(self) -> None:
+            closed.set()
+
+    def slow(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        assert go.wait(10.0)
+        return Late(COUNTING, num_slots, config)
+
+    server = start(slow, open_deadline=0.2)
+    with pytest.raises(DeadlineError, match="not open after"):
+        open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    assert server.capacity.slots_free == 5
+    go.set()
+    assert closed.wait(5.0)
+    server.stop(1.0)
+    assert server.capacity.slots_free == 8
+
+
+def test_a_token_is_asked_for_and_compared(counting: EnvSpec) -> None:
+    server = start(token=TOKEN)
+    try:
+        for wrong in (None, "wrong" + TOKEN, TOKEN[:-1]):
+            with pytest.raises(AuthenticationError, match="token"):
+                open_remote(COUNTING.id, 1, EnvConfig(), [server.address], token=wrong)
+            with pytest.raises(AuthenticationError):
+                server_info(server.address, wrong)
+        runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], token=TOKEN)
+        runtime.close()
+        assert server_info(server.address, TOKEN).slots_total == 8
+        assert healthy(server.address)
+    finally:
+        server.stop(1.0)
+
+
+def healthy(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+    return bool(check.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_listening_elsewhere_without_a_token_is_refused() -> None:
+    for host in ("0.0.0.0", "192.168.1.4", "::", "example.org"):
+        with pytest.raises(UsageError, match="--insecure"):
+            ServerConfig(host=host)
+        ServerConfig(host=host, insecure=True)
+        ServerConfig(host=host, token=TOKEN)
+    ServerConfig(host="::1")
+
+
+def test_a_taken_port_is_an_error(server: Server) -> None:
+    with pytest.raises(UsageError, match="the port is taken"):
+        Server(ServerConfig(port=server.port))
+
+
+def test_something_else_on_the_port(server: Server) -> None:
+    bare = grpc.server(ThreadPoolExecutor(1))
+    port = bare.add_insecure_port("127.0.0.1:0")
+    bare.start()
+    with pytest.raises(ProtocolError, match="not one of universe2"):
+        open_remote(COUNTING.id, 1, EnvConfig(), [f"127.0.0.1:{port}"])
+    bare.stop(None)
+
+
+def test_slots_are_spread_by_free_capacity() -> None:
+    assert shares(10, {"a": 30, "b": 10}) == [("a", 8), ("b", 2)]
+    assert shares(3, {"a": 1, "b": 1, "c": 1}) == [("a", 1), ("b", 1), ("c", 1)]
+    assert shares(1, {"a": 0, "b": 5}) == [("b", 1)]
+    assert shares(7, {"a": 4, "b": 0, "c": 3}) == [("a", 4), ("c", 3)]
+    with pytest.raises(CapacityError, match="8 slots were asked for, 7 are free"):
+        shares(8, {"a": 4, "b": 3})
+
+
+def test_serve_says_where_and_ends_in_good_order() -> None:
+    code = "import sys; from universe2.cli import main; sys.argv[0] = 'universe2'; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--slots", "3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("serving on 127.0.0.1:")
+        address = line.split()[2]
+        assert server_info(address).slots_total == 3
+        port = address.rsplit(":", 1)[1]
+        command[command.index("--port") + 1] = port
+        second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert second.returncode == 2
+        assert second.stderr.strip().splitlines() == [
+            f"universe2: cannot listen on 127.0.0.1:{port}: the port is taken, or the address isn't this "
+            "machine's; choose another with --port or --host"
+        ]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_generated_code_is_fresh() -> None:
+    command = [sys.executable, str(ROOT / "protos" / "generate.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
