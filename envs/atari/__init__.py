@@ -1,13 +1,111 @@
-"""(family under construction)"""
+"""The Atari family: every single-player game that ale-py ships, as ``atari/<Name>-v0``.
+
+The defaults are those that Machado et al. (2018) recommend: sticky actions with probability
+0.25, all eighteen actions, four frames per step, a game ends when it is over and not when a
+life is lost, true scores, no no-op start (sticky actions make episodes differ), and 108,000
+frames (half an hour of play) at most, after which an episode is truncated. Native
+observations are what the field is used to: the last four frames, gray, 84×84. Importing
+this doesn't import ale-py.
+"""
 
 from __future__ import annotations
 
-from universe2.core.spec import EnvSpec
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from universe2.core.errors import UsageError
+from universe2.core.screen import map_of, screen_action_space, screen_observation_space
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+
+_CARTRIDGES = """
+adventure air_raid alien amidar assault asterix asteroids atlantis atlantis2 backgammon bank_heist
+basic_math battle_zone beam_rider berzerk blackjack bowling boxing breakout carnival casino
+centipede chopper_command crazy_climber crossbow darkchambers defender demon_attack donkey_kong
+double_dunk earthworld elevator_action enduro entombed et fishing_derby flag_capture freeway frogger
+frostbite galaxian gopher gravitar hangman haunted_house hero human_cannonball ice_hockey jamesbond
+journey_escape kaboom kangaroo keystone_kapers king_kong klax koolaid krull kung_fu_master
+laser_gates lost_luggage mario_bros miniature_golf montezuma_revenge mr_do ms_pacman name_this_game
+othello pacman phoenix pitfall pitfall2 pong pooyan private_eye qbert riverraid road_runner robotank
+seaquest sir_lancelot skiing solaris space_invaders space_war star_gunner superman surround tennis
+tetris tic_tac_toe_3d time_pilot trondead turmoil tutankham up_n_down venture video_checkers
+video_chess video_cube video_pinball wizard_of_wor word_zapper yars_revenge zaxxon
+"""
+GAMES = tuple(_CARTRIDGES.split())
+"""Names of the cartridges. Combat, Joust, Maze Craze and Warlords have no single-player mode."""
+
+OPTIONS: dict[str, Any] = {
+    "sticky": 0.25,
+    "full_action_space": True,
+    "frameskip": 4,
+    "noop_max": 0,
+    "grayscale": True,
+    "stack": 4,
+    "size": 84,
+    "episodic_life": False,
+    "reward_clipping": False,
+    "fire_reset": False,
+    "max_frames": 108_000,
+}
+
+_ARROWS = {"UP": "up", "RIGHT": "right", "LEFT": "left", "DOWN": "down"}
+_ARROWS |= {"UPRIGHT": "up-right", "UPLEFT": "up-left", "DOWNRIGHT": "down-right", "DOWNLEFT": "down-left"}
+KEYBOARD = {"NOOP": ("none", "none"), "FIRE": ("none", "Space")}
+KEYBOARD |= {name: (arrow, "none") for name, arrow in _ARROWS.items()}
+KEYBOARD |= {f"{name}FIRE": (arrow, "Space") for name, arrow in _ARROWS.items()}
+"""ALE's action → (arrow, key), in ALE's order."""
 
 
 def specs() -> list[EnvSpec]:
-    return []
+    """One spec per game."""
+    return [
+        EnvSpec(
+            id=f"atari/{title(rom).replace(' ', '')}-v0",
+            runtime="process",
+            entry="universe2.envs.atari.game:AtariGame",
+            spaces_from="universe2.envs.atari:spaces",
+            kwargs={"rom": rom},
+            options=OPTIONS,
+            requires=(Requirement("ale_py", 'pip install "ale-py>=0.12.1"'),),
+            description=f"The Atari 2600 game {title(rom)}.",
+        )
+        for rom in GAMES
+    ]
 
 
-def resolve(env_id: str) -> EnvSpec | None:
-    return None
+def title(rom: str) -> str:
+    """`ms_pacman` → `Ms Pacman`."""
+    return rom.title().replace("_", " ")
+
+
+def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
+    """Native: uint8 (stack, size, size), with a last axis of 3 unless grayscale, and Discrete."""
+    options = check_options(spec, config)
+    names = list(KEYBOARD)
+    if not options["full_action_space"]:
+        from universe2.envs.atari.game import AtariGame
+
+        # Only the cartridge's own code knows which actions it uses.
+        names = AtariGame(**spec.kwargs, **options).action_names
+    if config.interface == "screen":
+        return Spaces(
+            screen_observation_space(config.screen_size),
+            screen_action_space(),
+            map_of([KEYBOARD[name] for name in names]).action_mask(),
+        )
+    shape = (options["stack"], options["size"], options["size"], *(() if options["grayscale"] else (3,)))
+    return Spaces(gym_spaces.Box(0, 255, shape, np.uint8), gym_spaces.Discrete(len(names)))
+
+
+def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
+    """The resolved options, or UsageError for a value out of range."""
+    options = spec.resolve(config.options)
+    if not 0.0 <= options["sticky"] <= 1.0:
+        raise UsageError(f"{spec.id}: sticky is a probability, got {options['sticky']}")
+    least = {"frameskip": 1, "noop_max": 0, "stack": 1, "size": 8, "max_frames": 1}
+    for name, low in least.items():
+        value = options[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise UsageError(f"{spec.id}: {name} must be a whole number of at least {low}, got {value!r}")
+    return options

@@ -80,7 +80,7 @@ class WorkerRuntime(Runtime):
         return self._pool.pids
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
-        slots_K, seeds_K = self._ledger.begin_reset(slots, seeds)  # type: ignore[arg-type]
+        slots_K, seeds_K = self._ledger.begin_reset(slots, seeds)
         everything = np.ones(len(slots_K), bool)
         self._submit(slots_K, everything, seeds_K, None)
 
