@@ -1,13 +1,31 @@
-"""(family under construction)"""
+"""Web tasks: pages that set a small problem and judge it, driven by pointer and keyboard.
+
+Observation: ``{"screen": uint8 (210, 160, 3), "instruction": str}`` (under
+``interface="screen"`` the screen has the size asked for). Action: the screen action of
+``universe2.core.screen``, all of it live, under both interfaces.
+
+Time is the page's own and passes by actions only: ``step_ms`` milliseconds each.
+
+Reward: 0 until the episode ends. The episode is *terminated* when the task ends itself, and
+*truncated* when the page's time limit is reached, which MiniWoB++ rewards with −1. The info of
+the last step holds ``raw_reward``, ``decayed_reward``, ``success`` (raw is exactly 1) and ``reason``.
+
+Options:
+- ``step_ms`` (100): page time per step, 10 to 10000 ms.
+- ``data_mode`` ("train"): "train" or "test", for the pages that have two sets of data.
+- ``reward`` ("raw"): "raw", the task's verdict; "decayed", less the longer it took (upstream's
+  default); "binary", 1 for success, else 0.
+- ``elements`` (False): add ``info["elements"]``, a list of what is on the page with tag, id, classes,
+  type, text, value, checked, focused, left, top, width, height (pixels). For scripted solvers
+  and debugging; it's not part of the observation.
+"""
 
 from __future__ import annotations
 
 from universe2.core.spec import EnvSpec
+from universe2.envs.web import miniwob
 
 
 def specs() -> list[EnvSpec]:
-    return []
-
-
-def resolve(env_id: str) -> EnvSpec | None:
-    return None
+    """All web tasks. Starts nothing and imports no browser."""
+    return miniwob.specs()

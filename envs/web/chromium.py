@@ -1,0 +1,43 @@
+"""Where a Chromium headless shell is on this machine. Starts nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+INSTALL = "apt-get install chromium-headless-shell (or: playwright install chromium-headless-shell)"
+ENVIRONMENT_VARIABLE = "UNIVERSE2_CHROMIUM"
+_NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell", "headless-shell")
+
+
+def find_chromium() -> str | None:
+    """The path of a headless shell, or None.
+
+    Looked for in this order: the environment variable ``UNIVERSE2_CHROMIUM`` (if it is set,
+    nothing else counts), the usual names on PATH, Playwright's own downloads (newest first).
+    """
+    if (chosen := os.environ.get(ENVIRONMENT_VARIABLE)) is not None:
+        return shutil.which(chosen)
+    for name in _NAMES:
+        if (path := shutil.which(name)) is not None:
+            return path
+    return next(iter(_playwright_downloads()), None)
+
+
+def has_chromium() -> bool:
+    """Whether ``find_chromium`` finds one."""
+    return find_chromium() is not None
+
+
+def _playwright_downloads() -> list[str]:
+    root = os.environ.get("PLAYWRIGHT_BROWSERS_PATH", "")
+    folder = Path(root) if root not in ("", "0") else Path.home() / ".cache" / "ms-playwright"
+    found = [p for name in _NAMES for p in folder.glob(f"chromium_headless_shell-*/*/{name}")]
+    runnable = [p for p in found if os.access(p, os.X_OK)]
+    return [str(p) for p in sorted(runnable, key=_build, reverse=True)]
+
+
+def _build(path: Path) -> int:
+    number = path.parts[-3].rpartition("-")[2]
+    return int(number) if number.isdigit() else -1

@@ -1,0 +1,83 @@
+"""MiniWoB++: the small web tasks of Shi et al. (2017) and Liu et al. (2018), from their own pages.
+
+The pages come with the ``miniwob`` package (MIT). Only its html folder is used; the package is
+never imported, because that would need Selenium. The table ``miniwob_tasks.toml`` lists the
+tasks. Not listed: the four flight pages, which are recordings of whole airline sites.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.spec import EnvSpec, Requirement
+from universe2.envs.web.page import CHROMIUM, OPTIONS, WebPage
+
+PACKAGE = Requirement("miniwob", "pip install 'universe2[web]'")
+
+# The page covers itself with a START sign when an episode ends; without it, the last observation
+# shows what the last action did.
+_START = """(seed, mode) => {
+  Math.seedrandom(seed);
+  core.setDataMode(mode);
+  core.startEpisodeReal();
+  core.startEpisode = () => undefined;
+  const utterance = core.getUtterance();
+  return typeof utterance === "string" ? utterance : utterance.utterance;
+}"""
+_READ = """() => ({
+  done: WOB_DONE_GLOBAL,
+  timed_out: WOB_REWARD_REASON === "timed out",
+  raw: WOB_RAW_REWARD_GLOBAL,
+  decayed: WOB_REWARD_GLOBAL,
+  reason: WOB_REWARD_REASON,
+})"""
+
+
+def tasks() -> dict[str, dict[str, Any]]:
+    """Task name → its line of the table: split, limit_ms, partial."""
+    return tomllib.loads(Path(__file__).with_name("miniwob_tasks.toml").read_text("utf-8"))
+
+
+def page(task: str) -> WebPage:
+    """The page of one task. Raises MissingDependencyError, UsageError."""
+    if task not in tasks():
+        raise UsageError(f"MiniWoB++ has no task {task!r} in the table miniwob_tasks.toml")
+    root = _html_folder()
+    path = f"miniwob/{task}.html"
+    if not (root / path).is_file():
+        raise MissingDependencyError(
+            f"the installed miniwob package lacks {path}; get a newer one: {PACKAGE.install}"
+        )
+    return WebPage(root=root, path=path, start=_START, read=_READ)
+
+
+def specs() -> list[EnvSpec]:
+    """One spec per line of the table."""
+    return [_spec(task, facts) for task, facts in tasks().items()]
+
+
+def _spec(task: str, facts: dict[str, Any]) -> EnvSpec:
+    limit = f"time limit {facts['limit_ms'] / 1000:g} s of page time"
+    partial = "; partial rewards" if facts["partial"] else ""
+    return EnvSpec(
+        id=f"web/{task}-v0",
+        runtime="browser",
+        entry="universe2.envs.web.miniwob:page",
+        kwargs={"task": task},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+        requires=(PACKAGE, CHROMIUM),
+        description=f"MiniWoB++ {task} ({facts['split']} split; {limit}{partial})",
+    )
+
+
+def _html_folder() -> Path:
+    found = importlib.util.find_spec("miniwob")
+    places = found.submodule_search_locations if found is not None else None
+    if not places:
+        raise MissingDependencyError(f"web tasks need miniwob's pages; get them with: {PACKAGE.install}")
+    return Path(places[0]) / "html"

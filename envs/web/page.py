@@ -1,0 +1,66 @@
+"""WebPage: a web task as data, and the spaces that all web tasks share.
+
+The page's own JavaScript makes the problem and judges it; two small functions in JavaScript
+say how a problem is started and how the outcome is read. This file knows no browser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from universe2.core.errors import UsageError
+from universe2.core.screen import ALL_LIVE, screen_action_space, screen_observation_space
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+from universe2.envs.web.chromium import INSTALL
+
+SIZE = (210, 160)
+"""(height, width) of what is seen of a page, in pixels"""
+CHROMIUM = Requirement("Chromium headless shell", INSTALL, "universe2.envs.web.chromium:has_chromium")
+OPTIONS = {"step_ms": 100, "data_mode": "train", "reward": "raw", "elements": False}
+"""Options of every web task; their meanings are in ``universe2.envs.web``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebPage:
+    """One task's page and how to talk to it.
+
+    ``start`` is a JavaScript function ``(seed, mode) => instruction`` that makes the problem
+    from an integer in [0, 2**31) and begins the episode. ``read`` is a JavaScript function
+    ``() => ({done, timed_out, raw, decayed, reason})``; it is called after every step and must
+    change nothing. Rewards count when ``done`` is true: ``raw`` is the task's verdict (1 is
+    full success), ``decayed`` the same with the task's own penalty for slowness.
+    """
+
+    root: Path
+    """the folder whose files the page may load; nothing else is ever served to it"""
+    path: str
+    """the page, relative to ``root``"""
+    start: str
+    read: str
+    layout: tuple[int, int] = (240, 500)
+    """(height, width) in pixels of the window that the page believes it is in"""
+
+
+def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
+    """Screen, instruction and the whole screen action: native is the page at its own size."""
+    check_options(spec, config)
+    screen = config.interface == "screen"
+    return Spaces(
+        screen_observation_space(config.screen_size if screen else SIZE),
+        screen_action_space(),
+        ALL_LIVE.action_mask() if screen else None,
+    )
+
+
+def check_options(spec: EnvSpec, config: EnvConfig) -> None:
+    """Raise UsageError for a value that the options don't allow."""
+    options = spec.resolve(config.options)
+    step_ms = options["step_ms"]
+    if isinstance(step_ms, bool) or not isinstance(step_ms, int) or not 10 <= step_ms <= 10_000:
+        raise UsageError(f"{spec.id}: step_ms must be an integer from 10 to 10000, got {step_ms!r}")
+    for name, allowed in (("data_mode", ("train", "test")), ("reward", ("raw", "decayed", "binary"))):
+        if options[name] not in allowed:
+            raise UsageError(f"{spec.id}: {name} must be one of {', '.join(allowed)}, got {options[name]!r}")
+    if not isinstance(options["elements"], bool):
+        raise UsageError(f"{spec.id}: elements must be true or false, got {options['elements']!r}")

@@ -1,0 +1,85 @@
+"""Screen actions become DevTools commands. Needs no browser."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from universe2.core.screen import ARROWS, BUTTONS, KEYS
+from universe2.runtimes.browser_input import FLUSH, InputState
+
+
+def action(
+    arrow: str = "none", key: str = "none", x: int = 0, y: int = 0, button: str = "none"
+) -> np.ndarray:
+    return np.array([ARROWS.index(arrow), KEYS.index(key), x, y, BUTTONS.index(button)])
+
+
+def kinds(commands: list) -> list[str]:
+    return [params.get("type", method) for method, params in commands]
+
+
+@pytest.fixture
+def state() -> InputState:
+    state = InputState((210, 160))
+    state.commands(action())
+    return state
+
+
+def test_pointer_cells_are_centres_of_a_64_by_64_grid() -> None:
+    (_, first), flush = InputState((210, 160)).commands(action(x=63, y=0))
+    assert (first["x"], first["y"]) == (63.5 / 64 * 160, 0.5 / 64 * 210)
+    assert flush == FLUSH
+
+
+def test_a_resting_pointer_sends_nothing(state: InputState) -> None:
+    assert state.commands(action()) == []
+
+
+def test_move_comes_before_click_and_click_before_keys(state: InputState) -> None:
+    sent = kinds(state.commands(action(arrow="up-right", key="a", x=5, button="click")))
+    assert sent == ["mouseMoved", "mousePressed", "mouseReleased"] + ["rawKeyDown", "keyUp"] * 2 + [
+        "keyDown",
+        "keyUp",
+    ]
+
+
+def test_press_holds_until_release(state: InputState) -> None:
+    assert kinds(state.commands(action(button="press"))) == ["mousePressed"]
+    assert state.commands(action(button="press")) == []
+    moved = state.commands(action(x=9))[0][1]
+    assert (moved["button"], moved["buttons"]) == ("left", 1)
+    assert kinds(state.commands(action(x=9, button="release"))) == ["mouseReleased"]
+    assert state.commands(action(x=9, button="release")) == []
+
+
+def test_double_click_counts_to_two(state: InputState) -> None:
+    commands = state.commands(action(button="double-click"))
+    assert [params["clickCount"] for _, params in commands] == [1, 1, 2, 2]
+
+
+def test_shift_holds_for_one_key(state: InputState) -> None:
+    state.commands(action(key="Shift"))
+    click = state.commands(action(button="click"))[0][1]
+    assert click["modifiers"] == 8
+    capital = state.commands(action(key="q"))
+    assert capital[0][1]["text"] == "Q"
+    assert kinds(capital) == ["keyDown", "keyUp", "keyUp"]
+    assert state.commands(action(key="q"))[0][1]["text"] == "q"
+
+
+def test_control_c_is_remembered(state: InputState) -> None:
+    state.commands(action(key="Control+A"))
+    assert not state.copied
+    chord = state.commands(action(key="Control+C"))
+    assert [params["modifiers"] for _, params in chord] == [2, 2, 2, 0]
+    assert state.copied
+
+
+@pytest.mark.parametrize("key", KEYS[1:])
+def test_every_key_is_described(state: InputState, key: str) -> None:
+    commands = state.commands(action(key=key))
+    assert commands
+    assert all(params["windowsVirtualKeyCode"] > 0 and params["code"] for _, params in commands)
+    typed = commands[0][1].get("text")
+    assert typed == (key if len(key) == 1 else {"Space": " ", "Enter": "\r"}.get(key))

@@ -1,0 +1,222 @@
+"""BrowserHost: the slots of one worker, each with a Chromium of its own.
+
+While an episode runs, the page of the next one is loaded in the same browser. Every operation
+has a deadline; a browser that misses one, or dies, is killed, and its slot's next reset starts
+another. This file knows pages and actions; episodes' numbers and processes it doesn't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from universe2.core.errors import UnsupportedError, UsageError
+from universe2.core.host import InfrastructureFault, StepResult
+from universe2.core.screen import clean_instruction
+from universe2.core.seeding import fold31
+from universe2.core.spec import EnvConfig, EnvSpec, load
+from universe2.envs.web.page import SIZE, WebPage, check_options
+from universe2.runtimes.browser_input import InputState
+from universe2.runtimes.browser_page import EpisodePage
+from universe2.runtimes.browser_process import Browser
+
+STEP_SECONDS = 20.0
+OPEN_SECONDS = 30.0
+EPISODES_PER_BROWSER = 200
+"""A browser grows with every page it has shown; after this many another takes its place."""
+_STARTS_AT_ONCE = 2
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Slot:
+    browser: Browser | None = None
+    page: EpisodePage | None = None
+    input: InputState = field(default_factory=lambda: InputState(SIZE))
+    next_seed: int = -1
+    next_page: asyncio.Task[EpisodePage] | None = None
+
+
+class BrowserHost:
+    """A SlotHost for web tasks: ``spec.entry`` makes the WebPage that all slots show."""
+
+    concurrent = True
+
+    def __init__(self, spec: EnvSpec, config: EnvConfig, slots: list[int]) -> None:
+        check_options(spec, config)
+        self._spec = spec
+        self._options = spec.resolve(config.options)
+        self._size = config.screen_size if config.interface == "screen" else SIZE
+        self._page: WebPage = load(spec.entry)(**spec.kwargs)
+        self._slots = {slot: _Slot() for slot in slots}
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+
+    async def start(self) -> None:
+        """Nothing is shared: browsers start at their slots' first reset."""
+
+    async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
+        state = self._slots[slot]
+        if state.page is not None and state.input.copied:
+            await self._within(OPEN_SECONDS, slot, state.page.empty_clipboard())
+        page = await self._next_page(slot, seed)
+        last, state.page, state.input = state.page, page, InputState(SIZE)
+        if last is not None:
+            last.discard()
+            if last.browser is not page.browser:
+                last.browser.kill()
+        info = {"elements": await self._elements(slot)} if self._options["elements"] else {}
+        return self._observation(page), info
+
+    async def prepare(self, slot: int, seed: int) -> None:
+        """Load the page of the next episode beside the present one."""
+        state = self._slots[slot]
+        if state.next_page is None and state.page is not None:
+            state.next_seed = seed
+            state.next_page = asyncio.create_task(self._open(slot, seed))
+            await asyncio.wait([state.next_page])
+
+    async def step(self, slot: int, action: Any) -> StepResult:
+        state = self._slots[slot]
+        page = state.page
+        if page is None:
+            raise UsageError(f"slot {slot} has no page; reset it")
+
+        async def act() -> dict[str, Any]:
+            await page.act(state.input.commands(action))
+            await page.advance(self._options["step_ms"])
+            return await page.read()
+
+        outcome = await self._within(STEP_SECONDS, slot, act())
+        reward, info = self._judge(outcome, page)
+        if self._options["elements"]:
+            info["elements"] = await self._elements(slot)
+        timed_out = bool(outcome["done"] and outcome["timed_out"])
+        terminated = bool(outcome["done"]) and not timed_out
+        return StepResult(self._observation(page), reward, terminated, timed_out, info)
+
+    async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
+        page = self._slots[slot].page
+        if page is None:
+            raise UsageError(f"slot {slot} has no page to render; reset it")
+        return _resized(page.frame, size or SIZE)
+
+    async def snapshot(self, slot: int) -> bytes:
+        raise UnsupportedError(f"{self._spec.id}: a browser's state can't be saved")
+
+    async def restore(self, slot: int, state: bytes) -> Any:
+        raise UnsupportedError(f"{self._spec.id}: a browser's state can't be restored")
+
+    async def close(self) -> None:
+        for slot, state in self._slots.items():
+            if state.next_page is not None:
+                state.next_page.cancel()
+                await asyncio.wait([state.next_page])
+            self._kill(slot)
+
+    def browser_pids(self) -> list[int]:
+        """Process ids of the browsers that run, for diagnosis."""
+        browsers = [state.browser for state in self._slots.values()]
+        return [browser.process.pid for browser in browsers if browser is not None and browser.alive]
+
+    def _judge(self, outcome: dict[str, Any], page: EpisodePage) -> tuple[float, dict[str, Any]]:
+        """The reward, and the info of a step."""
+        if not outcome["done"]:
+            return 0.0, {}
+        raw, decayed = (_number(outcome.get(name), name, page) for name in ("raw", "decayed"))
+        success = raw == 1.0
+        info = {
+            "raw_reward": raw,
+            "decayed_reward": decayed,
+            "success": success,
+            "reason": str(outcome.get("reason") or ""),
+        }
+        if page.refused:
+            info["refused"] = tuple(page.refused)
+        rewards = {"raw": raw, "decayed": decayed, "binary": float(success)}
+        return rewards[self._options["reward"]], info
+
+    def _observation(self, page: EpisodePage) -> dict[str, Any]:
+        return {
+            "screen": _resized(page.frame, self._size),
+            "instruction": clean_instruction(page.instruction),
+        }
+
+    async def _elements(self, slot: int) -> list[dict[str, Any]]:
+        page = self._slots[slot].page
+        assert page is not None
+        return await self._within(STEP_SECONDS, slot, page.elements())
+
+    async def _next_page(self, slot: int, seed: int) -> EpisodePage:
+        """The page of ``seed``: the one prepared, if it is the right one, or else a new one."""
+        state = self._slots[slot]
+        task, state.next_page = state.next_page, None
+        if task is not None:
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                page = task.result()
+                if state.next_seed == seed and page.browser.alive:
+                    return page
+                page.discard()
+        return await self._open(slot, seed)
+
+    async def _open(self, slot: int, seed: int) -> EpisodePage:
+        browser = await self._fit_browser(slot)
+        opening = EpisodePage.open(browser, self._page, fold31(seed), self._options["data_mode"])
+        return await self._within(OPEN_SECONDS, slot, opening)
+
+    async def _fit_browser(self, slot: int) -> Browser:
+        """The slot's browser, or a new one if it is dead or old. An old one is left to its page."""
+        state = self._slots[slot]
+        browser = state.browser
+        if browser is None or not browser.alive or browser.episodes >= EPISODES_PER_BROWSER:
+            async with self._starts:
+                state.browser = await Browser.start()
+            if browser is not None and (state.page is None or state.page.browser is not browser):
+                browser.kill()
+        assert state.browser is not None
+        return state.browser
+
+    async def _within(self, seconds: float, slot: int, work: Coroutine[Any, Any, T]) -> T:
+        """Await browser work. On a deadline missed or a browser lost, its browsers are killed."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError as error:
+            browser = self._slots[slot].browser
+            waiting = ", ".join(browser.connection.unanswered) if browser is not None else "?"
+            self._kill(slot)
+            raise InfrastructureFault(
+                f"slot {slot}: the browser did not answer within {seconds:g} s, so it was killed "
+                f"(unanswered: {waiting})"
+            ) from error
+        except InfrastructureFault:
+            self._kill(slot)
+            raise
+
+    def _kill(self, slot: int) -> None:
+        state = self._slots[slot]
+        for browser in {state.browser, state.page.browser if state.page is not None else None}:
+            if browser is not None:
+                browser.kill()
+        state.browser = state.page = None
+
+
+def _number(value: Any, name: str, page: EpisodePage) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"{page.instruction!r}: the page's {name} reward is {value!r}, not a number")
+
+
+def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3): ``frame`` at ``size``, each pixel the mean of the area that it covers."""
+    if frame.shape[:2] == size:
+        return frame
+    height, width = size
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))

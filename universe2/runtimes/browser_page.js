@@ -1,0 +1,97 @@
+// Runs in every document before the page's own scripts. Takes away what differs from run to run
+// (clocks, chance, dialogs) and adds window.__universe2, through which the runtime speaks to the page.
+(() => {
+  if (window.__universe2) return;
+  const START = $START_MS;
+  const RealDate = Date;
+  let begun = false;
+
+  // While a page loads real time passes, so its clock stands still; afterwards Chromium's virtual time rules.
+  const now = () => (begun ? RealDate.now() : START);
+  window.Date = new Proxy(RealDate, {
+    construct: (target, args, self) =>
+      Reflect.construct(target, args.length || begun ? args : [START], self === window.Date ? target : self),
+    apply: () => new RealDate(now()).toString(),
+    get: (target, key) => (key === "now" ? now : Reflect.get(target, key)),
+  });
+  RealDate.prototype.constructor = window.Date;
+  // Chromium blurs performance.now by a chance that differs from process to process.
+  performance.now = () => now() - START;
+  const frame = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (callback) => frame(() => callback(performance.now()));
+
+  // What a page draws while it loads; a task seeds its own generator afterwards.
+  let state = 12345;
+  Math.random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
+
+  window.alert = window.print = () => undefined;
+  window.confirm = () => false;
+  window.prompt = () => null;
+  window.open = () => null;
+
+  // A drag of the operating system would take the pointer away from the page.
+  window.addEventListener("dragstart", (event) => event.preventDefault());
+  // The runtime's flush (see browser_input.py) is a key event without a key: no page may notice it.
+  window.addEventListener(
+    "keypress",
+    (event) => {
+      if (event.isTrusted && event.keyCode === 0) event.stopImmediatePropagation();
+    },
+    true,
+  );
+
+  const seen = (element) => {
+    const box = element.getBoundingClientRect();
+    const own = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data);
+    return {
+      tag: element.tagName.toLowerCase(),
+      id: element.id,
+      classes: element.getAttribute("class") || "",
+      type: element.getAttribute("type") || "",
+      text: own.join(" ").replace(/\s+/g, " ").trim(),
+      value: element.value === undefined ? "" : String(element.value),
+      checked: element.checked === true,
+      focused: element === document.activeElement,
+      left: box.left,
+      top: box.top,
+      width: box.width,
+      height: box.height,
+    };
+  };
+
+  window.__universe2 = {
+    begin: () => {
+      begun = true;
+    },
+    // All elements that are displayed and have an area, in document order.
+    elements: () =>
+      [...document.body.querySelectorAll("*")]
+        .filter((element) => element.checkVisibility({ visibilityProperty: true }))
+        .map(seen)
+        .filter((element) => element.width > 0 && element.height > 0),
+    // A turn of the wheel: an event for the page, then the innermost part that can still scroll.
+    wheel: (x, y, deltaY) => {
+      let element = document.elementFromPoint(x, y) || document.documentElement;
+      const init = { deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view: window };
+      if (!element.dispatchEvent(new WheelEvent("wheel", init))) return;
+      for (; element; element = element.parentElement) {
+        const before = element.scrollTop;
+        const root = element === document.documentElement || element === document.body;
+        if (!root && !/auto|scroll/.test(getComputedStyle(element).overflowY)) continue;
+        element.scrollTop += deltaY;
+        if (element.scrollTop !== before) return;
+      }
+    },
+    // Empties the clipboard, which all pages of a browser share.
+    forget: () => {
+      const empty = (event) => {
+        event.clipboardData.setData("text/plain", "");
+        event.preventDefault();
+        event.stopImmediatePropagation();
+      };
+      window.addEventListener("copy", empty, true);
+      document.execCommand("copy");
+      window.removeEventListener("copy", empty, true);
+    },
+  };
+})();

@@ -1,0 +1,224 @@
+"""EpisodePage: one fresh document under virtual time, for one episode.
+
+A page loads in real time with its clock standing still. From then on time passes only when
+``advance`` says so, and a frame is drawn only when asked for: what happens in a page depends on
+its seed and input alone, however slow the machine.
+
+Ends of steps never coincide with a whole number of milliseconds after an earlier one, because
+the order of a timer that is due at the very end of a time budget is left to chance by Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import mimetypes
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from PIL import Image
+
+from universe2.core.host import InfrastructureFault
+from universe2.envs.web.page import SIZE, WebPage
+from universe2.runtimes.browser_input import Command
+from universe2.runtimes.browser_process import Browser
+
+ORIGIN = "http://task.test/"
+"""Where a page believes it comes from. No such host is ever asked: the runtime answers."""
+START_S = 1_704_110_400
+"""2024-01-01 12:00 UTC, the moment at which every page is opened"""
+_GOLDEN = 0.6180339887
+
+
+class EpisodePage:
+    """A page in a browser context of its own. Made by ``open``."""
+
+    def __init__(self, browser: Browser, page: WebPage, context: str, session: str) -> None:
+        self.browser = browser
+        self.instruction = ""
+        self.refused: list[str] = []
+        """addresses that the page asked for and did not get"""
+        self._page = page
+        self._context = context
+        self._session = session
+        self._steps = 0
+        self._elapsed_ms = 0.0
+        self._base_ms = 0.0
+        self._picture = ""
+        self.frame: np.ndarray = np.zeros((*SIZE, 3), np.uint8)
+        """uint8 (210, 160, 3): the last frame drawn"""
+
+    @classmethod
+    async def open(cls, browser: Browser, page: WebPage, seed: int, mode: str) -> EpisodePage:
+        """Load the page afresh, start the problem of ``seed``, draw the first frame."""
+        send = browser.connection.send
+        browser.episodes += 1
+        context = (await send("Target.createBrowserContext"))["browserContextId"]
+        height, width = SIZE
+        target = await send(
+            "Target.createTarget",
+            url="about:blank",
+            browserContextId=context,
+            width=width,
+            height=height,
+            enableBeginFrameControl=True,
+        )
+        attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        opened = cls(browser, page, context, attached["sessionId"])
+        await opened._load()
+        await opened._begin(seed, mode)
+        return opened
+
+    async def _load(self) -> None:
+        connection, height, width = self.browser.connection, *self._page.layout
+        connection.listen("Fetch.requestPaused", self._session, self._serve)
+        loaded = connection.expect("Page.loadEventFired", self._session)
+        await asyncio.gather(
+            self._send("Page.enable"),
+            self._send("Fetch.enable", patterns=[{"urlPattern": "*"}]),
+            self._send("Emulation.setTimezoneOverride", timezoneId="UTC"),
+            self._send("Emulation.setLocaleOverride", locale="en_US"),
+            self._send("Emulation.setFocusEmulationEnabled", enabled=True),
+            # The page lays itself out in its usual window; drawn is only the part that is seen.
+            self._send(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=False,
+                dontSetVisibleSize=True,
+            ),
+            self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap()),
+        )
+        await self._send("Page.navigate", url=ORIGIN + self._page.path)
+        await loaded
+
+    async def _begin(self, seed: int, mode: str) -> None:
+        policy = await self._send(
+            "Emulation.setVirtualTimePolicy", policy="pause", initialVirtualTime=START_S
+        )
+        self._base_ms = policy["virtualTimeTicksBase"]
+        start = f"(__universe2.begin(), ({self._page.start})({seed}, {json.dumps(mode)}))"
+        self.instruction = str(await self.evaluate(start))
+        # Twice, so that pictures that the first layout asks for are there in the first observation.
+        await self.advance(0, picture=False)
+        await self.advance(0)
+
+    async def act(self, commands: Sequence[Command]) -> None:
+        """Carry out input commands and wait until the page has dealt with them."""
+        sent: list[asyncio.Future[dict[str, Any]]] = []
+        for method, params in commands:
+            if not method.startswith("Input."):
+                # Input takes another way through the browser; only waiting keeps the order.
+                await asyncio.gather(*sent)
+                sent.clear()
+                await self._send(method, **params)
+            else:
+                sent.append(self._send(method, **params))
+        await asyncio.gather(*sent)
+
+    async def advance(self, milliseconds: int, picture: bool = True) -> None:
+        """Let virtual time pass, then draw a frame."""
+        self._steps += 1
+        whole = round(self._elapsed_ms) + milliseconds
+        end = round(whole + 0.1 + 0.3 * (self._steps * _GOLDEN % 1.0), 3)
+        end = max(end, round(self._elapsed_ms + 0.001, 3))
+        spent = self.browser.connection.expect("Emulation.virtualTimeBudgetExpired", self._session)
+        # Time waits for a file that the page is loading, so it is there at the same moment each time.
+        await self._send(
+            "Emulation.setVirtualTimePolicy",
+            policy="pauseIfNetworkFetchesPending",
+            budget=round(end - self._elapsed_ms, 3),
+        )
+        await spent
+        interval, self._elapsed_ms = end - self._elapsed_ms, end
+        await self._draw(interval, picture)
+
+    async def _draw(self, interval: float, picture: bool) -> None:
+        options = {"screenshot": {"format": "png", "optimizeForSpeed": True}} if picture else {}
+        async with self.browser.frames:
+            drawn = await self._send(
+                "HeadlessExperimental.beginFrame",
+                frameTimeTicks=self._base_ms + self._elapsed_ms,
+                interval=max(interval, 1.0),
+                **options,
+            )
+        data = drawn.get("screenshotData", "")
+        if picture and not data:
+            raise InfrastructureFault("the browser drew a frame without a picture")
+        if picture and data != self._picture:
+            self._picture = data
+            with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+                self.frame = np.asarray(image.convert("RGB"))
+
+    async def read(self) -> dict[str, Any]:
+        """What the page's ``read`` function returns."""
+        outcome: dict[str, Any] = await self.evaluate(f"({self._page.read})()")
+        return outcome
+
+    async def elements(self) -> list[dict[str, Any]]:
+        """All elements with an area: tag, id, classes, type, text, value, checked, focused, box."""
+        found: list[dict[str, Any]] = await self.evaluate("__universe2.elements()")
+        return found
+
+    async def empty_clipboard(self) -> None:
+        """All pages of a browser share one clipboard."""
+        await self.evaluate("__universe2.forget()")
+
+    async def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression. Raises RuntimeError if it throws."""
+        answer = await self._send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True
+        )
+        if (details := answer.get("exceptionDetails")) is not None:
+            thrown = details.get("exception", {}).get("description", details.get("text"))
+            raise RuntimeError(f"{self._page.path}: {thrown}")
+        return answer["result"].get("value")
+
+    def discard(self) -> None:
+        """Close the page and its context, without waiting."""
+        self.browser.connection.forget(self._session)
+        self.browser.connection.send("Target.disposeBrowserContext", browserContextId=self._context)
+
+    def _send(self, method: str, **params: Any) -> asyncio.Future[dict[str, Any]]:
+        return self.browser.connection.send(method, self._session, **params)
+
+    def _serve(self, event: dict[str, Any]) -> None:
+        """Answer a request of the page from its folder; anything else fails."""
+        url, request = event["request"]["url"], event["requestId"]
+        if not url.startswith(ORIGIN):
+            self.refused.append(url)
+            self._send("Fetch.failRequest", requestId=request, errorReason="BlockedByClient")
+            return
+        status, kind, body = _file(self._page.root, unquote(urlsplit(url).path).lstrip("/"))
+        self._send(
+            "Fetch.fulfillRequest",
+            requestId=request,
+            responseCode=status,
+            responseHeaders=[{"name": "Content-Type", "value": kind}],
+            body=body,
+        )
+
+
+@cache
+def _bootstrap() -> str:
+    source = Path(__file__).with_name("browser_page.js").read_text("utf-8")
+    return source.replace("$START_MS", str(START_S * 1000))
+
+
+@cache
+def _file(root: Path, path: str) -> tuple[int, str, str]:
+    """(HTTP status, content type, body in base64) of a file under ``root``."""
+    file = (root / path).resolve()
+    if not file.is_relative_to(root.resolve()) or not file.is_file():
+        return 404, "text/plain", ""
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if kind.startswith("text/") or kind.endswith("javascript"):
+        kind += "; charset=utf-8"
+    return 200, kind, base64.b64encode(file.read_bytes()).decode()

@@ -1,0 +1,146 @@
+"""Browser: one Chromium headless shell with begin-frame control, and its life.
+
+It dies with the process that started it: its command pipe closes, and the kernel kills it. It
+has no profile on disk (headless shell keeps everything in memory) and reaches no network.
+This file doesn't know pages or tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from universe2.core.errors import MissingDependencyError
+from universe2.core.host import InfrastructureFault
+from universe2.envs.web.chromium import INSTALL, find_chromium
+from universe2.runtimes.browser_cdp import Connection
+
+START_SECONDS = 30.0
+EXIT_SECONDS = 5.0
+
+_DETERMINISM = (
+    "--enable-begin-frame-control",
+    "--run-all-compositor-stages-before-draw",
+    "--disable-new-content-rendering-timeout",
+    "--disable-threaded-animation",
+    "--disable-threaded-scrolling",
+    "--disable-smooth-scrolling",
+    "--disable-checker-imaging",
+    "--disable-image-animation-resync",
+    "--enable-surface-synchronization",
+    "--force-color-profile=srgb",
+    "--font-render-hinting=none",
+    "--lang=en-US",
+)
+_ISOLATION = (
+    # No name resolves and every connection goes to a proxy that isn't there.
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--proxy-server=http://127.0.0.1:9",
+    "--proxy-bypass-list=<-loopback>",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--disable-extensions",
+    "--no-first-run",
+    "--no-default-browser-check",
+)
+_PLACE = (
+    "--headless",
+    "--remote-debugging-pipe",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-breakpad",
+    "--hide-scrollbars",
+    "--mute-audio",
+    # Chromium's sandbox needs rights that containers seldom give. Pages are confined by what is
+    # served to them instead.
+    "--no-sandbox",
+)
+
+
+class Browser:
+    """A running browser. ``frames`` must be held while a frame is drawn: two at once crash it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+        self.frames = asyncio.Lock()
+        self.episodes = 0
+        """pages opened so far"""
+
+    @classmethod
+    async def start(cls, program: str | None = None) -> Browser:
+        """Start one and wait until it answers. Raises MissingDependencyError, InfrastructureFault."""
+        program = program or find_chromium()
+        if program is None:
+            raise MissingDependencyError(f"no Chromium headless shell was found; get one with: {INSTALL}")
+        commands_out, commands_in = os.pipe()
+        results_out, results_in = os.pipe()
+        launcher = Path(__file__).with_name("browser_launch.py")
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(launcher), str(commands_out), str(results_in)]
+                + [str(os.getpid()), program, *_PLACE, *_DETERMINISM, *_ISOLATION],
+                pass_fds=(commands_out, results_in),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "TZ": "UTC", "LANG": "en_US.UTF-8", "LANGUAGE": "en_US"},
+            )
+        finally:
+            os.close(commands_out)
+            os.close(results_in)
+        browser = cls(process, await Connection.open(results_out, commands_in))
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await browser.connection.send("Browser.getVersion")
+        except (TimeoutError, InfrastructureFault) as error:
+            browser.kill()
+            raise InfrastructureFault(
+                f"{program} did not answer within {START_SECONDS:g} s of its start: {error!r}"
+            ) from error
+        except BaseException:
+            browser.kill()
+            raise
+        return browser
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it now. May be called twice."""
+        self.connection.close()
+        self.process.kill()
+        self.process.wait(EXIT_SECONDS)
+
+
+async def probe(program: str) -> None:
+    """Raise MissingDependencyError unless ``program`` can draw frames on command."""
+    try:
+        browser = await Browser.start(program)
+    except InfrastructureFault as error:
+        raise MissingDependencyError(
+            f"{program} does not run as a browser here ({error}); get one with: {INSTALL}"
+        ) from error
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await _draw(browser.connection)
+    except (TimeoutError, InfrastructureFault) as error:
+        raise MissingDependencyError(
+            f"{program} can't draw frames on command ({error!r}). Web tasks need a Chromium *headless "
+            f"shell*, not an ordinary Chromium; get one with: {INSTALL}"
+        ) from error
+    finally:
+        browser.kill()
+
+
+async def _draw(connection: Connection) -> None:
+    target = await connection.send("Target.createTarget", url="about:blank", enableBeginFrameControl=True)
+    attached = await connection.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+    await connection.send("HeadlessExperimental.beginFrame", attached["sessionId"])
