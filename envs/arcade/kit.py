@@ -180,3 +180,19 @@ def corner(canvas: Any, left: int, top: int, radius: int, part: int, colour: int
                 cover = min(256, 128 + inside * 256 // scale)
                 if cover > 0:
                     blend(canvas, x, y, colour, cover * alpha >> 8)
+
+
+def ridge(canvas: Any, base: int, height: int, period: int, shift: int, colour: int) -> None:
+    """Rolling hills from y = ``base`` to the bottom, up to ``height`` high, moved left by ``shift``."""
+    rows, columns = canvas.shape
+    for x in range(columns):
+        place = x * SIZE // columns + shift
+        slow = place % period * 256 // period - 128
+        fast = place % (period * 5 // 8) * 256 // (period * 5 // 8) - 128
+        rise = height * ((16384 - slow * slow) * 2 + (16384 - fast * fast)) // (3 * 16384)
+        edge = max(0, (base - rise) * rows >> 4)
+        y = edge >> 8
+        if y < rows:
+            blend(canvas, x, y, colour, 256 - (edge & 255))
+        for below in range(y + 1, rows):
+            canvas[below, x] = colour

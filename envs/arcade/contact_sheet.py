@@ -1,0 +1,62 @@
+"""Writes docs/arcade.png: each game on several levels, played by its heuristic.
+
+    python -m universe2.envs.arcade.contact_sheet [FILE] [--pixels 256] [--levels 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.envs.arcade import specs
+
+
+def pictures(spec: EnvSpec, levels: int, pixels: int) -> list[np.ndarray]:
+    """uint8 (pixels, pixels, 3) of each level, somewhere in the middle of a game."""
+    from universe2.runtimes import open_runtime
+    from universe2.runtimes.compiled import CompiledRuntime
+
+    found = []
+    for level in range(levels):
+        options = {"start_level": 200 + level, "num_levels": 1}
+        runtime = open_runtime(spec, 1, EnvConfig(autoreset="disabled", options=options))
+        assert isinstance(runtime, CompiledRuntime)
+        runtime.reset([0], [level])
+        batch = runtime.recv()
+        for _ in range(45 + 37 * level):
+            if batch.ended[0]:
+                break
+            runtime.send([0], runtime.heuristic([0]))
+            batch = runtime.recv()
+        found.append(runtime.render([0], (pixels, pixels))[0])
+        runtime.close()
+    return found
+
+
+def sheet(levels: int, pixels: int, gap: int = 8) -> Image.Image:
+    """One row a game, one column a level."""
+    rows = [pictures(spec, levels, pixels) for spec in specs()]
+    pitch = pixels + gap
+    picture = Image.new("RGB", (gap + pitch * levels, gap + pitch * len(rows)), (18, 20, 28))
+    for y, row in enumerate(rows):
+        for x, frame in enumerate(row):
+            picture.paste(Image.fromarray(frame), (gap + pitch * x, gap + pitch * y))
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("file", type=Path, nargs="?", default=Path("docs/arcade.png"))
+    parser.add_argument("--pixels", type=int, default=256)
+    parser.add_argument("--levels", type=int, default=5)
+    chosen = parser.parse_args()
+    sheet(chosen.levels, chosen.pixels).quantize(256).save(chosen.file, optimize=True)
+    print(f"wrote {chosen.file}")
+
+
+if __name__ == "__main__":
+    main()
