@@ -20,6 +20,7 @@ from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.policy import Policy
 from universe2.agents.ranking_runs import SuiteRanking
 from universe2.core.errors import FaultError, MissingDependencyError
+from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig
 
 SIDE = 160
@@ -68,7 +69,7 @@ def record_clip(
             batch = runtime.recv(None)
             if batch.fault[0]:
                 raise FaultError(f"{env_id}: while filming: {batch.fault_text.get(0, 'unknown fault')}")
-            frames.append(runtime.render([0])[0])
+            frames.append(_picture(runtime))
             if batch.step[0] > 0:
                 rewards.append(float(batch.reward[0]))
             ended = bool(batch.ended[0])
@@ -132,6 +133,17 @@ def film(
                 break
             clips.setdefault(task["name"], []).append(encode_clip(label, *taken))
     return clips
+
+
+def _picture(runtime: Runtime) -> np.ndarray:
+    """The environment's own picture, or a larger one if that is too small for a clip."""
+    own: np.ndarray = runtime.render([0])[0]
+    height, width = own.shape[:2]
+    if max(height, width) >= SIDE:
+        return own
+    scale = SIDE / max(height, width)
+    larger: np.ndarray = runtime.render([0], (round(height * scale), round(width * scale)))[0]
+    return larger
 
 
 def _scaled(frame: np.ndarray) -> Image.Image:
