@@ -55,11 +55,10 @@ class GymHost:
             return StepResult(*self._envs[slot].step(action))  # type: ignore[arg-type]
 
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
-        picture = self._envs[slot].render()
-        if not isinstance(picture, np.ndarray):
-            raise UnsupportedError(
-                f"{self._spec.id} renders no picture (render_mode={self._envs[slot].render_mode!r})"
-            )
+        env = self._envs[slot]
+        if env.render_mode != "rgb_array":
+            raise UnsupportedError(f"{self._spec.id} renders no picture (render_mode={env.render_mode!r})")
+        picture: Any = env.render()
         return picture if size is None else resized(picture, size)
 
     async def snapshot(self, slot: int) -> bytes:

@@ -203,7 +203,8 @@ class Worker:
                 result.value = await self._host.render(slot, command.size)
         except Exception as error:  # noqa: BLE001
             result = Result(slot, command.kind, fault=_blame(error), text=_told(error))
-            result.error = type(error).__name__ if isinstance(error, Universe2Error) else ""
+            if isinstance(error, Universe2Error):
+                result.error, result.text = type(error).__name__, str(error)
         return result
 
     async def _reset(self, result: Result, seed: int) -> None:

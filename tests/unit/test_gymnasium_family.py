@@ -1,0 +1,99 @@
+"""The Gymnasium family: what is listed, what resolves, the screen interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from universe2.core.errors import InterfaceError, UnknownEnvError, UsageError
+from universe2.core.registry import find, list_envs
+from universe2.core.screen import ARROWS, KEYS
+from universe2.core.spec import EnvConfig
+from universe2.envs.gymnasium.screen import ScreenEnv, native_actions
+from universe2.testing import check_env
+
+SCREEN = EnvConfig(interface="screen")
+
+
+def press(arrow: str = "none", key: str = "none", x: int = 0, y: int = 0) -> np.ndarray:
+    return np.array([ARROWS.index(arrow), KEYS.index(key), x, y, 0])
+
+
+def test_listing_is_truthful() -> None:
+    specs = {spec.name: spec for spec in list_envs("gymnasium")}
+    assert {"CartPole", "Taxi", "LunarLander", "Ant"} <= set(specs)
+    assert not any("-v2" in spec.id and "mujoco" in spec.description for spec in specs.values())
+    assert "gymnasium/Ant-v3" not in {spec.id for spec in list_envs("gymnasium")}
+    assert "gymnasium[mujoco]" in specs["Ant"].requires[0].install
+    assert "gymnasium[box2d]" in specs["LunarLander"].requires[0].install
+    assert specs["CartPole"].runnable
+
+
+def test_whatever_is_registered_resolves() -> None:
+    with pytest.raises(UnknownEnvError):
+        find("gymnasium/Mine-v0")
+    gym.register("Mine-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=9)
+    try:
+        assert find("gymnasium/Mine-v0").spaces().action == spaces.Discrete(2)
+    finally:
+        del gym.registry["Mine-v0"]
+
+
+def test_known_directions_and_spare_keys() -> None:
+    spec = find("gymnasium/Taxi-v4")
+    to_native, live, words = native_actions(spaces.Discrete(6), spec)
+    assert [to_native(press(a)) for a in ("down", "up", "right", "left")] == [0, 1, 2, 3]
+    assert to_native(press(key="Space")) == 4
+    assert to_native(press(key="Enter")) == 5
+    assert to_native(press()) == 0
+    assert live.keys == ("Space", "Enter")
+    assert "Space" in words
+
+
+def test_unknown_discrete_gets_a_key_each() -> None:
+    spec = find("gymnasium/Blackjack-v1")
+    to_native, _, _ = native_actions(spaces.Discrete(12, start=3), spec)
+    assert [to_native(press(key=k)) for k in ("0", "1", "9", "a", "b")] == [3, 4, 12, 13, 14]
+
+
+def test_box_follows_the_pointer() -> None:
+    to_native, live, _ = native_actions(spaces.Box(-2, 2, (2,)), find("gymnasium/Pendulum-v1"))
+    low, high = to_native(press(x=0, y=63))
+    assert (low, high) == (pytest.approx(-2 + 4 * 0.5 / 64), pytest.approx(2 - 4 * 0.5 / 64))
+    assert live.pointer
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1, 1, (3,)), spaces.Box(-np.inf, np.inf, (1,)), spaces.MultiBinary(3)]
+)
+def test_actions_that_no_key_can_express(space: Any) -> None:
+    with pytest.raises(InterfaceError, match="can't express"):
+        native_actions(space, find("gymnasium/Pendulum-v1"))
+
+
+def test_no_pictures_no_screen() -> None:
+    class Blind(gym.Env):
+        observation_space = action_space = spaces.Discrete(2)
+
+    with pytest.raises(InterfaceError, match="can't render"):
+        ScreenEnv(Blind(), find("gymnasium/CartPole-v1"), (64, 64))
+
+
+def test_wrong_time_limit() -> None:
+    with pytest.raises(UsageError, match="max_episode_steps"):
+        find("gymnasium/CartPole-v1").spaces(EnvConfig(options={"max_episode_steps": -1}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interface", ["native", "screen"])
+@pytest.mark.parametrize("env_id", [spec.id for spec in list_envs("gymnasium") if spec.runnable])
+def test_every_runnable_id_keeps_the_contract(env_id: str, interface: Any) -> None:
+    try:
+        find(env_id).spaces(EnvConfig(interface=interface))
+    except InterfaceError as error:
+        pytest.skip(str(error))
+    check_env(env_id, interface=interface)

@@ -1,0 +1,104 @@
+"""ProcessRuntime: values of every space through the pipe, rows, modes, subsets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universe2.core.errors import UnsupportedError, UsageError
+from universe2.core.registry import find
+from universe2.core.spaces import stack, unstack
+from universe2.core.spec import EnvConfig
+from universe2.runtimes import open_runtime
+from universe2.runtimes.process import ProcessRuntime
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import every_space
+
+
+@pytest.fixture
+def runtime() -> Iterator[ProcessRuntime]:
+    opened = ProcessRuntime(every_space.SPEC, 3, slots_per_worker=2)
+    yield opened
+    opened.close()
+
+
+def receive(runtime: Any, count: int) -> dict[int, tuple[Any, int]]:
+    """slot → (its batch, its row)"""
+    found: dict[int, tuple[Any, int]] = {}
+    while len(found) < count:
+        batch = runtime.recv(30)
+        assert not batch.fault.any(), batch.fault_text
+        found.update({int(slot): (batch, row) for row, slot in enumerate(batch.slots)})
+    return found
+
+
+def test_all_kinds_of_spaces_pass_both_ways(runtime: ProcessRuntime) -> None:
+    space = runtime.observation_space
+    runtime.reset([0, 1, 2], [1, 2, 3])
+    for batch, row in receive(runtime, 3).values():
+        obs = unstack(space, batch.obs, len(batch))[row]
+        assert space.contains(obs)
+        assert repr(dict(obs)) == batch.info["obs"].values[row]
+    runtime.action_space.seed(7)
+    actions = [runtime.action_space.sample() for _ in range(3)]
+    runtime.send([0, 1, 2], stack(runtime.action_space, actions))
+    for slot, (batch, row) in receive(runtime, 3).items():
+        # repr of the dict as the environment saw it: same keys, dtypes and values
+        assert batch.info["action"].values[row] == repr(actions[slot])
+        assert repr(unstack(space, batch.obs, len(batch))[row]) == batch.info["obs"].values[row]
+
+
+def test_a_subset_leaves_the_other_slots_alone(runtime: ProcessRuntime) -> None:
+    runtime.reset([2, 0], [5, 6])
+    got = receive(runtime, 2)
+    assert set(got) == {0, 2}
+    assert [int(got[s][0].seed[got[s][1]]) for s in (0, 2)] == [6, 5]
+    with pytest.raises(UsageError, match="never reset"):
+        runtime.send([1], stack(runtime.action_space, [runtime.action_space.sample()]))
+    with pytest.raises(UsageError, match="never reset"):
+        runtime.render([1])
+
+
+def test_what_it_can_not_do_is_said(runtime: ProcessRuntime) -> None:
+    runtime.reset([0], [0])
+    receive(runtime, 1)
+    with pytest.raises(UnsupportedError, match="no picture"):
+        runtime.render([0])
+    with pytest.raises(UnsupportedError):
+        runtime.snapshot([0])
+
+
+@pytest.mark.parametrize("per_worker", [0, -1])
+def test_wrong_slots_per_worker(per_worker: int) -> None:
+    with pytest.raises(UsageError, match="slots_per_worker"):
+        ProcessRuntime(every_space.SPEC, 2, slots_per_worker=per_worker)
+
+
+def test_truncation_by_time_limit_and_final_observation() -> None:
+    config = EnvConfig(autoreset="same_step", options={"max_episode_steps": 3})
+    runtime = open_runtime(find("gymnasium/Pendulum-v1"), 2, config)
+    try:
+        runtime.reset([0, 1], [1, 2])
+        receive(runtime, 2)
+        for step in range(1, 4):
+            runtime.send([0, 1], np.zeros((2, 1), np.float32))
+            for batch, row in receive(runtime, 2).values():
+                assert (batch.step[row], batch.episode[row]) == (step, 0)
+                assert batch.truncated[row] == (step == 3)
+                assert not batch.terminated[row]
+                assert (row in batch.final_rows) == (step == 3)
+        runtime.send([0, 1], np.zeros((2, 1), np.float32))
+        for batch, row in receive(runtime, 2).values():
+            assert (batch.step[row], batch.episode[row]) == (1, 1)
+        picture, small = runtime.render([0])[0], runtime.render([1], (20, 30))[0]
+        assert picture.ndim == 3
+        assert (small.shape, small.dtype) == ((20, 30, 3), np.uint8)
+    finally:
+        runtime.close()
