@@ -10,7 +10,6 @@ Suffixes: N slots of the runtime, K slots of one call.
 from __future__ import annotations
 
 import time
-from enum import IntEnum
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from universe2.core.ledger import Phase, SlotLedger
 from universe2.core.spec import Autoreset
 
 
-class Place(IntEnum):
-    """Where the state of a slot is."""
+class Place:
+    """Where the state of a slot is. Plain integers: NumPy compares with an IntEnum 5× slower."""
 
     KNOWN = 0
     """on its server"""
@@ -55,8 +54,14 @@ class SlotBook:
 
     def save(self, slots_K: np.ndarray) -> None:
         """Remember the slots as they are, in case that what is asked next is refused."""
+        rows = self._rows(slots_K)
         for saved, column in zip(self._before, self._columns, strict=True):
-            saved[slots_K] = column[slots_K]
+            saved[rows] = column[rows]
+
+    def _rows(self, slots_K: np.ndarray) -> slice | np.ndarray:
+        """All slots in order are a slice, which is many times faster than an index."""
+        whole = len(slots_K) == self.ledger.count and bool((slots_K[1:] > slots_K[:-1]).all())
+        return slice(None) if whole else slots_K
 
     def undo(self, slots_K: np.ndarray) -> None:
         """The server refused: the slots are as they were."""
@@ -65,8 +70,9 @@ class SlotBook:
 
     def asked(self, slots_K: np.ndarray, request: int) -> None:
         """A request for the slots went out."""
-        self.asked_N[slots_K] = time.monotonic()
-        self.request_N[slots_K] = request
+        rows = self._rows(slots_K)
+        self.asked_N[rows] = time.monotonic()
+        self.request_N[rows] = request
 
     def placed(self, slots_K: np.ndarray) -> None:
         """A reset of the slots goes out. Where the server never had them, it counts from 0."""
@@ -103,15 +109,17 @@ class SlotBook:
         """Take a server's batch over: global slots and episodes; ProtocolError if it can't be right."""
         ledger = self.ledger
         slots_K = batch.slots + np.int32(start) if start else batch.slots
-        if (ledger.phase[slots_K] != Phase.BUSY).any() or (self.place_N[slots_K] != Place.KNOWN).any():
+        rows = self._rows(slots_K)
+        if (ledger.phase[rows] != Phase.BUSY).any() or (self.place_N[rows] != Place.KNOWN).any():
             raise ProtocolError(f"a result came for a slot that was not asked: {slots_K[:16].tolist()}")
         batch.slots = slots_K
-        batch.episode = batch.episode + self._offset_N[slots_K]
-        restored_K = self._restored_N[slots_K]
+        batch.episode = batch.episode + self._offset_N[rows]
+        restored_K = self._restored_N[rows]
         if restored_K.any():
             self._take_over(batch, restored_K)
         well_K = batch.fault == 0
-        wrong_K = well_K & ((batch.episode != ledger.episode[slots_K]) | (batch.step != ledger.step[slots_K]))
+        wrong_K = (batch.episode != ledger.episode[rows]) | (batch.step != ledger.step[rows])
+        wrong_K &= well_K
         if wrong_K.any():
             row = int(np.argmax(wrong_K))
             slot = slots_K[row]
@@ -119,7 +127,10 @@ class SlotBook:
                 f"slot {slot}: the result of episode {batch.episode[row]}, step {batch.step[row]} came; "
                 f"episode {ledger.episode[slot]}, step {ledger.step[slot]} was due"
             )
-        ledger.seed[slots_K[well_K]] = batch.seed[well_K]
+        if well_K.all():
+            ledger.seed[rows] = batch.seed
+        else:
+            ledger.seed[slots_K[well_K]] = batch.seed[well_K]
         ledger.finish(slots_K, batch.ended, batch.fault)
         if len(batch.final_rows) and ledger.autoreset == "same_step":
             begun_K = slots_K[batch.final_rows]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from universe2.core.seeding import check_seed, next_seed
 from universe2.core.spec import Autoreset
 
 
-class Phase(IntEnum):
-    """Where a slot stands between calls."""
+class Phase:
+    """Where a slot stands between calls. Plain integers: NumPy compares with an IntEnum 5× slower."""
 
     FRESH = 0
     """never reset"""
