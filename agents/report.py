@@ -118,7 +118,8 @@ def _header(suites: Sequence[SuiteRanking], curves: Sequence[Curve]) -> str:
     listed = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in facts)
     newest = max(run.started for suite in suites for run in suite.runs.values())
     day = datetime.fromtimestamp(newest, UTC).strftime("%-d %B %Y")
-    said = next(iter(suites[0].runs.values())).suite_content.get("description") or "An evaluation."
+    said = next(iter(suites[0].runs.values())).suite_content.get("description")
+    said = said or f"{len(ranking.entries)} policies, ranked on {len(ranking.tasks)} tasks."
     return (
         f'<header><div class="brand">{_LOGO}<span>universe2</span></div><h1>{escape(ranking.suite)}</h1>'
         f'<p class="lead">{escape(said)} Evaluated on {day}.</p><ul class="facts">{listed}</ul></header>'
