@@ -19,6 +19,8 @@ class SuiteProgress:
         self.whole = 0
         self._returns: dict[str, list[float]] = {task.name: [] for task in suite.tasks}
         self._cut = dict.fromkeys(self._returns, 0)
+        self.faults: dict[str, str] = {}
+        """task → the last line of what its latest fault said"""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,6 +52,7 @@ class SuiteProgress:
             self._progress.start_task(bar)
         if episode.fault:
             self._cut[task.name] += 1
+            self.faults[task.name] = (episode.fault_text.strip().splitlines() or ["no reason given"])[-1]
         else:
             self.whole += 1
             returns.append(episode.total)

@@ -60,6 +60,14 @@ def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "8 of 8 episodes did not come out the same" in capsys.readouterr().err
 
 
+def test_faults_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("faulty.toml").write_text(SUITE + "seed = 7\noptions = { fault_seeds = [8], fault_times = 1 }\n")
+    assert run(monkeypatch, "evaluate", "random", "--suite", "faulty.toml", "--db", "e.sqlite") == 0
+    said = capsys.readouterr().out
+    assert f"{ENV}: latest fault: worker died" in said
+    assert "5 episodes stored" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

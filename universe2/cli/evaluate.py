@@ -141,13 +141,15 @@ def _play(
             )
         except KeyboardInterrupt:
             progress.stop()
-            console.print(f"Interrupted: the {progress.whole} finished episodes are in {db}.")
+            console.print(f"Interrupted; what had finished is in {db}.")
             raise
     for text in result.skipped:
         console.print(f"[yellow]skipped[/] {text}", highlight=False)
     for task in result.out_of_time:
         console.print(f"[yellow]out of time[/] {task}", highlight=False)
     console.print(progress.summary())
+    for task, text in progress.faults.items():
+        console.print(f"{task}: latest fault: {text}", style="yellow", highlight=False, markup=False)
     console.print(f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}")
 
 
