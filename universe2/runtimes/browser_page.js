@@ -20,6 +20,34 @@
   const frame = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (callback) => frame(() => callback(performance.now()));
 
+  // A timer set while the page loads would be due at a random point of the episode. Those that are due
+  // at once run during the loading, which waits for them; the others start with the episode.
+  const [setReal, repeatReal, clearReal] = [window.setTimeout, window.setInterval, window.clearTimeout];
+  const soon = new Set();
+  const later = new Map();
+  const started = new Map();
+  const timer = (make) => (callback, delay = 0, ...args) => {
+    if (begun) return make(callback, delay, ...args);
+    if (make === repeatReal || delay > 4) {
+      const handle = 1e9 + later.size + started.size;
+      later.set(handle, () => make(callback, delay, ...args));
+      return handle;
+    }
+    const handle = make(() => {
+      soon.delete(handle);
+      typeof callback === "function" ? callback(...args) : (0, eval)(callback);
+    }, 0);
+    soon.add(handle);
+    return handle;
+  };
+  window.setTimeout = timer(setReal);
+  window.setInterval = timer(repeatReal);
+  window.clearTimeout = window.clearInterval = (handle) => {
+    soon.delete(handle);
+    if (later.has(handle)) later.set(handle, () => 0);
+    clearReal(started.has(handle) ? started.get(handle) : handle);
+  };
+
   // What a page draws while it loads; a task seeds its own generator afterwards.
   let state = 12345;
   Math.random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
@@ -59,9 +87,32 @@
     };
   };
 
+  const kept = [];
+  const pictures = (rules, base) =>
+    [...rules].flatMap((rule) => {
+      if (rule.styleSheet) return sheetPictures(rule.styleSheet);
+      const nested = rule.cssRules ? pictures(rule.cssRules, base) : [];
+      const named = rule.style ? [...rule.cssText.matchAll(/url\("([^"]+)"\)/g)] : [];
+      return nested.concat(named.map((match) => new URL(match[1], base).href));
+    });
+  const sheetPictures = (sheet) => pictures(sheet.cssRules, sheet.href || document.baseURI);
+
   window.__universe2 = {
+    // Loads what style sheets may ask for later, so that no loading falls into the episode.
+    preload: async () => {
+      for (let turn = 0; soon.size && turn < 1000; turn++) await new Promise((done) => setReal(done, 0));
+      const found = new Set([...document.styleSheets].flatMap(sheetPictures));
+      const loads = [...found].map((source) => {
+        const image = new Image();
+        kept.push(image);
+        image.src = source;
+        return image.decode().catch(() => undefined); // missing, or a font
+      });
+      await Promise.all(loads);
+    },
     begin: () => {
       begun = true;
+      for (const [handle, start] of later) started.set(handle, start());
     },
     // All elements that are displayed and have an area, in document order.
     elements: () =>

@@ -98,6 +98,9 @@ class EpisodePage:
         )
         await self._send("Page.navigate", url=ORIGIN + self._page.path)
         await loaded
+        await self._send(
+            "Runtime.evaluate", expression="__universe2.preload().then(() => 0)", awaitPromise=True
+        )
 
     async def _begin(self, seed: int, mode: str) -> None:
         policy = await self._send(
@@ -163,9 +166,9 @@ class EpisodePage:
         return outcome
 
     async def elements(self) -> list[dict[str, Any]]:
-        """All elements with an area: tag, id, classes, type, text, value, checked, focused, box."""
+        """What is in sight: tag, id, classes, type, text, value, checked, focused, box."""
         found: list[dict[str, Any]] = await self.evaluate("__universe2.elements()")
-        return found
+        return [box for box in found if box["left"] < SIZE[1] and box["top"] < SIZE[0]]
 
     async def empty_clipboard(self) -> None:
         """All pages of a browser share one clipboard."""
@@ -201,7 +204,10 @@ class EpisodePage:
             "Fetch.fulfillRequest",
             requestId=request,
             responseCode=status,
-            responseHeaders=[{"name": "Content-Type", "value": kind}],
+            responseHeaders=[
+                {"name": "Content-Type", "value": kind},
+                {"name": "Cache-Control", "value": "max-age=31536000, immutable"},
+            ],
             body=body,
         )
 

@@ -1,0 +1,47 @@
+"""An episode of a web task depends on its seed and actions alone, however slow the machine."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from web_session import Session
+
+pytestmark = pytest.mark.browser
+
+# Animation, timers of whole seconds, physics, dialogs, the clock shown on the page.
+TASKS = ("chase-circle", "stock-market", "drag-cube", "click-dialog-2", "terminal")
+
+
+def trajectory(session: Session, prepared: bool, delays: np.random.Generator | None) -> str:
+    """The hash of one episode of up to 15 steps."""
+    session.reset(7, prepared)
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        if delays is not None:
+            time.sleep(delays.exponential(0.02))
+        result = session.step(rng.integers(0, [9, 64, 64, 64, 8]))
+        if result.terminated or result.truncated:
+            break
+    return session.hash.hexdigest()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_delays_change_nothing(task: str) -> None:
+    delays = np.random.default_rng()  # unseeded on purpose
+    with Session(f"web/{task}-v0") as session:
+        plain = trajectory(session, False, None)
+        prepared = trajectory(session, True, None)
+        assert {plain, prepared, *(trajectory(session, True, delays) for _ in range(2))} == {plain}
+    with Session(f"web/{task}-v0") as another:
+        assert trajectory(another, False, delays) == plain
+
+
+def test_seeds_give_different_problems() -> None:
+    with Session("web/enter-text-v0") as session:
+        texts = set()
+        for seed in (0, 1, 2, 2**40):
+            session.reset(seed)
+            texts.add(session.instruction)
+    assert len(texts) > 1
