@@ -34,9 +34,9 @@ class AtariGame(gym.Env):
         self.action_space = spaces.Discrete(len(self.action_names))
 
     @staticmethod
-    def screen(size: tuple[int, int], rom: str, **options: Any) -> AtariScreen:
+    def screen(screen_size: tuple[int, int], rom: str, **options: Any) -> AtariScreen:
         """The same game on the screen interface."""
-        return AtariScreen(size, rom, **options)
+        return AtariScreen(screen_size, rom, **options)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)

@@ -12,10 +12,12 @@ ale_py = pytest.importorskip("ale_py")
 
 from universe2.core.errors import UsageError  # noqa: E402
 from universe2.core.registry import find, list_envs  # noqa: E402
+from universe2.core.screen import ARROWS, KEYS  # noqa: E402
 from universe2.core.spec import EnvConfig  # noqa: E402
 from universe2.envs.atari import GAMES, KEYBOARD, OPTIONS  # noqa: E402
 from universe2.envs.atari.console import Console  # noqa: E402
 from universe2.envs.atari.game import AtariGame  # noqa: E402
+from universe2.runtimes.process import make_env  # noqa: E402
 
 RULES = {name: value for name, value in OPTIONS.items() if name not in ("grayscale", "stack", "size")}
 
@@ -114,6 +116,24 @@ def test_observation_shapes_follow_the_options() -> None:
         assert declared.action == env.action_space
         assert declared.observation.contains(obs)
         assert env.render().shape == (210, 160, 3)
+
+
+def test_the_screen_is_rgb_and_the_keyboard_the_joystick() -> None:
+    spec, config = find("atari/MsPacman-v0"), EnvConfig(interface="screen", screen_size=(40, 50))
+    env = make_env(spec, config)
+    declared = spec.spaces(config)
+    obs, _ = env.reset(seed=1)
+    assert declared.observation.contains(obs)
+    assert obs["screen"].shape == (40, 50, 3)
+    assert len({tuple(pixel) for pixel in obs["screen"].reshape(-1, 3)}) > 10
+    shown: list[int] = []
+    env._console.step = lambda index: (shown.append(index), Console.step(env._console, index))[1]  # type: ignore[attr-defined]
+    for arrow in range(len(ARROWS)):
+        for key in ("none", "Space"):
+            env.step(np.array([arrow, KEYS.index(key), 0, 0, 0]))
+    names = list(KEYBOARD)
+    assert [names[index] for index in shown[:4]] == ["NOOP", "FIRE", "UP", "UPFIRE"]
+    assert sorted(shown) == list(range(18))
 
 
 @pytest.mark.parametrize("options", [{"sticky": 1.5}, {"frameskip": 0}, {"size": 2.5}, {"stack": True}])

@@ -8,6 +8,8 @@ kwargs and options. It knows one environment at a time; batches and processes ar
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from typing import Any
 
 import gymnasium as gym
@@ -39,6 +41,8 @@ class GymHost:
 
     async def start(self) -> None:
         """Nothing is shared; environments are made at their first reset."""
+        # Without it SDL, which pygame draws with, complains on stderr in every process.
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
 
     async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
         if slot not in self._envs:

@@ -131,7 +131,8 @@ class WorkerPool:
             self._closed = True
             self._changed.notify_all()
         self._wake()
-        self._pump.join(CLOSE_SECONDS + 5.0)
+        if threading.current_thread() is not self._pump:  # as it is if the collector closes us there
+            self._pump.join(CLOSE_SECONDS + 5.0)
 
     # Sending
 

@@ -1,0 +1,77 @@
+"""WorkerRuntime over a concurrent host: results as they come, one slot's trouble is its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from universe2.core.batch import Fault
+from universe2.core.seeding import next_seed
+from universe2.runtimes.workers import WorkerRuntime
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import slow_slots as slow
+
+
+@pytest.fixture
+def runtime() -> Iterator[WorkerRuntime]:
+    opened = WorkerRuntime(
+        slow.SPEC, 3, host="slow_slots:SlowHost", slots_per_worker=3, step_deadline=1.0, max_failures=5
+    )
+    opened.reset([0, 1, 2], [10, 11, 12])
+    assert sorted(slots_of(opened, 3)) == [0, 1, 2]
+    yield opened
+    opened.close()
+
+
+def slots_of(runtime: WorkerRuntime, count: int) -> dict[int, int]:
+    """slot → fault of the next ``count`` rows."""
+    found: dict[int, int] = {}
+    while len(found) < count:
+        batch = runtime.recv(20)
+        found.update(zip(batch.slots.tolist(), batch.fault.tolist(), strict=True))
+    return found
+
+
+def test_a_slow_slot_holds_nobody_up(runtime: WorkerRuntime) -> None:
+    runtime.send([0, 2], np.array([slow.WHEN_OTHER_STEPPED, slow.WHEN_OTHER_STEPPED]))
+    runtime.send([1], np.array([slow.AT_ONCE]))  # unblocks them: so steps do overlap
+    assert slots_of(runtime, 3) == {0: 0, 1: 0, 2: 0}
+
+
+def test_a_fault_that_is_not_the_environments(runtime: WorkerRuntime) -> None:
+    runtime.send([0, 1], np.array([slow.BROKEN, slow.AT_ONCE]))
+    assert slots_of(runtime, 2) == {0: Fault.INFRASTRUCTURE, 1: Fault.NONE}
+
+
+def test_the_next_seed_is_told_beforehand(runtime: WorkerRuntime) -> None:
+    runtime.send([1], np.array([slow.AT_ONCE]))
+    batch = runtime.recv(20)
+    assert batch.obs.tolist() == [[next_seed(11), 1]]
+
+
+def test_a_step_past_its_deadline_ends_the_worker_at_last(runtime: WorkerRuntime) -> None:
+    runtime.send([0, 1], np.array([slow.FOR_EVER, slow.AT_ONCE]))
+    assert slots_of(runtime, 1) == {1: Fault.NONE}
+    batch = runtime.recv(20)
+    assert batch.slots.tolist() == [0]
+    assert "longer than 1 s" in batch.fault_text[0]
+    runtime.send([0, 1], np.array([slow.AT_ONCE, slow.AT_ONCE]))
+    assert slots_of(runtime, 2) == {0: Fault.NONE, 1: Fault.INFRASTRUCTURE}
+
+
+def test_leaving_from_a_task_ends_the_worker(runtime: WorkerRuntime) -> None:
+    runtime.send([2], np.array([slow.LEAVE]))
+    batch = runtime.recv(20)
+    assert "exited with code 4" in batch.fault_text[0]
+
+
+def test_pictures_come_in_the_order_asked(runtime: WorkerRuntime) -> None:
+    pictures = runtime.render([2, 0], (3, 5))
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [2, 0]
+    assert pictures[0].shape == (3, 5, 3)
