@@ -134,6 +134,8 @@ def test_a_wrong_request_is_answered_and_the_session_lives(server: Server) -> No
         assert "slot 0" in reply.header.error.message
         raw.say(ints(0), snapshot=pb.Snapshot())
         assert next(raw.replies).header.error.type == "UnsupportedError"
+        raw.say(ints(5), longs(4), reset=pb.Reset())
+        assert next(raw.replies).header.error.type == "UsageError"
         raw.say(ints(0), longs(1), send=pb.Send())
         assert next(raw.replies).header.batch.rows == 1
 
@@ -144,7 +146,7 @@ def test_a_wrong_request_is_answered_and_the_session_lives(server: Server) -> No
         ([ints(0), longs(4)], {"reset": pb.Reset(), "sequence": 7}, "frame 7 came where 2 was due"),
         ([ints(0), longs(4)], {"reset": pb.Reset(), "session": "other"}, "came on the stream of"),
         ([ints(0), b"1"], {"reset": pb.Reset()}, "1 bytes"),
-        ([ints(5), longs(4)], {"reset": pb.Reset()}, "out of range"),
+        ([ints(0, 1, 0), longs(4)], {"reset": pb.Reset()}, "12 bytes of slot numbers for 2 slots"),
         ([ints(0)], {"reset": pb.Reset()}, "too few"),
         ([ints(0), longs(1), b""], {"reset": pb.Reset()}, "3 buffers, 2 expected"),
         ([], {"opened": pb.Opened()}, "can't send opened"),

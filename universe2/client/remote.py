@@ -19,7 +19,7 @@ import numpy as np
 
 from universe2.client.connection import Connection
 from universe2.client.part import Arrival, Part, Reopened, Terms
-from universe2.client.slots import Place, SlotBook
+from universe2.client.slots import Place, SlotBook, every
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     ClosedError,
@@ -117,8 +117,7 @@ class RemoteRuntime(Runtime):
             slots_K, again_K = book.ledger.begin_step(slots_K)
             for part, rows in self._split(slots_K):
                 mine_K = slots_K[rows]
-                known_K = book.place_N[mine_K] == Place.KNOWN
-                if known_K.all():
+                if every(book.place_N[mine_K], Place.KNOWN):
                     self._send_on(part, mine_K, take(self.action_space, actions, rows))
                 else:
                     self._send_after_loss(part, mine_K, again_K[rows], actions, rows)
@@ -213,7 +212,7 @@ class RemoteRuntime(Runtime):
 
     def _grouped(self, slots_K: np.ndarray) -> np.ndarray:
         size = self.group_size
-        if size > 1:
+        if size > 1 and not self._book.ledger.are_all(slots_K):
             blocks = np.sort(slots_K)
             whole = len(blocks) % size == 0 and (blocks % size == np.arange(len(blocks)) % size).all()
             if not whole or (np.diff(blocks.reshape(-1, size)) != 1).any():
@@ -288,7 +287,7 @@ class RemoteRuntime(Runtime):
         """Raise unless some slot's result can still come."""
         if not self._inbox.empty():
             return
-        if not (self._book.ledger.phase == Phase.BUSY).any():
+        if Phase.BUSY not in self._book.ledger.phase.tobytes():
             raise UsageError("no slot is busy: send or reset before receiving")
         gone = [part for part in self._parts if part.gave_up is not None]
         stuck = [self._book.queued_on(part.start, part.stop) for part in gone]

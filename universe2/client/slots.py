@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from universe2.core.batch import Batch
+from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ProtocolError
 from universe2.core.ledger import Phase, SlotLedger
 from universe2.core.spec import Autoreset
@@ -28,6 +28,11 @@ class Place:
     """gone with its server, in mid-episode; the fault was not reported yet"""
     NOWHERE = 2
     """no server has it: the slot must be reset before it can step"""
+
+
+def every(codes: np.ndarray, code: int) -> bool:
+    """Are all of these bytes ``code``? Ten times faster than ``(codes == code).all()`` for a few."""
+    return codes.tobytes().count(code) == codes.size
 
 
 class SlotBook:
@@ -60,8 +65,7 @@ class SlotBook:
 
     def _rows(self, slots_K: np.ndarray) -> slice | np.ndarray:
         """All slots in order are a slice, which is many times faster than an index."""
-        whole = len(slots_K) == self.ledger.count and bool((slots_K[1:] > slots_K[:-1]).all())
-        return slice(None) if whole else slots_K
+        return slice(None) if self.ledger.are_all(slots_K) else slots_K
 
     def undo(self, slots_K: np.ndarray) -> None:
         """The server refused: the slots are as they were."""
@@ -110,31 +114,36 @@ class SlotBook:
         ledger = self.ledger
         slots_K = batch.slots + np.int32(start) if start else batch.slots
         rows = self._rows(slots_K)
-        if (ledger.phase[rows] != Phase.BUSY).any() or (self.place_N[rows] != Place.KNOWN).any():
+        if not every(ledger.phase[rows], Phase.BUSY) or not every(self.place_N[rows], Place.KNOWN):
             raise ProtocolError(f"a result came for a slot that was not asked: {slots_K[:16].tolist()}")
         batch.slots = slots_K
         batch.episode = batch.episode + self._offset_N[rows]
         restored_K = self._restored_N[rows]
-        if restored_K.any():
+        if True in restored_K.tobytes():
             self._take_over(batch, restored_K)
-        well_K = batch.fault == 0
-        wrong_K = (batch.episode != ledger.episode[rows]) | (batch.step != ledger.step[rows])
-        wrong_K &= well_K
-        if wrong_K.any():
-            row = int(np.argmax(wrong_K))
-            slot = slots_K[row]
-            raise ProtocolError(
-                f"slot {slot}: the result of episode {batch.episode[row]}, step {batch.step[row]} came; "
-                f"episode {ledger.episode[slot]}, step {ledger.step[slot]} was due"
-            )
-        if well_K.all():
-            ledger.seed[rows] = batch.seed
+        if every(batch.fault, Fault.NONE):
+            well: slice | np.ndarray = slice(None)
         else:
-            ledger.seed[slots_K[well_K]] = batch.seed[well_K]
+            well = batch.fault == Fault.NONE.value
+            rows = slots_K[well]
+        self._check_due(batch, well, rows)
+        ledger.seed[rows] = batch.seed[well]
         ledger.finish(slots_K, batch.ended, batch.fault)
         if len(batch.final_rows) and ledger.autoreset == "same_step":
             begun_K = slots_K[batch.final_rows]
             ledger.roll_over(begun_K, ledger.next_seeds(begun_K))
+
+    def _check_due(self, batch: Batch, well: slice | np.ndarray, rows: slice | np.ndarray) -> None:
+        """ProtocolError unless the rows that are well are of the episodes and steps that were asked."""
+        came = batch.episode[well], batch.step[well]
+        due = self.ledger.episode[rows], self.ledger.step[rows]
+        if all(a.tobytes() == b.tobytes() for a, b in zip(came, due, strict=True)):
+            return
+        row = int(np.argmax((came[0] != due[0]) | (came[1] != due[1])))
+        raise ProtocolError(
+            f"slot {batch.slots[well][row]}: the result of episode {came[0][row]}, step {came[1][row]} came; "
+            f"episode {due[0][row]}, step {due[1][row]} was due"
+        )
 
     def _take_over(self, batch: Batch, restored_K: np.ndarray) -> None:
         slots_K = batch.slots[restored_K]

@@ -30,7 +30,7 @@ from universe2.core.errors import (
 from universe2.core.runtime import Runtime
 from universe2.core.spec import Autoreset, EnvConfig, Interface
 from universe2.server.capacity import Capacity
-from universe2.wire.batches import I64, read_slots, write_batch
+from universe2.wire.batches import I64, read_request_slots, write_batch
 from universe2.wire.buffers import Buffer, BufferReader
 from universe2.wire.columns import read_values
 from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, chunks, encode
@@ -301,7 +301,7 @@ _Event = int | tuple[pb.Header, list[Buffer]]
 
 def _reset(runtime: Runtime, frame: Frame) -> _Event:
     reader = BufferReader(frame.buffers, copy=True)
-    slots = read_slots(reader, runtime.num_slots)
+    slots = read_request_slots(reader, runtime.num_slots)
     seeds = reader.array(I64, (len(slots),))
     reader.done()
     runtime.reset(slots, seeds)
@@ -310,7 +310,7 @@ def _reset(runtime: Runtime, frame: Frame) -> _Event:
 
 def _send(runtime: Runtime, frame: Frame) -> _Event:
     reader = BufferReader(frame.buffers, copy=True)
-    slots = read_slots(reader, runtime.num_slots)
+    slots = read_request_slots(reader, runtime.num_slots)
     actions = read_values(runtime.action_space, len(slots), reader)
     reader.done()
     runtime.send(slots, actions)
@@ -319,14 +319,14 @@ def _send(runtime: Runtime, frame: Frame) -> _Event:
 
 def _snapshot(runtime: Runtime, frame: Frame) -> _Event:
     reader = BufferReader(frame.buffers)
-    slots = read_slots(reader, runtime.num_slots)
+    slots = read_request_slots(reader, runtime.num_slots)
     reader.done()
     return pb.Header(snapshots=pb.Snapshots()), list(runtime.snapshot(slots))
 
 
 def _restore(runtime: Runtime, frame: Frame) -> _Event:
     reader = BufferReader(frame.buffers)
-    slots = read_slots(reader, runtime.num_slots)
+    slots = read_request_slots(reader, runtime.num_slots)
     states = [bytes(reader.raw()) for _ in slots]
     reader.done()
     runtime.restore(slots, states)
@@ -335,7 +335,7 @@ def _restore(runtime: Runtime, frame: Frame) -> _Event:
 
 def _render(runtime: Runtime, frame: Frame) -> _Event:
     reader = BufferReader(frame.buffers)
-    slots = read_slots(reader, runtime.num_slots)
+    slots = read_request_slots(reader, runtime.num_slots)
     reader.done()
     ask = frame.header.render
     if (ask.height or ask.width) and not (8 <= ask.height <= 2048 and 8 <= ask.width <= 2048):

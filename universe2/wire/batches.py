@@ -70,18 +70,23 @@ def read_batch(frame: Frame, space: spaces.Space[Any], num_slots: int) -> Batch:
     batch.info = read_infos(body.info, count, reader)
     batch.final_info = read_infos(body.final_info, finals, reader)
     reader.done()
-    if batch.fault.max() > 3:
+    if batch.fault.tobytes().translate(None, b"\0\1\2\3"):
         raise ProtocolError(f"fault {batch.fault.max()} is of no known kind")
     batch.fault_text = {f.row: f.text for f in body.fault_texts if f.row < count}
     return batch
 
 
-def read_slots(reader: BufferReader, num_slots: int) -> np.ndarray:
-    """The next buffer as slot numbers, int32 (K,), each in range and none twice."""
+def read_request_slots(reader: BufferReader, num_slots: int) -> np.ndarray:
+    """The next buffer as int32 (K,), at most ``num_slots``. Which slots, the runtime will check."""
     raw = reader.raw()
     if len(raw) % 4 or len(raw) > 4 * num_slots:
         raise ProtocolError(f"{len(raw)} bytes of slot numbers for {num_slots} slots")
-    slots = np.frombuffer(raw, I32).copy()
+    return np.frombuffer(raw, I32).copy()
+
+
+def read_slots(reader: BufferReader, num_slots: int) -> np.ndarray:
+    """The next buffer as slot numbers, int32 (K,), each in range and none twice."""
+    slots = read_request_slots(reader, num_slots)
     if not _distinct_below(slots, num_slots):
         raise ProtocolError(f"slots out of range 0..{num_slots - 1}, or twice: {slots[:16].tolist()}")
     return slots
@@ -90,5 +95,6 @@ def read_slots(reader: BufferReader, num_slots: int) -> np.ndarray:
 def _distinct_below(numbers: np.ndarray, limit: int) -> bool:
     if not numbers.size:
         return True
-    in_range = numbers.min() >= 0 and numbers.max() < limit
-    return bool(in_range and ((np.diff(numbers) > 0).all() or len(np.unique(numbers)) == len(numbers)))
+    if (numbers[1:] > numbers[:-1]).all():
+        return bool(numbers[0] >= 0 and numbers[-1] < limit)
+    return bool(numbers.min() >= 0 and numbers.max() < limit and len(np.unique(numbers)) == len(numbers))

@@ -69,16 +69,18 @@ class BufferReader:
             raise ProtocolError(
                 f"buffer {self._next - 1} has {len(raw)} bytes; {dtype} {shape} takes {expected}"
             )
-        if math.prod(shape) == 0:
+        if not expected:
             return np.zeros(shape, dtype)
-        array = np.frombuffer(raw, dtype).reshape(shape)
+        array = np.frombuffer(raw, dtype)
+        if len(shape) != 1:
+            array = array.reshape(shape)
         # Unaligned arrays are slow, and compiled code may refuse them.
         return array.copy() if self._copy or not array.flags.aligned else array
 
     def flags(self, count: int) -> np.ndarray:
         """The next buffer as bool (count,). Any byte but 0 and 1 is refused."""
         array = self.array(np.dtype("|u1"), (count,))
-        if (array > 1).any():
+        if array.tobytes().translate(None, b"\0\1"):
             raise ProtocolError(f"buffer {self._next - 1}: a flag is neither 0 nor 1")
         return array.view(np.bool_)
 
