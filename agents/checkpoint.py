@@ -1,0 +1,64 @@
+"""Checkpoints: one safetensors file with tensors and, in its header, JSON. No pickle.
+
+A file appears whole or not at all: it is written beside its place, synced and renamed. This
+file knows no networks; the learner says what goes in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from universe2.core.errors import TrainingError
+
+VERSION = 1
+_KEY = "universe2_checkpoint"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """``data`` as the file ``path``, surviving a crash at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Tensors by name, and ``meta`` (JSON values; floats keep every bit)."""
+    header = {_KEY: json.dumps({**meta, "version": VERSION}, allow_nan=False)}
+    # contiguous in the plain sense, so that channels_last weights are laid out as their shapes say
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(plain, header))
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors on the CPU, meta). Raises TrainingError if it isn't a checkpoint of this version."""
+    if not path.is_file():
+        raise TrainingError(f"no checkpoint at {path}")
+    try:
+        with safe_open(str(path), "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise TrainingError(f"{path} is not a readable checkpoint: {error}") from error
+    if _KEY not in header:
+        raise TrainingError(f"{path} is a safetensors file, but not a universe2 checkpoint")
+    meta: dict[str, Any] = json.loads(header[_KEY])
+    if meta["version"] != VERSION:
+        raise TrainingError(f"{path} has checkpoint version {meta['version']}; this reads {VERSION}")
+    return tensors, meta

@@ -1,0 +1,100 @@
+"""A checkpoint as a Policy: what a trained network does in evaluation.
+
+Actions are drawn, not maximised, each slot with its own random numbers, so that what a slot
+does follows from the seed and from what it saw, whoever plays beside it.
+
+Suffixes: K slots of one call, A = 209 choices.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.learner import model_config
+from universe2.agents.model import Network, Observation
+from universe2.agents.text import TextTable
+from universe2.core.errors import InterfaceError
+from universe2.core.screen import NVEC
+
+_STARTS = np.cumsum((0, *NVEC[:-1]))
+
+
+class CheckpointPolicy:
+    """Plays a checkpoint of ``universe2 train``. See ``Policy`` for the methods."""
+
+    interface: Literal["native", "screen"] = "screen"
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        tensors, meta = read_checkpoint(path)
+        config = model_config(meta)
+        self.name = path.parent.name if path.name == "checkpoint" else path.stem
+        self.screen_size = config.screen_size
+        self._device = torch.device(device)
+        self._network = Network(config)
+        weights = {
+            name.removeprefix("model."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("model.")
+        }
+        self._network.load_state_dict(weights)
+        self._network.to(self._device).eval()
+
+    def begin(
+        self,
+        env_id: str,
+        num_slots: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        action_mask: np.ndarray | None,
+        seed: int,
+    ) -> None:
+        if action_mask is None:
+            raise InterfaceError(f'{env_id}: a checkpoint plays interface="screen" only')
+        self._mask_A = torch.from_numpy(np.array(action_mask, bool)).to(self._device)
+        self._rngs = [np.random.default_rng([seed, slot]) for slot in range(num_slots)]
+        self._state = self._network.initial_state(num_slots)
+        self._action = np.zeros((num_slots, len(NVEC)), np.int64)
+        self._texts = TextTable()
+
+    def act(self, slots_K: np.ndarray, obs_K: Any, reward_K: np.ndarray, first_K: np.ndarray) -> np.ndarray:
+        rows = torch.as_tensor(np.asarray(slots_K, np.int64), device=self._device)
+        rows_U, text_index = np.unique(self._texts.rows(obs_K["instruction"]), return_inverse=True)
+        before = np.where(first_K[:, None], 0, self._action[slots_K])
+        reward = np.where(first_K, 0.0, reward_K).astype(np.float32)
+        obs = Observation(
+            screen=self._tensor(np.array(obs_K["screen"]))[:, None],
+            texts=self._tensor(self._texts.ids(rows_U)),
+            text_index=self._tensor(text_index)[:, None],
+            mask=self._mask_A.expand(len(slots_K), -1),
+            prev_action=self._tensor(before)[:, None],
+            prev_reward=self._tensor(reward)[:, None],
+            first=self._tensor(np.array(first_K, bool))[:, None],
+        )
+        with torch.inference_mode():
+            output = self._network(obs, {name: value[rows] for name, value in self._state.items()})
+            for name, value in output.state.items():
+                self._state[name][rows] = value
+        action = self._draw(output.logits[:, 0].cpu().numpy(), slots_K)
+        self._action[slots_K] = action
+        return action
+
+    def _draw(self, logits_KA: np.ndarray, slots_K: np.ndarray) -> np.ndarray:
+        """Gumbel-max, with the same count of random numbers for every step of a slot."""
+        noise_KA = np.stack([self._rngs[slot].gumbel(size=sum(NVEC)) for slot in slots_K])
+        parts = np.split(logits_KA + noise_KA, _STARTS[1:], axis=1)
+        return np.stack([part.argmax(1) for part in parts], 1).astype(np.int64)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def load(path: str) -> CheckpointPolicy:
+    """The policy in the checkpoint file ``path``, or in the run's folder that holds one."""
+    found = Path(path)
+    return CheckpointPolicy(found / "checkpoint" if found.is_dir() else found)

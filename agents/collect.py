@@ -1,0 +1,261 @@
+"""The collector: plays a pool with the learner's current policy and cuts the play into segments.
+
+Whatever members are ready are answered with one batched ``sample``. Every task fills its own
+quota of segments per update; a task that has filled it waits, one that is slow contributes
+what it has. A fault costs the transition it ended and nothing else. This file doesn't know
+what the segments are used for.
+
+Suffixes: K slots of one call.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from universe2.agents.learner import ArrayState, Learner, SlotObservations
+from universe2.agents.segments import Episode, Lane, Segment
+from universe2.agents.text import TextTable
+from universe2.core.batch import Batch, Fault
+from universe2.core.errors import DeadlineError, InterfaceError, TrainingError
+from universe2.core.screen import NVEC
+
+log = logging.getLogger("universe2.train")
+_POLL_S = 0.02
+
+
+class PoolLike(Protocol):
+    """The part of ``universe2.faces.pool.Pool`` that is used here."""
+
+    @property
+    def members(self) -> Sequence[Any]: ...
+    def reset(self, seed: int) -> None: ...
+    def send(self, index: int, slots: np.ndarray, actions: Any) -> None: ...
+    def recv(self, timeout: float | None = None) -> tuple[int, Batch]: ...
+
+
+@dataclass(frozen=True)
+class CollectParams:
+    """How much to collect per update, and how long to wait for what is slow.
+
+    ``quota`` gives the segments per update of each task, in the order of ``task_ids(pool)``.
+    """
+
+    length: int
+    """transitions per segment"""
+    quota: tuple[int, ...]
+    patience: float = 0.25
+    """Once half of the tasks are full, wait this fraction of the time so far for the others."""
+    max_lag: int = 512
+    """Segments begun more optimiser steps ago than this are dropped."""
+    stall_s: float = 300.0
+    """Give up if no environment has moved for so long."""
+
+
+def task_ids(pool: PoolLike) -> list[str]:
+    """The distinct environments of a pool, in order."""
+    return list(dict.fromkeys(member.env_id for member in pool.members))
+
+
+class Collector:
+    """Steps a pool's slots; holds what they have produced until the learner takes it."""
+
+    def __init__(self, pool: PoolLike, learner: Learner, params: CollectParams) -> None:
+        self.pool, self.learner, self.params = pool, learner, params
+        self.tasks = task_ids(pool)
+        if len(params.quota) != len(self.tasks):
+            raise ValueError(f"{len(params.quota)} quotas for {len(self.tasks)} tasks")
+        self.texts = TextTable()
+        self.lanes = [self._lane(member) for member in pool.members]
+        self.queues: list[deque[Segment]] = [deque() for _ in self.tasks]
+        self.episodes: list[deque[Episode]] = [deque(maxlen=100) for _ in self.tasks]
+        """the last complete episodes of each task"""
+        self.steps = Counter[int]()
+        """transitions by task"""
+        self.episode_count = Counter[int]()
+        self.faults = Counter[int]()
+        """fault rows by task"""
+        self.dropped = 0
+        """segments that were too old"""
+        self._in_flight = 0
+        """rows asked for and not received"""
+        self._last_move = time.monotonic()
+
+    def start(self, seed: int) -> None:
+        """Begin episodes in all slots."""
+        self.pool.reset(seed)
+        self._in_flight = sum(member.num_slots for member in self.pool.members)
+        self._last_move = time.monotonic()
+
+    def collect(self, give_up: Callable[[], bool] = lambda: False) -> list[Segment]:
+        """Play until the quotas are filled, or filled in part and patience is over, or ``give_up``."""
+        began = time.monotonic()
+        half_at: float | None = None
+        while not give_up():
+            full = [len(queue) >= quota for queue, quota in zip(self.queues, self.params.quota, strict=True)]
+            if all(full):
+                break
+            now = time.monotonic()
+            if 2 * sum(full) >= len(full):
+                half_at = now if half_at is None else half_at
+                left = half_at + self.params.patience * (half_at - began) - now
+                if left <= 0:
+                    break
+                self.pump(min(left, 1.0))
+            else:
+                self.pump(1.0)
+            self._check_stalled()
+        return [segment for task in range(len(self.tasks)) for segment in self._take(task)]
+
+    def serve_until(self, future: Future[Any]) -> None:
+        """Go on playing, as far as the quotas allow, until ``future`` is done."""
+        while not future.done():
+            self.pump(_POLL_S)
+            if not self._in_flight:
+                break
+        future.result()
+
+    def pump(self, timeout: float) -> bool:
+        """Receive what is ready within ``timeout`` seconds and answer it. Was there anything?"""
+        self._answer()  # slots that waited for their task's quota
+        try:
+            while self._in_flight:
+                self._receive(*self.pool.recv(timeout))
+                timeout = 0.0
+        except DeadlineError:
+            pass
+        return self._answer()
+
+    def lag(self, segments: Sequence[Segment]) -> float:
+        """Mean optimiser steps between acting and now."""
+        return float(np.mean([self.learner.version - s.done["version"].mean() for s in segments]))
+
+    def _lane(self, member: Any) -> Lane:
+        runtime = member.runtime
+        if runtime.action_mask is None:
+            raise InterfaceError(f'{member.env_id}: training needs interface="screen"')
+        shape = runtime.observation_space["screen"].shape
+        if shape[:2] != self.learner.config.screen_size:
+            raise InterfaceError(
+                f"{member.env_id} has screens of {shape[:2]}, the network {self.learner.config.screen_size}"
+            )
+        state = {k: v.copy() for k, v in self.learner.initial_state(member.num_slots).items()}
+        return Lane(
+            self.tasks.index(member.env_id),
+            member.num_slots,
+            self.params.length,
+            shape,
+            np.asarray(runtime.action_mask, bool),
+            state,
+            self.texts,
+        )
+
+    def _receive(self, index: int, batch: Batch) -> None:
+        lane = self.lanes[index]
+        self._in_flight -= len(batch)
+        if (batch.fault != Fault.NONE).any():
+            self._log_faults(index, batch)
+        segments, episodes = lane.receive(batch, self._value_of)
+        self.queues[lane.task].extend(segments)
+        self.episodes[lane.task].extend(episodes)
+        self.episode_count[lane.task] += len(episodes)
+        moved = int(((batch.step > 0) & (batch.fault == 0)).sum())
+        self.steps[lane.task] += moved
+        if moved:
+            self._last_move = time.monotonic()
+
+    def _value_of(self, obs: SlotObservations, state: ArrayState) -> np.ndarray:
+        return self.learner.sample(obs, state).result().value
+
+    def _answer(self) -> bool:
+        """Act for every slot that waits and whose task has room, in one call; restart faulted ones."""
+        turns: list[tuple[int, Lane, np.ndarray]] = []
+        for index, lane in enumerate(self.lanes):
+            has_room = len(self.queues[lane.task]) < self.params.quota[lane.task]
+            ready = lane.waiting | lane.faulted if has_room else np.zeros_like(lane.waiting)
+            if ready.any():
+                turns.append((index, lane, self._whole_groups(index, lane, ready)))
+        turns = [turn for turn in turns if len(turn[2])]
+        if not turns:
+            return False
+        acting = [(lane, slots[lane.waiting[slots]]) for _, lane, slots in turns]
+        acting = [(lane, slots) for lane, slots in acting if len(slots)]
+        if acting:
+            obs = _joined([lane.observations(slots) for lane, slots in acting])
+            names = acting[0][0].state
+            state = {n: np.concatenate([lane.state[n][slots] for lane, slots in acting]) for n in names}
+            sample = self.learner.sample(obs, state).result()
+            at = 0
+            for lane, slots in acting:
+                rows = slice(at, at + len(slots))
+                at += len(slots)
+                mine = {name: value[rows] for name, value in sample.state.items()}
+                lane.act(
+                    slots,
+                    sample._replace(action=sample.action[rows], log_prob=sample.log_prob[rows], state=mine),
+                )
+        for index, lane, slots in turns:
+            self._send(index, lane, slots)
+        return True
+
+    def _send(self, index: int, lane: Lane, slots: np.ndarray) -> None:
+        """The actions just written; a faulted slot ignores its action and restarts."""
+        actions = np.zeros((len(slots), len(NVEC)), np.int64)
+        acted = lane.acted[slots]
+        actions[acted] = lane.done["action"][slots[acted], lane.cursor[slots[acted]] - 1]
+        lane.faulted[slots] = False
+        self.pool.send(index, slots.astype(np.int32), actions)
+        self._in_flight += len(slots)
+
+    def _whole_groups(self, index: int, lane: Lane, ready: np.ndarray) -> np.ndarray:
+        """The ready slots, without groups of which a slot is still out."""
+        size = self.pool.members[index].runtime.group_size
+        whole = ready.reshape(-1, size).all(1)
+        found: np.ndarray = np.flatnonzero(np.repeat(whole, size))
+        return found
+
+    def _take(self, task: int) -> list[Segment]:
+        queue = self.queues[task]
+        taken: list[Segment] = []
+        while queue and len(taken) < self.params.quota[task]:
+            segment = queue.popleft()
+            if self.learner.version - segment.version > self.params.max_lag:
+                self.dropped += 1
+            else:
+                taken.append(segment)
+        return taken
+
+    def _log_faults(self, index: int, batch: Batch) -> None:
+        task = self.lanes[index].task
+        by_text: dict[tuple[int, str], list[int]] = {}
+        for row in np.flatnonzero(batch.fault):
+            key = (int(batch.fault[row]), batch.fault_text.get(int(row), ""))
+            by_text.setdefault(key, []).append(int(batch.slots[row]))
+        for (kind, text), slots in by_text.items():
+            self.faults[task] += len(slots)
+            log.warning("fault (%s) in %s, slots %s: %s", Fault(kind).name, self.tasks[task], slots, text)
+
+    def _check_stalled(self) -> None:
+        silent = time.monotonic() - self._last_move
+        if silent > self.params.stall_s:
+            raise TrainingError(
+                f"no environment has moved for {silent:.0f} s ({sum(self.faults.values())} faults so far)"
+            )
+
+
+def _joined(parts: list[SlotObservations]) -> SlotObservations:
+    if len(parts) == 1:
+        return parts[0]
+    ends = np.cumsum([len(part.texts) for part in parts])
+    shifted = [
+        part._replace(text_index=part.text_index + end - len(part.texts))
+        for part, end in zip(parts, ends, strict=True)
+    ]
+    return SlotObservations(*(np.concatenate(columns) for columns in zip(*shifted, strict=True)))

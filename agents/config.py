@@ -1,0 +1,144 @@
+"""TrainConfig: everything a training run is told, and its TOML form.
+
+    seconds = 240
+    out_dir = "runs/first"
+    [tasks."arcade/Breakout-v0"]
+    slots = 32
+
+Unknown keys are refused. This file starts nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from universe2.core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """One environment of the mix."""
+
+    env_id: str
+    slots: int = 32
+    share: float = 1.0
+    """of the learner's transitions, relative to the other tasks"""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """the environment's own options"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run. It ends after ``total_steps`` or ``seconds``, whichever comes first."""
+
+    tasks: tuple[TaskConfig, ...]
+    out_dir: str
+    remotes: tuple[str, ...] = ()
+    """``host:port`` of environment servers; none means environments in this process"""
+    token_file: str = ""
+    preset: str = "nano"
+    screen_size: tuple[int, int] = (64, 64)
+    device: str = "auto"
+    """``auto`` is CUDA if there is any"""
+    threads: int = 0
+    """of the CPU's arithmetic; 0 leaves PyTorch's own choice"""
+    seed: int = 0
+    total_steps: int = 100_000_000
+    seconds: float = float("inf")
+    checkpoint_seconds: float = 60.0
+
+    rollout: int = 32
+    """transitions per segment"""
+    batch_steps: int = 8192
+    """transitions per update, all tasks together"""
+    minibatches: int = 4
+    epochs: int = 3
+    lr: float = 5e-4
+    lr_end: float = 0.1
+    """the learning rate falls linearly to this fraction of ``lr``"""
+    gamma: float = 0.99
+    lam: float = 0.95
+    clip: float = 0.2
+    entropy_coef: float = 0.01
+    value_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    patience: float = 0.25
+    """see CollectParams"""
+    max_lag: int = 512
+    """see CollectParams"""
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise UsageError("a training run needs at least one task")
+        if self.rollout < 1 or self.minibatches < 1 or self.epochs < 1:
+            raise UsageError("rollout, minibatches and epochs must be at least 1")
+        for task in self.tasks:
+            if task.slots < 1 or task.share <= 0:
+                raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")
+        # fewer segments than minibatches would leave some empty
+        if sum(self.quota()) < self.minibatches:
+            raise UsageError(
+                f"batch_steps = {self.batch_steps} gives {sum(self.quota())} segments of "
+                f"{self.rollout}, too few for {self.minibatches} minibatches"
+            )
+
+    def quota(self) -> tuple[int, ...]:
+        """Segments per update of each task."""
+        shares = sum(task.share for task in self.tasks)
+        each = self.batch_steps / self.rollout / shares
+        return tuple(max(1, round(each * task.share)) for task in self.tasks)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; ``from_table`` reads them back."""
+        table = dataclasses.asdict(self)
+        table["tasks"] = {task["env_id"]: task for task in table["tasks"]}
+        for task in table["tasks"].values():
+            del task["env_id"]
+        if self.seconds == float("inf"):
+            del table["seconds"]
+        return table
+
+
+def from_table(table: Mapping[str, Any]) -> TrainConfig:
+    """A TrainConfig from a TOML table. Raises UsageError for keys that don't exist."""
+    known = dict(table)
+    tasks = known.pop("tasks", None)
+    if not isinstance(tasks, Mapping):
+        raise UsageError('a training config needs tasks: [tasks."family/Name-v0"] with slots = 32')
+    for key in ("remotes", "screen_size"):
+        if key in known:
+            known[key] = tuple(known[key])
+    _check_keys(known, TrainConfig, "training config")
+    parsed = []
+    for env_id, task in tasks.items():
+        _check_keys(task, TaskConfig, f'tasks."{env_id}"')
+        parsed.append(TaskConfig(env_id=env_id, **task))
+    if "out_dir" not in known:
+        raise UsageError("a training config needs out_dir, the folder for checkpoints and logs")
+    return TrainConfig(tasks=tuple(parsed), **known)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """The TrainConfig in a TOML file."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read the config {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    return from_table(table)
+
+
+def _check_keys(table: Mapping[str, Any], cls: type, where: str) -> None:
+    names = [f.name for f in dataclasses.fields(cls)]
+    for key in table:
+        if key not in names:
+            close = get_close_matches(key, names, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"{where} has no key {key!r}.{hint} Keys: {', '.join(names)}")

@@ -1,0 +1,246 @@
+"""The network: one for every family, through the screen interface.
+
+Screen, instruction, previous action and previous reward go in; logits over the live choices of
+the screen action and a distribution over the return come out. It knows no task ids, so it can
+play a game that it never saw. It doesn't know how it is trained.
+
+A *state* is a dict of tensors, one row per slot: the GRU's hidden vector and the brightness of
+the last screen, from which motion is seen. Where ``first`` is set the state starts anew.
+
+Suffixes: N sequences, T times, B = N·T, H W pixels, A = 209 choices, P = 5 parts, U distinct
+texts, L ids of a text, V value bins, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from universe2.agents.returns import bins, symlog
+from universe2.agents.text import BUCKETS
+from universe2.core.errors import UsageError
+from universe2.core.screen import NVEC
+
+State = dict[str, Tensor]
+CHOICES = sum(NVEC)
+_OFFSETS = torch.tensor([sum(NVEC[:part]) for part in range(len(NVEC))])
+_PIXEL = 1 / 255
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the network. ``screen_size`` is (height, width) in pixels."""
+
+    encoder: str
+    width: int
+    hidden: int
+    screen_size: tuple[int, int] = (64, 64)
+    text_dim: int = 32
+    value_bins: int = 127
+    value_limit: float = 9.0
+    """the bins span symlog returns of ±this (±8,100 for 9)"""
+
+
+PRESETS = {
+    "nano": ModelConfig("patch", 16, 128),
+    "small": ModelConfig("impala", 16, 256),
+}
+
+
+def preset(name: str, screen_size: tuple[int, int] = (64, 64)) -> ModelConfig:
+    """The sizes called ``name``: ``nano`` for two CPU cores, ``small`` for a GPU."""
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    sizes = PRESETS[name]
+    return ModelConfig(sizes.encoder, sizes.width, sizes.hidden, screen_size)
+
+
+class Observation(NamedTuple):
+    """What the network sees, batch first."""
+
+    screen: Tensor
+    """uint8 (N, T, H, W, 3)"""
+    texts: Tensor
+    """int (U, L): hashed ids of the distinct instructions"""
+    text_index: Tensor
+    """int64 (N, T): which of them; in [0, U)"""
+    mask: Tensor
+    """bool (N, A): live choices"""
+    prev_action: Tensor
+    """int64 (N, T, P); zeros where ``first``"""
+    prev_reward: Tensor
+    """float32 (N, T); zeros where ``first``"""
+    first: Tensor
+    """bool (N, T): the first observation of an episode"""
+
+
+class Output(NamedTuple):
+    """What the network says, batch first."""
+
+    logits: Tensor
+    """float32 (N, T, A); dead choices are -inf"""
+    value_logits: Tensor
+    """float32 (N, T, V)"""
+    state: State
+
+
+class PatchEncoder(nn.Module):
+    """Patches of 4 × 4 pixels and one strided convolution: the cheapest thing that sees a screen.
+
+    Three input channels make a convolution slow on a CPU; patches are a plain matrix product.
+    """
+
+    def __init__(self, width: int, size: tuple[int, int], out: int) -> None:
+        super().__init__()
+        self.grid = (size[0] // 4, size[1] // 4)
+        self.patch = nn.Linear(48 + 4, width)
+        self.conv = nn.Conv2d(width, 2 * width, 4, 2)
+        cells = [(side - 4) // 2 + 1 for side in self.grid]
+        self.out = nn.Linear(2 * width * cells[0] * cells[1], out)
+
+    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
+        rows, columns = self.grid
+        count = len(screen_BHW3)
+        # four RGB pixels are three 32-bit words: a quarter of the elements to move
+        words = screen_BHW3.reshape(count, -1).view(torch.int32).view(count, rows, 4, columns, 3)
+        bytes_ = words.transpose(2, 3).contiguous().view(count, rows, columns, 12).view(torch.uint8)
+        moved = motion_BHW.view(count, rows, 2, columns, 2).transpose(2, 3).reshape(count, rows, columns, 4)
+        patches = torch.cat([bytes_.float(), moved.float()], -1)
+        x = F.relu(F.linear(patches, self.patch.weight * _PIXEL, self.patch.bias))
+        x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
+        return F.relu(self.out(x.permute(0, 2, 3, 1).flatten(1)))
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.second(F.relu(self.first(F.relu(x))))
+        return out
+
+
+class ImpalaEncoder(nn.Module):
+    """IMPALA's residual network (Espeholt et al., 2018), widths (w, 2w, 2w), pooled to 4 × 4 cells."""
+
+    def __init__(self, width: int, size: tuple[int, int], out: int) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 2 * width)
+        self.motion = nn.Conv2d(1, width, 3, padding=1)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip((3, *widths), widths, strict=False)
+        )
+        self.blocks = nn.ModuleList(nn.Sequential(ResidualBlock(w), ResidualBlock(w)) for w in widths)
+        self.out = nn.Linear(widths[-1] * 16, out)
+
+    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
+        # rows of RGB are channels_last already: the cast is the only copy
+        x = screen_BHW3.permute(0, 3, 1, 2).float() * _PIXEL
+        motion = motion_BHW.unsqueeze(1).float() * _PIXEL
+        for stage, (conv, blocks) in enumerate(zip(self.convs, self.blocks, strict=True)):
+            x = F.max_pool2d(conv(x), 3, 2, 1)
+            if stage == 0:
+                x = x + self.motion(motion).contiguous(memory_format=torch.channels_last)
+            x = blocks(x)
+        return F.relu(self.out(F.adaptive_avg_pool2d(F.relu(x), 4).flatten(1)))
+
+
+class ResettingGRU(nn.Module):
+    """A GRU whose hidden vector is zeroed before every time that begins an episode."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.inputs = nn.Linear(features, 3 * hidden)
+        self.recurrent = nn.Linear(hidden, 3 * hidden)
+        for chunk in self.recurrent.weight.data.chunk(3):
+            nn.init.orthogonal_(chunk)
+        nn.init.zeros_(self.recurrent.bias)
+
+    def forward(self, x_NTD: Tensor, first_NT: Tensor, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (N, T, D) and the last hidden vector (N, D)."""
+        gates_TN = self.inputs(x_NTD).transpose(0, 1).unbind(0)
+        keep_TN1 = (~first_NT).to(x_NTD.dtype).t().unsqueeze(-1).unbind(0)
+        size = hidden_ND.shape[-1]
+        outputs = []
+        for gates, keep in zip(gates_TN, keep_TN1, strict=True):
+            hidden_ND = hidden_ND * keep
+            inner = self.recurrent(hidden_ND)
+            reset, update = torch.sigmoid(gates[:, : 2 * size] + inner[:, : 2 * size]).chunk(2, -1)
+            candidate = torch.tanh(torch.addcmul(gates[:, 2 * size :], reset, inner[:, 2 * size :]))
+            hidden_ND = torch.lerp(candidate, hidden_ND, update)
+            outputs.append(hidden_ND)
+        return torch.stack(outputs, 1), hidden_ND
+
+
+class Network(nn.Module):
+    """Encoder, GRU, masked factored action head, distributional value head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        height, width = config.screen_size
+        if height % 4 or width % 4 or min(height, width) < 32:
+            raise UsageError(
+                f"screen_size must be multiples of 4, at least 32 × 32, got {config.screen_size}"
+            )
+        self.config = config
+        encoders = {"patch": PatchEncoder, "impala": ImpalaEncoder}
+        hidden = config.hidden
+        self.encoder = encoders[config.encoder](config.width, config.screen_size, hidden)
+        self.text = nn.EmbeddingBag(BUCKETS, config.text_dim, mode="mean", padding_idx=0)
+        self.action = nn.EmbeddingBag(CHOICES, config.text_dim, mode="sum")
+        self.mix = nn.Linear(hidden + 2 * config.text_dim + 1, hidden)
+        self.core = ResettingGRU(hidden, hidden)
+        self.policy = nn.Linear(hidden, CHOICES)
+        self.value = nn.Linear(hidden, config.value_bins)
+        nn.init.orthogonal_(self.policy.weight, 0.01)
+        nn.init.zeros_(self.policy.bias)
+        nn.init.zeros_(self.value.weight)
+        # the first guess: a return near 0, with far bins so unlikely that they don't matter
+        self.value.bias.data = -2 * symlog(bins(config.value_bins, config.value_limit)).abs()
+        nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def initial_state(self, count: int) -> State:
+        """The state of ``count`` fresh slots."""
+        height, width = self.config.screen_size
+        device = self.policy.weight.device
+        return {
+            "hidden": torch.zeros(count, self.config.hidden, device=device),
+            "brightness": torch.zeros(count, height // 2, width // 2, dtype=torch.int16, device=device),
+        }
+
+    def forward(self, obs: Observation, state: State) -> Output:
+        """All T times of N sequences, from the state before the first of them."""
+        features_NTD, brightness = self._encode(obs, state["brightness"])
+        core_NTD, hidden_ND = self.core(features_NTD, obs.first, state["hidden"])
+        out_NTD = F.relu(features_NTD + core_NTD)
+        logits = self.policy(out_NTD).float().masked_fill(~obs.mask[:, None], -torch.inf)
+        return Output(logits, self.value(out_NTD).float(), {"hidden": hidden_ND, "brightness": brightness})
+
+    def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, T, D) without memory, and the brightness of the last screen."""
+        count, times = obs.first.shape
+        now_NTHW = brightness(obs.screen)
+        last_NTHW = torch.cat([before_NHW[:, None], now_NTHW[:, :-1]], 1)
+        moved = (now_NTHW - last_NTHW).masked_fill_(obs.first[..., None, None], 0)
+        seen_BD = self.encoder(obs.screen.flatten(0, 1), moved.flatten(0, 1))
+        text_BD = self.text(obs.texts)[obs.text_index.flatten()]
+        acted_BD = self.action(obs.prev_action.flatten(0, 1) + _OFFSETS.to(obs.prev_action.device))
+        acted_BD = acted_BD * (~obs.first).flatten()[:, None]
+        reward_B1 = symlog(obs.prev_reward.flatten())[:, None]
+        features_BD = F.relu(self.mix(torch.cat([seen_BD, text_BD, acted_BD, reward_B1], -1)))
+        return features_BD.view(count, times, -1), now_NTHW[:, -1]
+
+
+def brightness(screen: Tensor) -> Tensor:
+    """uint8 (…, H, W, 3) → int16 (…, H/2, W/2): red + green + blue of every other pixel."""
+    picked = screen[..., ::2, ::2, :]
+    # three sums of views: a reduction over an axis of length 3 is three times slower
+    return picked[..., 0].short() + picked[..., 1].short() + picked[..., 2].short()

@@ -1,0 +1,82 @@
+"""What a training run leaves behind: metrics.jsonl, TensorBoard events, train.log.
+
+metrics.jsonl has a row per task ({"task", "steps", "return_mean", …}; ``steps`` are the run's,
+all tasks together) and a row of the learner's own numbers, every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from universe2.agents.collect import Collector, log
+from universe2.agents.losses import Metrics
+
+
+def task_rows(collector: Collector) -> list[dict[str, Any]]:
+    """One row per task: its steps, episodes, faults, and the mean of its last 100 episodes."""
+    rows = []
+    for task, env_id in enumerate(collector.tasks):
+        recent = collector.episodes[task]
+        rows.append(
+            {
+                "task": env_id,
+                "task_steps": collector.steps[task],
+                "episodes": collector.episode_count[task],
+                "faults": collector.faults[task],
+                "return_mean": float(np.mean([e.score for e in recent])) if recent else None,
+                "length_mean": float(np.mean([e.length for e in recent])) if recent else None,
+            }
+        )
+    return rows
+
+
+class RunLog:
+    """Writes a run's files in ``folder``; appends if they are there."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder))
+        self._handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._level = log.level
+        log.addHandler(self._handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+    def write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
+        """One moment of the run."""
+        for row in tasks:
+            self._row({"seconds": seconds, "steps": steps, **row})
+            if row["return_mean"] is not None:
+                self._scalar(f"return/{row['task']}", row["return_mean"], steps)
+        self._row({"seconds": seconds, "steps": steps, **metrics})
+        for name, value in metrics.items():
+            self._scalar(name, value, steps)
+        self._metrics.flush()
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._board.close()
+        log.removeHandler(self._handler)
+        log.setLevel(self._level)
+        log.propagate = True
+        self._handler.close()
+
+    def _row(self, row: dict[str, Any]) -> None:
+        finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in row.items()}
+        self._metrics.write(json.dumps({k: _rounded(v) for k, v in finite.items()}) + "\n")
+
+    def _scalar(self, name: str, value: float, steps: int) -> None:
+        self._board.add_scalar(name, value, steps)
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

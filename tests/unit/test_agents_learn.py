@@ -1,0 +1,136 @@
+"""Each thing that the agent must be able to do, as a task that it learns in seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy_pool import BLACK, BLUE, GREEN, RED, SIZE, Toy, ToyPool
+
+from universe2.agents.collect import Collector, CollectParams
+from universe2.agents.config import TaskConfig, TrainConfig
+from universe2.agents.learner import Learner
+from universe2.agents.model import ModelConfig
+from universe2.agents.ppo import train_ppo
+from universe2.core.screen import ARROWS, KEYS, ScreenMap
+
+UP, DOWN = ARROWS.index("up"), ARROWS.index("down")
+
+
+class Memory(Toy):
+    """A colour is shown, then black for two steps; the answer is asked for at the last."""
+
+    def reset(self):
+        self.answer = self.rng.choice([UP, DOWN])
+        self.left = 3
+        return RED if self.answer == UP else BLUE
+
+    def step(self, action):
+        self.left -= 1
+        over = self.left == 0
+        return BLACK, float(over and action[0] == self.answer), over, False
+
+
+class Keyboard(Toy):
+    """One of three keys is right, and which one the instruction says."""
+
+    live = ScreenMap(keys=("a", "b", "c"))
+
+    def reset(self):
+        self.key = str(self.rng.choice(["a", "b", "c"]))
+        self.instruction = f"press the key {self.key}"
+        return GREEN
+
+    def step(self, action):
+        assert KEYS[action[1]] in ("none", "a", "b", "c")
+        assert not action[[0, 2, 3, 4]].any()
+        return BLACK, float(KEYS[action[1]] == self.key), True, False
+
+
+class Delayed(Toy):
+    """The first action decides about the reward, which comes four steps later."""
+
+    def reset(self):
+        self.step_count, self.good = 0, False
+        return RED
+
+    def step(self, action):
+        if self.step_count == 0:
+            self.good = action[0] == UP
+        self.step_count += 1
+        over = self.step_count == 5
+        return BLACK, 2.0 * (over and self.good), over, False
+
+
+class Endless(Toy):
+    """Reward 1 for ever, cut every five steps by a time limit, which the screen shows."""
+
+    def reset(self):
+        self.step_count = 0
+        return BLACK
+
+    def step(self, action):
+        self.step_count += 1
+        return (0, 0, 40 * self.step_count), 1.0, False, self.step_count == 5
+
+
+def run(tasks, updates, **changes):
+    """Train on toys; (learner, collector)."""
+    torch.set_num_threads(1)
+    names = list(tasks)
+    config = TrainConfig(
+        tasks=tuple(TaskConfig(env_id=name, slots=tasks[name][1]) for name in names),
+        out_dir="",
+        screen_size=SIZE,
+        **{"rollout": 8, "batch_steps": 256, "minibatches": 2, "epochs": 2, "lr": 4e-3} | changes,
+    )
+    learner = Learner(ModelConfig("patch", 4, 64, SIZE, text_dim=16), names, config.seed)
+    params = CollectParams(config.rollout, config.quota())
+    collector = Collector(ToyPool(tasks), learner, params)
+    collector.start(0)
+    done = 0
+
+    def after_update(metrics):
+        nonlocal done
+        done += 1
+
+    train_ppo(learner, collector, config, lambda: done / updates, after_update)
+    learner.close()
+    return learner, collector
+
+
+def mean_score(collector, task):
+    return np.mean([e.score for e in collector.episodes[task]])
+
+
+def test_memory_across_blank_screens():
+    _, collector = run({"memory": (Memory, 32)}, 60)
+    assert mean_score(collector, 0) > 0.9  # 0.5 without memory
+
+
+def test_masked_keys_from_an_instruction():
+    _, collector = run({"keys": (Keyboard, 32)}, 70)
+    assert mean_score(collector, 0) > 0.9  # 0.25 at random
+
+
+def test_delayed_reward():
+    _, collector = run({"delayed": (Delayed, 32)}, 40)
+    assert mean_score(collector, 0) > 1.8
+
+
+def test_a_truncated_episode_is_worth_what_would_have_come():
+    gamma = 0.8
+    learner, collector = run({"endless": (Endless, 32)}, 50, gamma=gamma, entropy_coef=0.0)
+    lane = collector.lanes[0]
+    slots = np.arange(32)
+    state = {name: value[slots] for name, value in lane.state.items()}
+    values = learner._sample(lane.observations(slots), state).value
+    # 5 if truncation bootstraps; at most 3.4 (five more rewards) if it were an end
+    assert values.mean() == pytest.approx(1 / (1 - gamma), abs=0.6)
+
+
+def test_two_tasks_at_once():
+    _, collector = run({"keys": (Keyboard, 16), "delayed": (Delayed, 16)}, 60, batch_steps=512)
+    assert mean_score(collector, 0) > 0.85
+    assert mean_score(collector, 1) > 1.7
+    assert collector.steps[0] == pytest.approx(collector.steps[1], rel=0.1)

@@ -1,0 +1,57 @@
+"""``universe2 train``: train one network on a mix of tasks, local or remote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    config: Annotated[
+        Path, typer.Option("--config", help="A TOML file: tasks, limits, sizes.", dir_okay=False)
+    ],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the config's out_dir.")
+    ] = False,
+    remote: Annotated[
+        list[str] | None, typer.Option(help="host:port of a server; repeat it for several.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the servers' token.", dir_okay=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Training time limit, instead of the config's.")
+    ] = None,
+    out_dir: Annotated[Path | None, typer.Option(help="Instead of the config's.", file_okay=False)] = None,
+) -> None:
+    """Train one network on several environments at once, through the screen interface.
+
+    The config names the tasks and how many slots each has:
+
+        seconds = 240
+        out_dir = "runs/first"
+        [tasks."arcade/Breakout-v0"]
+        slots = 32
+        options = { num_levels = 200 }
+
+    Every task gets its share of the learner, whatever its speed. Left in out_dir: checkpoint,
+    config.json, metrics.jsonl, TensorBoard events, and train.log, which names every fault.
+    Ctrl-C saves and stops; --resume goes on from there.
+    """
+    import dataclasses
+
+    from universe2.agents.config import load_config
+    from universe2.agents.train import train
+
+    chosen = load_config(config)
+    if remote:
+        chosen = dataclasses.replace(chosen, remotes=tuple(remote))
+    if token_file is not None:
+        chosen = dataclasses.replace(chosen, token_file=str(token_file))
+    if seconds is not None:
+        chosen = dataclasses.replace(chosen, seconds=seconds)
+    if out_dir is not None:
+        chosen = dataclasses.replace(chosen, out_dir=str(out_dir))
+    typer.echo(f"checkpoint: {train(chosen, resume)}")
