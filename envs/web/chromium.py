@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -18,16 +19,26 @@ def find_chromium() -> str | None:
     nothing else counts), the usual names on PATH, Playwright's own downloads (newest first).
     """
     if (chosen := os.environ.get(ENVIRONMENT_VARIABLE)) is not None:
-        return shutil.which(chosen)
+        return _unwrapped(shutil.which(chosen))
     for name in _NAMES:
         if (path := shutil.which(name)) is not None:
-            return path
+            return _unwrapped(path)
     return next(iter(_playwright_downloads()), None)
 
 
 def has_chromium() -> bool:
     """Whether ``find_chromium`` finds one."""
     return find_chromium() is not None
+
+
+def _unwrapped(path: str | None) -> str | None:
+    """What a script of one command starts (Debian's is such): a shell in between can't be killed well."""
+    if path is None or Path(path).stat().st_size > 4096:
+        return path
+    lines = Path(path).read_text("utf-8", "replace").splitlines()
+    commands = [line for line in lines if line.strip() and not line.startswith("#")]
+    found = re.fullmatch(r'(?:exec )?(/\S+) "\$@"', commands[0].strip()) if len(commands) == 1 else None
+    return found[1] if found is not None and os.access(found[1], os.X_OK) else path
 
 
 def _playwright_downloads() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from web_session import Session, action
 
+from universe2.core.host import InfrastructureFault
 from universe2.core.screen import POINTER
 from universe2.core.spec import EnvSpec
 from universe2.envs.web.page import OPTIONS, SIZE, WebPage
+from universe2.runtimes import browser_host
 
 pytestmark = pytest.mark.browser
 
@@ -160,6 +164,31 @@ def test_a_page_that_throws_says_so(folder: Path) -> None:
         pytest.raises(RuntimeError, match="no problem today"),
     ):
         session.reset(0)
+
+
+def test_a_stuck_browser_is_killed_at_its_deadline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_host, "STEP_SECONDS", 1.0)
+    with Session(spec_of(folder)) as session:
+        first = session.reset(0)["screen"]
+        (browser,) = session.host.browser_pids()
+        os.kill(browser, signal.SIGSTOP)
+        with pytest.raises(InfrastructureFault, match="did not answer within 1 s"):
+            on(session, 0, 0)
+        assert session.host.browser_pids() == []
+        np.testing.assert_array_equal(session.reset(0)["screen"], first)
+
+
+def test_an_old_browser_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_host, "EPISODES_PER_BROWSER", 2)
+    with Session(spec_of(folder)) as session:
+        used = set()
+        for episode in range(5):
+            session.reset(episode, prepared=episode % 2 == 1)
+            on(session, 0, 0)
+            (browser,) = session.host.browser_pids()
+            used.add(browser)
+        assert len(used) == 3
+        assert sum(Path(f"/proc/{pid}").exists() for pid in used) == 1
 
 
 def test_screen_interface_is_the_same_page_smaller(folder: Path) -> None:

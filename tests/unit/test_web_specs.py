@@ -67,3 +67,13 @@ def test_the_newest_download_of_playwright_is_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(chromium.ENVIRONMENT_VARIABLE, raising=False)
     assert "1200" in str(chromium.find_chromium())
+
+
+def test_a_wrapper_script_is_looked_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrapper = tmp_path / "shell"
+    wrapper.write_text(f'#!/bin/sh -e\n{sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv(chromium.ENVIRONMENT_VARIABLE, str(wrapper))
+    assert chromium.find_chromium() == sys.executable
+    wrapper.write_text(f'#!/bin/sh -e\nexport A=1\n{sys.executable} "$@"\n')
+    assert chromium.find_chromium() == str(wrapper)

@@ -22,6 +22,7 @@ def main() -> None:
     results = fcntl.fcntl(results, fcntl.F_DUPFD_CLOEXEC, 10)
     os.dup2(commands, 3)
     os.dup2(results, 4)
+    os.setpgid(0, 0)  # so that it can be killed together with what it starts
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the parent is gone")

@@ -8,7 +8,9 @@ This file doesn't know pages or tasks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,8 +118,11 @@ class Browser:
     def kill(self) -> None:
         """End it now. May be called twice."""
         self.connection.close()
-        self.process.kill()
-        self.process.wait(EXIT_SECONDS)
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()  # if it has no group of its own yet
+            self.process.wait(EXIT_SECONDS)
 
 
 async def probe(program: str) -> None:

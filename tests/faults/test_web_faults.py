@@ -1,0 +1,157 @@
+"""Browsers and workers that die are faults of their slots; nothing is left running or lying about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universe2.core.batch import Batch, Fault
+from universe2.core.errors import MissingDependencyError
+from universe2.core.runtime import Runtime
+from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE
+from universe2.runtimes import open_runtime
+
+pytestmark = pytest.mark.browser
+
+ENV = "web/click-test-2-v0"
+GONE_S = 15.0
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of everything that ``pid`` started, directly or not."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (parent := parent_of(int(entry.name))) is not None:
+            children.setdefault(parent, []).append(int(entry.name))
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        fresh = set(children.get(todo.pop(), [])) - found
+        found |= fresh
+        todo += fresh
+    return found
+
+
+def parent_of(pid: int) -> int | None:
+    """None if there is no such process, or only its corpse."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[1])
+
+
+def browsers(pids: set[int]) -> list[int]:
+    """Those of ``pids`` that are a browser's main process."""
+    found = []
+    for pid in pids:
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"--remote-debugging-pipe" in line and b"--type=" not in line and b"browser_launch" not in line:
+            found.append(pid)
+    return found
+
+
+def wait_until_gone(pids: set[int]) -> None:
+    deadline = time.monotonic() + GONE_S
+    while left := {pid for pid in pids if parent_of(pid) is not None}:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.05)
+
+
+def begin(runtime: Runtime, seed: int = 0) -> Batch:
+    runtime.reset([0], [seed])
+    return runtime.recv(60)
+
+
+def step(runtime: Runtime) -> Batch:
+    runtime.send([0], np.zeros((1, 5), np.int64))
+    return runtime.recv(60)
+
+
+@pytest.fixture
+def runtime() -> Any:
+    runtime = open_runtime(ENV, 1)
+    yield runtime
+    runtime.close()
+
+
+def test_a_killed_browser_is_a_fault_and_the_slot_recovers(runtime: Runtime) -> None:
+    first = begin(runtime).obs["screen"].copy()
+    assert not step(runtime).fault[0]
+    (browser,) = browsers(descendants(os.getpid()))
+    os.kill(browser, signal.SIGKILL)
+    faulty = step(runtime)
+    assert faulty.fault[0] == Fault.INFRASTRUCTURE
+    assert np.isnan(faulty.reward[0])
+    assert "browser" in faulty.fault_text[0]
+    assert not faulty.obs["screen"].any()
+    again = begin(runtime)
+    assert not again.fault[0]
+    np.testing.assert_array_equal(again.obs["screen"], first)
+
+
+def test_browsers_die_with_a_killed_worker(runtime: Runtime) -> None:
+    begin(runtime)
+    started = descendants(os.getpid())
+    (worker,) = runtime.pids  # type: ignore[attr-defined]
+    assert browsers(started)
+    os.kill(worker, signal.SIGKILL)
+    wait_until_gone(started)
+    assert step(runtime).fault[0] == Fault.INFRASTRUCTURE
+    assert not begin(runtime).fault[0]
+
+
+def test_closing_leaves_nothing(runtime: Runtime) -> None:
+    begin(runtime)
+    started = descendants(os.getpid())
+    assert browsers(started)
+    runtime.close()
+    wait_until_gone(started)
+
+
+def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
+    code = (
+        "from universe2.runtimes import open_runtime\n"
+        f"r = open_runtime({ENV!r}, 2)\n"
+        "r.reset([0, 1], [0, 1])\n"
+        "n = 0\n"
+        "while n < 2: n += len(r.recv(60))\n"
+        "print('ready', flush=True)\n"
+        "input()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    with parent.stdin, parent.stdout:
+        assert parent.stdout.readline() == b"ready\n"
+        started = descendants(parent.pid)
+        assert len(browsers(started)) == 2
+        parent.kill()
+        parent.wait(10)
+    wait_until_gone(started)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/cat"])
+def test_a_program_that_is_no_headless_shell_is_refused(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, program)
+    with pytest.raises(MissingDependencyError, match="chromium-headless-shell"):
+        open_runtime(ENV, 1)
