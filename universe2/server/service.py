@@ -159,8 +159,9 @@ class Server:
         with self._lock:
             self._sessions[session.id] = (session, context)
         # A stream that breaks while the runtime is waited for must end the wait.
-        context.add_callback(session.end)
         try:
+            if not context.add_callback(session.end):
+                return
             yield from session.frames(requests)
         finally:
             with self._lock:

@@ -43,6 +43,9 @@ log = logging.getLogger("universe2.server")
 POLL = 0.05
 """Seconds for which waiting for the runtime may hold up an error reply or a heartbeat."""
 
+MAX_REPLIES = 1024
+"""Replies that may wait for a client to read them."""
+
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
 
 
@@ -293,6 +296,8 @@ class Session:
             event = (_error(error), [])
         if not isinstance(event, int):
             event[0].reply_to = header.sequence
+            if self._events.qsize() >= MAX_REPLIES:
+                raise ProtocolError(f"the client asks and doesn't read: {MAX_REPLIES} replies are waiting")
         self._events.put(event)
 
 

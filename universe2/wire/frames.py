@@ -24,6 +24,10 @@ MIN_MESSAGE_BYTES = 64 * 2**10
 CHUNK_OVERHEAD = 1024
 """What a chunk's own header takes at most, in bytes."""
 
+MAX_BUFFERS = 2**16
+MIN_PIECE_BYTES = 512
+"""Every chunk of a frame but the last has this many bytes, so that there can't be millions."""
+
 _HEADER, _BUFFERS = 0x0A, 0x12
 """tags: fields 1 and 2, length-delimited"""
 
@@ -65,6 +69,8 @@ def decode(message: bytes | memoryview) -> Frame:
         position += size
         if tag == _BUFFERS:
             buffers.append(part)
+            if len(buffers) > MAX_BUFFERS:
+                raise ProtocolError(f"a frame of more than {MAX_BUFFERS} buffers")
         elif header is None:
             header = part
         else:
@@ -127,6 +133,8 @@ class Assembler:
             raise ProtocolError("chunks are empty, or hold more than they declared")
         self._pieces.append(frame.buffers[0])
         self._size += len(frame.buffers[0])
+        if len(frame.buffers[0]) < MIN_PIECE_BYTES and self._size < self._total:
+            raise ProtocolError(f"a chunk of {len(frame.buffers[0])} bytes that isn't a frame's last")
         if self._size < self._total:
             return None
         whole = b"".join(self._pieces)
