@@ -3,7 +3,7 @@
 Levels differ in the wall's pattern, in which bricks are hard (two hits), in the number of
 rows and in colours. Every brick can be broken, so every level can be cleared. +1 for each
 hit on a brick, +5 for the last one; three balls, of which each further one that falls costs
-nothing but itself. One step is two ticks.
+nothing but itself. One step is three ticks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from universe2.envs.arcade.kit import OPAQUE, SIZE, disc, gradient, hue, mix_col
 from universe2.envs.arcade.rng import below, between, chance, seeded
 
 COLUMNS, MAX_ROWS = 8, 6
-TICKS = 2
+TICKS = 3
 BRICK_W, BRICK_H = SIZE // COLUMNS, 256
 TOP = 512
 PADDLE_Y, PADDLE_H, PADDLE_HALF = 3776, 128, 416
@@ -185,9 +185,9 @@ def heuristic(state: Any) -> int:
             if state.bricks[index] > 0:
                 aim = (index % COLUMNS) * BRICK_W + BRICK_W // 2
         target -= max(-300, min(300, (aim - target) // 6))
-    if target < state.paddle - PADDLE_SPEED:
+    if target < state.paddle - PADDLE_SPEED * TICKS // 2:
         return LEFT
-    if target > state.paddle + PADDLE_SPEED:
+    if target > state.paddle + PADDLE_SPEED * TICKS // 2:
         return RIGHT
     return 0
 

@@ -1,6 +1,6 @@
 """Writes docs/arcade.png: each game on several levels, played by its heuristic.
 
-    python -m universe2.envs.arcade.contact_sheet [FILE] [--pixels 256] [--levels 5]
+python -m universe2.envs.arcade.contact_sheet [FILE] [--pixels 256] [--levels 5]
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=256)
     parser.add_argument("--levels", type=int, default=5)
     chosen = parser.parse_args()
-    sheet(chosen.levels, chosen.pixels).quantize(256).save(chosen.file, optimize=True)
+    sheet(chosen.levels, chosen.pixels).save(chosen.file, optimize=True)
     print(f"wrote {chosen.file}")
 
 

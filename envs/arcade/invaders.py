@@ -21,9 +21,9 @@ PITCH_X, PITCH_Y = 512, 448
 DOT = 64
 SPRITE = 5 * DOT
 TICKS = 2
-SHOTS, BOMBS = 2, 5
+SHOTS, BOMBS = 1, 6
 SHIP_Y, SHIP_HALF, SHIP_SPEED = 3776, 176, 72
-SHOT_SPEED, RELOAD = 144, 14
+SHOT_SPEED, RELOAD = 176, 12
 BUNKERS, BLOCKS, BLOCK = 3, 8, 128
 BUNKER_Y = 3264
 LANDING = 3136
@@ -92,9 +92,9 @@ def reset(state: Any, level: int, seed: int) -> None:
             if there:
                 state.alive[row * COLUMNS + column] = 1
                 state.left += 1
-    state.pace = between(state, 5, 9)
-    state.drop_rate = between(state, 12, 30)
-    state.bomb_speed = between(state, 36, 52)
+    state.pace = between(state, 8, 13)
+    state.drop_rate = between(state, 36, 64)
+    state.bomb_speed = between(state, 44, 60)
     state.sky = hue(base + 700, 170, between(state, 12, 40))
     state.ground = hue(base + between(state, 400, 1100), 180, between(state, 50, 100))
     state.accent = hue(base + 768, 110, 255)
@@ -168,7 +168,7 @@ def move_fleet(state: Any) -> bool:
     east = state.fleet_x + right * PITCH_X + SPRITE
     if (state.way < 0 and west < 64) or (state.way > 0 and east > SIZE - 64):
         state.way = -state.way
-        state.fleet_y += 96
+        state.fleet_y += 128
     return bool(state.fleet_y + low * PITCH_Y + SPRITE > LANDING)
 
 
@@ -327,7 +327,7 @@ def draw(state: Any, canvas: Any) -> None:
     for index in range(BUNKERS * BLOCKS):
         if state.blocks[index] > 0:
             x, y = block_x(index), block_y(index)
-            strength = 230 if state.blocks[index] == 2 else 110
+            strength = OPAQUE if state.blocks[index] == 2 else 110
             rect(canvas, x, y, x + BLOCK, y + BLOCK, state.accent, strength)
     if state.saucer >= 0:
         x = state.saucer - 512
@@ -360,10 +360,13 @@ def draw_stars(state: Any, canvas: Any, fine: bool) -> None:
 
 def sprite(canvas: Any, x: int, y: int, bits: int, colour: int, flap: int) -> None:
     """A creature: each run of dots in a row is one bar. Its last row swings with ``flap``."""
+    # On whole pixels: small pictures stay crisp.
+    pixel = max(1, SIZE // canvas.shape[1])
+    x, y = x - x % pixel, y - y % pixel
     for row in range(5):
         line = (bits >> (5 * row)) & 31
         shade = mix_colour(colour, 0x000000, 22 * row)
-        sway = DOT // 2 * flap if row == 4 else 0
+        sway = DOT * flap if row == 4 else 0
         column = 0
         while column < 5:
             begin = column

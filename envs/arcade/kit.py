@@ -70,7 +70,8 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
     for y in range(top >> 8, ((bottom - 1) >> 8) + 1):
         cover = (min(bottom, (y + 1) << 8) - max(top, y << 8)) * alpha >> 8
         if cover >= 256:
-            canvas[y, solid0:solid1] = colour
+            for x in range(solid0, solid1):
+                canvas[y, x] = colour
         else:
             for x in range(solid0, solid1):
                 blend(canvas, x, y, colour, cover)
@@ -85,23 +86,20 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
 def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int) -> None:
     """The disc of ``radius`` around (cx, cy)."""
     height, width = canvas.shape
-    pixel = SIZE // width
     x0, x1 = max(0, (cx - radius) * width // SIZE), min(width - 1, (cx + radius) * width // SIZE)
     y0, y1 = max(0, (cy - radius) * height // SIZE), min(height - 1, (cy + radius) * height // SIZE)
-    # Coverage from the distance to the rim, (r² - d²) / 2r, in 1/256 pixels: no square root.
-    scale = 2 * radius * max(1, pixel)
+    # World units of a pixel's centre are (column * across + half) >> 8.
+    across, down = SIZE * 256 // width, SIZE * 256 // height
+    # Coverage comes from (r² - d²) / 2r, which near the rim is the distance to it: no square root.
+    scale = (256 << 24) // max(1, 2 * radius * across)
     square = radius * radius
     for y in range(y0, y1 + 1):
-        dy = ((2 * y + 1) * SIZE // (2 * height)) - cy
+        dy = ((y * down + (down >> 1)) >> 8) - cy
         for x in range(x0, x1 + 1):
-            dx = ((2 * x + 1) * SIZE // (2 * width)) - cx
-            inside = square - dx * dx - dy * dy
-            cover = 128 + inside * 256 // scale
-            if cover >= 256:
-                cover = 256
+            dx = ((x * across + (across >> 1)) >> 8) - cx
+            cover = min(256, 128 + ((square - dx * dx - dy * dy) * scale >> 16))
             if cover > 0:
-                cover = cover * alpha >> 8
-                blend(canvas, x, y, colour, cover)
+                blend(canvas, x, y, colour, cover * alpha >> 8)
 
 
 def root(value: int) -> int:
@@ -118,12 +116,6 @@ def root(value: int) -> int:
         guess = better
 
 
-def edge_cover(ax: int, ay: int, bx: int, by: int, length: int, x: int, y: int, pixel: int) -> int:
-    """How far pixel (x, y) lies on the right-hand side of the edge a → b: 0 outside, 256 inside."""
-    cross = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
-    return min(256, max(0, 128 + cross * 256 // (length * pixel)))
-
-
 def triangle(
     canvas: Any, ax: int, ay: int, bx: int, by: int, cx: int, cy: int, colour: int, alpha: int
 ) -> None:
@@ -131,23 +123,28 @@ def triangle(
     if (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0:
         bx, by, cx, cy = cx, cy, bx, by
     height, width = canvas.shape
-    pixel = max(1, SIZE // width)
-    ab = max(1, root((bx - ax) ** 2 + (by - ay) ** 2))
-    bc = max(1, root((cx - bx) ** 2 + (cy - by) ** 2))
-    ca = max(1, root((ax - cx) ** 2 + (ay - cy) ** 2))
-    x0, x1 = min(ax, bx, cx) * width // SIZE, max(ax, bx, cx) * width // SIZE
-    y0, y1 = min(ay, by, cy) * height // SIZE, max(ay, by, cy) * height // SIZE
-    for py in range(max(0, y0), min(height - 1, y1) + 1):
-        y = (2 * py + 1) * SIZE // (2 * height)
-        for px in range(max(0, x0), min(width - 1, x1) + 1):
-            x = (2 * px + 1) * SIZE // (2 * width)
-            cover = min(
-                edge_cover(ax, ay, bx, by, ab, x, y, pixel),
-                edge_cover(bx, by, cx, cy, bc, x, y, pixel),
-                edge_cover(cx, cy, ax, ay, ca, x, y, pixel),
-            )
+    across, down = SIZE * 256 // width, SIZE * 256 // height
+    ab = sharpness(bx - ax, by - ay, across)
+    bc = sharpness(cx - bx, cy - by, across)
+    ca = sharpness(ax - cx, ay - cy, across)
+    x0, x1 = max(0, min(ax, bx, cx) * width // SIZE), min(width - 1, max(ax, bx, cx) * width // SIZE)
+    y0, y1 = max(0, min(ay, by, cy) * height // SIZE), min(height - 1, max(ay, by, cy) * height // SIZE)
+    for py in range(y0, y1 + 1):
+        y = (py * down + (down >> 1)) >> 8
+        for px in range(x0, x1 + 1):
+            x = (px * across + (across >> 1)) >> 8
+            # Twice the area to each edge, over its length, is the distance from it.
+            p = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * ab
+            q = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * bc
+            r = ((ax - cx) * (y - cy) - (ay - cy) * (x - cx)) * ca
+            cover = min(256, 128 + (min(p, q, r) >> 16))
             if cover > 0:
                 blend(canvas, px, py, colour, cover * alpha >> 8)
+
+
+def sharpness(dx: int, dy: int, across: int) -> int:
+    """What turns a cross product with the edge (dx, dy) into 1/256 pixels, times 2**16."""
+    return (256 << 24) // max(1, root(dx * dx + dy * dy) * across)
 
 
 def round_rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, radius: int, colour: int, alpha: int) -> None:
@@ -183,16 +180,21 @@ def corner(canvas: Any, left: int, top: int, radius: int, part: int, colour: int
 
 
 def ridge(canvas: Any, base: int, height: int, period: int, shift: int, colour: int) -> None:
-    """Rolling hills from y = ``base`` to the bottom, up to ``height`` high, moved left by ``shift``."""
+    """Rolling hills up to ``height`` above y = ``base``, filled to the bottom, moved left by ``shift``."""
     rows, columns = canvas.shape
+    foot = min(rows, (base * rows + SIZE - 1) // SIZE)
+    rect(canvas, 0, foot * SIZE // rows, SIZE, SIZE, colour, 256)
+    short = period * 5 // 8
+    wide, narrow = (256 << 16) // period, (256 << 16) // short
+    slow, fast = shift % period, shift % short
     for x in range(columns):
-        place = x * SIZE // columns + shift
-        slow = place % period * 256 // period - 128
-        fast = place % (period * 5 // 8) * 256 // (period * 5 // 8) - 128
-        rise = height * ((16384 - slow * slow) * 2 + (16384 - fast * fast)) // (3 * 16384)
+        place = x * SIZE // columns
+        u = (((slow + place) * wide >> 16) & 255) - 128
+        v = (((fast + place) * narrow >> 16) & 255) - 128
+        rise = height * ((16384 - u * u) * 3 + (16384 - v * v)) >> 16
         edge = max(0, (base - rise) * rows >> 4)
         y = edge >> 8
-        if y < rows:
+        if y < foot:
             blend(canvas, x, y, colour, 256 - (edge & 255))
-        for below in range(y + 1, rows):
-            canvas[below, x] = colour
+        for lower in range(y + 1, foot):
+            canvas[lower, x] = colour

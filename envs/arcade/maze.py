@@ -26,6 +26,7 @@ SCARED_TICKS = 160
 HOME_TICKS = 60
 TOUCH = 330
 FAR = 999
+MARGIN = 7
 
 STATE = np.dtype(
     [
@@ -247,73 +248,89 @@ def step(state: Any, keys: int) -> tuple[int, int]:
     return reward, RUNNING
 
 
-def flood(state: Any, distance: Any, queue: Any, count: int, danger: Any) -> None:
-    """Breadth first from the ``count`` cells in ``queue``; cells where ``danger`` comes first are shut."""
-    head = 0
+def spread(state: Any, start: int, first: int, pace: int, times: Any, queue: Any, limit: Any) -> None:
+    """``times``: when something could be in each cell, at ``pace`` ticks a cell, if before ``limit``."""
+    times[start] = first
+    queue[0] = start
+    head, count = 0, 1
     while head < count:
         cell = queue[head]
         head += 1
         for bit in range(4):
             if state.open[cell] & (1 << bit):
                 there = beyond(cell, 1 << bit)
-                if distance[there] == FAR and danger[there] > distance[cell] + 2:
-                    distance[there] = distance[cell] + 1
+                if times[there] == FAR and limit[there] > times[cell] + pace + MARGIN:
+                    times[there] = times[cell] + pace
                     queue[count] = there
                     count += 1
 
 
-def heuristic(state: Any) -> int:
-    """To the nearest pellet that can be reached before any chaser; else to the safest neighbour."""
-    safe = np.full(CELLS, FAR, np.int64)
-    danger, distance = np.full(CELLS, FAR, np.int64), np.full(CELLS, FAR, np.int64)
-    queue, count = np.zeros(2 * CELLS, np.int64), 0
+def arrivals(state: Any, danger: Any, times: Any, queue: Any) -> None:
+    """``danger``: in how many ticks the first chaser could be in each cell. Chasers don't turn round."""
+    nothing = np.full(CELLS, 2 * FAR, np.int64)
+    pace = CELL // CHASER_SPEED
     for chaser in range(state.chasers):
-        near = state.scared > 60 or state.c_wait[chaser] > 16
-        if not near and danger[state.c_cell[chaser]] == FAR:
-            for cell in (state.c_cell[chaser], beyond(state.c_cell[chaser], state.c_way[chaser])):
-                if cell >= 0 and danger[cell] == FAR:
-                    danger[cell] = 0
-                    queue[count] = cell
-                    count += 1
-    flood(state, danger, queue, count, safe)
+        if state.scared > 40:
+            continue
+        for cell in range(CELLS):
+            times[cell] = FAR
+        cell, way, gone = state.c_cell[chaser], state.c_way[chaser], state.c_gone[chaser]
+        if gone > 0 and way > 0:
+            times[cell] = 0 if gone < TOUCH else FAR - 1
+            spread(state, beyond(cell, way), (CELL - gone) // CHASER_SPEED, pace, times, queue, nothing)
+        else:
+            spread(state, cell, state.c_wait[chaser], pace, times, queue, nothing)
+        for cell in range(CELLS):
+            danger[cell] = min(danger[cell], times[cell])
+
+
+def heuristic(state: Any) -> int:
+    """To the nearest pellet that can be reached before any chaser, keeping room to flee."""
+    danger, times = np.full(CELLS, FAR, np.int64), np.full(CELLS, FAR, np.int64)
+    queue = np.zeros(2 * CELLS, np.int64)
+    arrivals(state, danger, times, queue)
     here = beyond(state.cell, state.way) if state.gone > 0 else state.cell
-    best, best_score = state.want, -FAR
+    best, best_score = state.want, -FAR * FAR
     for bit in range(4):
         way = 1 << bit
         if not state.open[here] & way:
             continue
         there = beyond(here, way)
-        score = (
-            danger[there] - FAR if danger[there] < 3 else walk(state, there, here, danger, distance, queue)
-        )
-        if state.gone > 0 and way == opposite(state.way):
-            score -= 1
+        back = state.gone > 0 and way == opposite(state.way)
+        arrive = (CELL - state.gone) // PLAYER_SPEED if state.gone > 0 else 0
+        first = state.gone // PLAYER_SPEED if back else arrive + CELL // PLAYER_SPEED
+        blocked = danger[there] <= first + MARGIN or (not back and danger[here] <= arrive + MARGIN)
+        score = danger[there] - 10 * FAR
+        if not blocked:
+            for cell in range(CELLS):
+                times[cell] = FAR
+            times[here] = 0 if not back else FAR - 1
+            spread(state, there, first, CELL // PLAYER_SPEED, times, queue, danger)
+            score = prospect(state, times) - (2 if back else 0)
         if score > best_score:
             best, best_score = way, score
     return int(best)
 
 
-def walk(state: Any, start: int, here: int, danger: Any, distance: Any, queue: Any) -> int:
-    """How good it is to go to ``start``: minus the way to the nearest pellet behind it."""
+def prospect(state: Any, times: Any) -> int:
+    """How good a way is: cells that can be reached in safety, and how soon the next pellet is."""
+    room, soonest = 0, 400
     for cell in range(CELLS):
-        distance[cell] = FAR
-    distance[here] = 0
-    distance[start] = 1
-    queue[0] = start
-    flood(state, distance, queue, 1, danger)
-    nearest = 200 - min(danger[start], 20)
-    for cell in range(CELLS):
-        if state.pellets[cell] > 0 and cell != here and distance[cell] < nearest:
-            nearest = distance[cell]
-    return -nearest
+        if 0 < times[cell] < FAR - 1:
+            room += 1
+            if state.pellets[cell] > 0:
+                soonest = min(soonest, times[cell])
+    if room < 10:
+        return room * 40 - 1000
+    return 400 - soonest + min(room, 24)
 
 
 def draw(state: Any, canvas: Any) -> None:
     gradient(canvas, state.floor, state.depth)
     fine = canvas.shape[0] >= 128
     if fine:
-        draw_walls(state, canvas, 40, mix_colour(state.floor, 0, 128))
-    draw_walls(state, canvas, 0, state.wall)
+        draw_walls(state, canvas, 40, mix_colour(state.floor, 0, 128), fine)
+    draw_walls(state, canvas, 0, state.wall, fine)
     for cell in range(CELLS):
         if state.pellets[cell] > 0:
             draw_pellet(state, canvas, cell, fine)
@@ -322,7 +339,7 @@ def draw(state: Any, canvas: Any) -> None:
     draw_player(state, canvas)
 
 
-def draw_walls(state: Any, canvas: Any, shift: int, colour: int) -> None:
+def draw_walls(state: Any, canvas: Any, shift: int, colour: int, fine: bool) -> None:
     """Each straight run of walls as one bar."""
     for line in range(SIDE + 1):
         for across in range(2):
@@ -336,7 +353,11 @@ def draw_walls(state: Any, canvas: Any, shift: int, colour: int) -> None:
                     v0, v1 = line * CELL - 64, line * CELL + 64
                     x0, y0 = (u0, v0) if across else (v0, u0)
                     x1, y1 = (u1, v1) if across else (v1, u1)
-                    round_rect(canvas, x0 + shift, y0 + shift, x1 + shift, y1 + shift, 56, colour, OPAQUE)
+                    x0, y0, x1, y1 = x0 + shift, y0 + shift, x1 + shift, y1 + shift
+                    if fine:
+                        round_rect(canvas, x0, y0, x1, y1, 56, colour, OPAQUE)
+                    else:
+                        rect(canvas, x0, y0, x1, y1, colour, OPAQUE)
                     begin = -1
 
 
@@ -357,7 +378,7 @@ def draw_pellet(state: Any, canvas: Any, cell: int, fine: bool) -> None:
     elif fine:
         disc(canvas, x, y, 52, state.sweet, OPAQUE)
     else:
-        rect(canvas, x - 64, y - 64, x + 64, y + 64, state.sweet, 220)
+        rect(canvas, x - 64, y - 64, x + 64, y + 64, state.sweet, OPAQUE)
 
 
 def draw_chaser(state: Any, canvas: Any, chaser: int) -> None:

@@ -36,6 +36,7 @@ LEAP, RISE, FALL, DIVE = 112, 6, 15, 30
 MAX_FALL = 160
 GOAL = LENGTH - 8
 FLOOR = SIZE + 512
+PLANS = 36
 
 STATE = np.dtype(
     [
@@ -202,41 +203,54 @@ def take_coins(state: Any) -> int:
     return 0
 
 
-def outlook(state: Any, wait: int, hold: int, dive: bool) -> int:
-    """How a plan ends, over the next 80 ticks: run ``wait`` ticks, hold a jump for ``hold``, run on.
+def outlook(state: Any, plan: int, x: int, y: int, vy: int, grounded: int, held: int) -> int:
+    """What a plan is worth: -1 if it is lost, else the coins on its way and a little for caution.
 
-    -1 if it is lost within them, else the coins on its way. After its landing a plan is judged
-    no further than it takes to know that it stands.
+    Plan p: run on for ``p // 6 * 3`` ticks, hold a jump for ``p % 6 * 4``, run on. Once it has
+    landed, some plan must be left that survives too.
     """
-    x, y, vy, grounded, held = state.x, state.y, state.vy, state.grounded, state.held
-    coins, landed = 0, 0
-    for time in range(80):
-        keys = UP if wait <= time < wait + hold else DOWN if dive and time >= wait + hold else 0
+    wait, hold = plan // 6 * 3, plan % 6 * 4
+    coins, since = 0, 0
+    for time in range(90):
+        keys = UP if wait <= time < wait + hold else 0
         x, y, vy, grounded, held, lost = tick(state, x, y, vy, grounded, held, keys)
         if lost:
             return -1
-        column = x // TILE
-        coin = state.coins[column]
+        coin = state.coins[x // TILE]
         if coin > 0 and y - HEIGHT - 128 < coin < y + 128 and x % TILE < state.speed:
             coins += 1
-        if grounded and time >= wait + hold:
-            landed += 1
-        if landed > 4:
-            return coins * 8 + 4 - (hold > 0)
-    return coins * 8
+        since = since + 1 if grounded and time >= wait + hold else 0
+        if since == 2 or time == 89:
+            break
+    for follow in range(PLANS):
+        if follow_up(state, follow, x, y, vy, grounded, held):
+            return 2 + 4 * coins - (hold > 0)
+    return -1
+
+
+def follow_up(state: Any, plan: int, x: int, y: int, vy: int, grounded: int, held: int) -> bool:
+    """Does a second jump, or none, lead to safe ground?"""
+    wait, hold = plan // 6 * 3, plan % 6 * 4
+    since = 0
+    for time in range(70):
+        keys = UP if wait <= time < wait + hold else 0
+        x, y, vy, grounded, held, lost = tick(state, x, y, vy, grounded, held, keys)
+        if lost:
+            return False
+        since = since + 1 if grounded and time >= wait + hold else 0
+        if since == 7:
+            return True
+    return True
 
 
 def heuristic(state: Any) -> int:
     """Try plans of jumping soon, some time or not at all; begin the best one that survives."""
     best, best_score = 0, -1
-    for plan in range(40):
-        wait = plan // 8 * 4
-        hold = plan % 8 * 3
-        for dive in range(2):
-            score = outlook(state, wait, hold, dive == 1)
-            if score > best_score:
-                best_score = score
-                best = UP if wait == 0 and hold > 0 else DOWN if dive and wait + hold == 0 else 0
+    for plan in range(PLANS):
+        score = outlook(state, plan, state.x, state.y, state.vy, state.grounded, state.held)
+        if score > best_score:
+            best_score = score
+            best = UP if plan < 6 and plan % 6 > 0 else 0
     return best
 
 
@@ -271,8 +285,11 @@ def draw_ground(state: Any, canvas: Any, camera: int, fine: bool) -> None:
         top = state.tops[column]
         if column < last and state.tops[column + 1] == top:
             continue
-        if top < SIZE:
-            x0, x1 = begin * TILE - camera, (column + 1) * TILE - camera
+        x0, x1 = begin * TILE - camera, (column + 1) * TILE - camera
+        if top >= SIZE:
+            rect(canvas, x0, SIZE - 640, x1, SIZE, 0x000000, 70)
+            rect(canvas, x0, SIZE - 320, x1, SIZE, 0x000000, 110)
+        else:
             rect(canvas, x0, top, x1, SIZE, state.earth, OPAQUE)
             if fine:
                 rect(canvas, x0, top + 96, x1, top + 150, mix_colour(state.earth, 0x000000, 90), OPAQUE)

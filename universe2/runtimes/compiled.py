@@ -27,7 +27,7 @@ from universe2.core.spaces import check_actions
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import check_options
 from universe2.envs.arcade.game import OUTCOMES, Game
-from universe2.runtimes.compiled_driver import DRAW, RESET, STEP, Drivers, canvases
+from universe2.runtimes.compiled_driver import DRAW, RESET, STEP, canvases, drivers
 
 TIME = OUTCOMES.index("time")
 _DEADLINE = 60.0
@@ -56,7 +56,7 @@ class CompiledRuntime(Runtime):
         self.options = check_options(spec, self.config)
         self.game = cast(Game, load(spec.entry))
         self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
-        self._drivers = Drivers(self.game)
+        self._drivers = drivers(self.game)
         self._keys_A = self.game.keys()
         self._table = screen.keyboard_table(self.game.actions)
         self._ledger = SlotLedger(num_slots, self.config.autoreset)

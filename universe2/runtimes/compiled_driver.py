@@ -9,6 +9,7 @@ Suffixes: K slots of a call, N slots of the runtime, T threads, F frames, H × W
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -114,6 +115,12 @@ class Drivers:
         with _LOCK:
             self._advise(_records(states_N), slots_K, keys_K)
         return keys_K
+
+
+@functools.cache
+def drivers(game: Game) -> Drivers:
+    """The game's loops, built once per process."""
+    return Drivers(game)
 
 
 def canvases(height: int, width: int) -> np.ndarray:

@@ -1,0 +1,63 @@
+"""The arcade games' reference scores: mean returns of random play and of the heuristics.
+
+    python benchmarks/reference_scores.py [--episodes 512]
+
+Held-out levels, native interface, slot i plays the one episode of seed i. Prints a table, beside
+it what the specs say, and as its last line the result as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.envs.arcade import HELD_OUT_LEVELS, specs
+from universe2.runtimes.compiled import CompiledRuntime
+
+
+def play(spec: EnvSpec, policy: str, episodes: int) -> tuple[np.ndarray, Counter[str]]:
+    """Returns float64 (episodes,) and how the episodes ended."""
+    runtime = CompiledRuntime(spec, episodes, EnvConfig(autoreset="disabled", options=HELD_OUT_LEVELS))
+    rng, choices = np.random.default_rng(0), len(runtime.game.actions)
+    live = np.arange(episodes, dtype=np.int32)
+    returns, outcomes = np.zeros(episodes), Counter[str]()
+    runtime.reset(live, live)
+    runtime.recv()
+    while len(live):
+        actions = runtime.heuristic(live) if policy == "heuristic" else rng.integers(0, choices, len(live))
+        runtime.send(live, actions)
+        batch = runtime.recv()
+        returns[live] += batch.reward
+        if batch.ended.any():
+            outcomes.update(batch.info["outcome"].values[batch.ended])
+        live = live[~batch.ended]
+    runtime.close()
+    return returns, outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=512)
+    episodes = parser.parse_args().episodes
+    shown = Table("game", "policy", "mean ± standard error", "in the spec", "endings")
+    scores: dict[str, dict[str, float]] = {}
+    for spec in specs():
+        scores[spec.id] = {}
+        for policy in ("random", "heuristic"):
+            returns, outcomes = play(spec, policy, episodes)
+            mean, error = float(returns.mean()), float(returns.std() / episodes**0.5)
+            scores[spec.id][policy] = round(mean, 2)
+            endings = ", ".join(f"{name} {count / episodes:.0%}" for name, count in outcomes.most_common())
+            shown.add_row(spec.id, policy, f"{mean:.2f} ± {error:.2f}", str(spec.reference[policy]), endings)
+    Console().print(shown)
+    print(json.dumps(scores))
+
+
+if __name__ == "__main__":
+    main()

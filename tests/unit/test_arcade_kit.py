@@ -1,0 +1,101 @@
+"""The drawing kit: areas come out right at every size, nothing is drawn off the canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from universe2.envs.arcade import kit
+from universe2.envs.arcade.rng import below, between, seeded
+
+WHITE = 0xFFFFFF
+
+
+def area(canvas: np.ndarray) -> float:
+    """How much of the screen is white, by the red channel."""
+    return float(((canvas >> 16) & 255).mean() / 255)
+
+
+def blank(height: int, width: int) -> np.ndarray:
+    return np.zeros((height, width), np.int32)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 64), (33, 50)])
+def test_rect_covers_its_area_at_any_size(size: tuple[int, int]) -> None:
+    canvas = blank(*size)
+    kit.rect(canvas, 300, 1001, 2345, 3000, WHITE, kit.OPAQUE)
+    assert area(canvas) == pytest.approx((2345 - 300) * (3000 - 1001) / kit.SIZE**2, rel=0.02)
+
+
+def test_rect_alpha_and_edges_blend() -> None:
+    canvas = blank(64, 64)
+    kit.rect(canvas, 0, 0, 4096, 4096, WHITE, 128)
+    assert set(np.unique(canvas)) == {0x7F7F7F}
+    canvas = blank(64, 64)
+    kit.rect(canvas, 32, 64, 160, 128, WHITE, kit.OPAQUE)
+    assert canvas[1, :4].tolist() == [0x7F7F7F, WHITE, 0x7F7F7F, 0]
+
+
+@pytest.mark.parametrize("pixels", [32, 64])
+def test_disc_and_triangle_areas(pixels: int) -> None:
+    canvas = blank(pixels, pixels)
+    kit.disc(canvas, 2000, 2100, 1000, WHITE, kit.OPAQUE)
+    assert area(canvas) == pytest.approx(np.pi * 1000**2 / kit.SIZE**2, rel=0.02)
+    for corners in [(500, 500, 3500, 900, 1500, 3500), (1500, 3500, 3500, 900, 500, 500)]:
+        canvas = blank(pixels, pixels)
+        kit.triangle(canvas, *corners, WHITE, kit.OPAQUE)
+        ax, ay, bx, by, cx, cy = corners
+        wanted = abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax)) / 2 / kit.SIZE**2
+        assert area(canvas) == pytest.approx(wanted, rel=0.02)
+
+
+def test_round_rect_loses_its_corners() -> None:
+    canvas = blank(64, 64)
+    kit.round_rect(canvas, 0, 0, 2048, 2048, 512, WHITE, kit.OPAQUE)
+    assert canvas[0, 0] == 0
+    assert canvas[0, 16] == WHITE
+    assert canvas[16, 16] == WHITE
+    assert area(canvas) == pytest.approx((2048**2 - (4 - np.pi) * 512**2) / kit.SIZE**2, rel=0.02)
+
+
+def test_shapes_beyond_the_screen_are_cut() -> None:
+    # A guard row and column would show what an index below zero hits.
+    for x, y in [(-5000, 0), (0, -5000), (9000, 9000), (-300, -300), (4200, 4200), (4095, -10)]:
+        canvas = blank(16, 16)
+        kit.rect(canvas, x, y, x + 200, y + 200, WHITE, kit.OPAQUE)
+        kit.disc(canvas, x, y, 150, WHITE, kit.OPAQUE)
+        kit.triangle(canvas, x, y, x + 150, y, x, y + 150, WHITE, kit.OPAQUE)
+        kit.round_rect(canvas, x, y, x + 200, y + 200, 90, WHITE, kit.OPAQUE)
+        far = abs(x) > 4400 or abs(y) > 4400
+        assert area(canvas) < 0.01
+        assert not far or not canvas.any()
+
+
+def test_gradient_and_ridge_fill() -> None:
+    canvas = blank(32, 32)
+    kit.gradient(canvas, 0x000000, 0xFF0000)
+    reds = canvas[:, 0] >> 16
+    assert (np.diff(reds) > 0).all()
+    kit.ridge(canvas, 2048, 800, 1500, 77, 0x00FF00)
+    assert (canvas[17:] == 0x00FF00).all()
+    assert (canvas[4] != 0x00FF00).all()
+
+
+def test_hue_goes_round_and_mix_stays_in_range() -> None:
+    assert kit.hue(0, 255, 255) == 0xFF0000
+    assert kit.hue(512, 255, 255) == 0x00FF00
+    assert kit.hue(1024, 255, 255) == 0x0000FF
+    assert kit.hue(1536 + 512, 255, 255) == kit.hue(512, 255, 255)
+    assert kit.hue(700, 0, 99) == 0x636363
+    assert kit.mix_colour(0x102030, 0xFFEEDD, 256) == 0xFFEEDD
+    assert kit.mix_colour(0x102030, 0xFFEEDD, 0) == 0x102030
+
+
+def test_random_numbers_are_in_range_and_even() -> None:
+    state = np.zeros(1, [("rng", np.int64)]).view(np.recarray)[0]
+    state.rng = seeded(5)
+    counts = np.bincount([below(state, 7) for _ in range(7000)], minlength=7)
+    assert len(counts) == 7
+    assert counts.min() > 850
+    assert {between(state, -2, 2) for _ in range(200)} == {-2, -1, 0, 1, 2}
+    assert len({seeded(n) for n in range(1000)}) == 1000
