@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from universe2.agents.config import TaskConfig
 
 
 def command(
@@ -25,6 +28,9 @@ def command(
         float | None, typer.Option(help="Training time limit, instead of the config's.")
     ] = None,
     out_dir: Annotated[Path | None, typer.Option(help="Instead of the config's.", file_okay=False)] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out tasks that can't run here, and say so.")
+    ] = False,
 ) -> None:
     """Train one network on several environments at once, through the screen interface.
 
@@ -54,4 +60,21 @@ def command(
         chosen = dataclasses.replace(chosen, seconds=seconds)
     if out_dir is not None:
         chosen = dataclasses.replace(chosen, out_dir=str(out_dir))
+    if skip_missing:
+        chosen = dataclasses.replace(chosen, tasks=runnable(chosen.tasks))
     typer.echo(f"checkpoint: {train(chosen, resume)}")
+
+
+def runnable(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
+    """The tasks that can run on this machine; says what the others lack."""
+    from universe2.core.registry import find
+
+    kept = []
+    for task in tasks:
+        missing = find(task.env_id).missing
+        if missing:
+            needs = "; ".join(f"{r.name} (get it with: {r.install})" for r in missing)
+            typer.echo(f"left out: {task.env_id} needs {needs}", err=True)
+        else:
+            kept.append(task)
+    return tuple(kept)
