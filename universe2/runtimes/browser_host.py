@@ -80,6 +80,8 @@ class BrowserHost:
         if state.next_page is None and state.page is not None:
             state.next_seed = seed
             state.next_page = asyncio.create_task(self._open(slot, seed))
+            # Whoever wants the page sees the error; if nobody does any more, it isn't news.
+            state.next_page.add_done_callback(lambda task: task.cancelled() or task.exception())
             await asyncio.wait([state.next_page])
 
     async def step(self, slot: int, action: Any) -> StepResult:
