@@ -208,7 +208,10 @@ class Lane:
         return episodes
 
     def _cut(self, slots: np.ndarray) -> list[Segment]:
-        """Segments of these slots, whose last observation becomes the first of their next."""
+        """Segments of these slots, whose last observation becomes the first of their next.
+
+        One that consists of faults alone is left out.
+        """
         if not len(slots):
             return []
         seen = {name: value[slots] for name, value in self.seen.items()}
@@ -226,6 +229,7 @@ class Lane:
         return [
             Segment(self.task, self.mask, row(seen, k), row(done, k), row(state, k))
             for k in range(len(slots))
+            if done["valid"][k].any()
         ]
 
 

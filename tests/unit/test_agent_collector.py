@@ -1,0 +1,211 @@
+"""The collector: what a segment holds, what a fault costs, and who gets how much."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from toy_pool import BLACK, SIZE, Toy, ToyFault, ToyPool
+
+from universe2.agents.collect import Collector, CollectParams
+from universe2.agents.learner import Learner
+from universe2.agents.model import ModelConfig
+from universe2.agents.ppo import MAX_WEIGHT, minibatches, task_weights
+from universe2.core.errors import InterfaceError, TrainingError
+from universe2.core.screen import ScreenMap
+
+
+class Counter(Toy):
+    """Step k of an episode shows the colour (k, 0, 0) and is worth k; the seventh ends it."""
+
+    def reset(self):
+        self.count = 0
+        return BLACK
+
+    def step(self, action):
+        self.count += 1
+        return (self.count, 0, 0), float(self.count), self.count == 7, False
+
+
+class Cut(Counter):
+    """The same, cut by a time limit after three steps."""
+
+    def step(self, action):
+        colour, reward, _, _ = super().step(action)
+        return colour, reward, False, self.count == 3
+
+
+class Breaks(Counter):
+    """The same, but the fifth step of the first episode breaks."""
+
+    broken = False
+
+    def step(self, action):
+        if self.count == 4 and not self.broken:
+            self.broken = True
+            raise ToyFault
+        return super().step(action)
+
+
+class AlwaysBreaks(Toy):
+    def step(self, action):
+        raise ToyFault
+
+
+@pytest.fixture
+def make():
+    learners = []
+
+    def collector(tasks, length=8, quota=None, **params):
+        pool = ToyPool(tasks)
+        learner = Learner(ModelConfig("patch", 4, 16, SIZE, text_dim=8), list(tasks))
+        learners.append(learner)
+        quotas = quota or tuple(slots for _, slots in tasks.values())
+        made = Collector(pool, learner, CollectParams(length, quotas, **params))
+        made.start(0)
+        return made
+
+    yield collector
+    for learner in learners:
+        learner.close()
+
+
+def colours(segment):
+    return segment.seen["screen"][:, 0, 0, 0].tolist()
+
+
+def test_a_segment_holds_consecutive_steps_across_episodes(make):
+    collector = make({"count": (Counter, 1)}, length=10)
+    (first,) = collector.collect()
+    (second,) = collector.collect()
+    assert colours(first) == [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
+    assert first.done["reward"].tolist() == [1, 2, 3, 4, 5, 6, 7, 1, 2, 3]
+    assert first.done["terminated"].tolist() == [False] * 6 + [True] + [False] * 3
+    assert first.done["valid"].all()
+    assert np.flatnonzero(first.seen["first"]).tolist() == [0, 7]
+    assert first.seen["prev_reward"].tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
+    assert (first.seen["prev_action"][1:7] == first.done["action"][:6]).all()
+    assert not first.seen["prev_action"][7].any()
+    assert colours(second) == [3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6]
+    assert second.state["hidden"].any()
+    assert [e.score for e in collector.episodes[0]] == [28, 28]
+    assert [e.length for e in collector.episodes[0]] == [7, 7]
+    assert collector.steps[0] == 20
+
+
+def test_the_stored_state_is_the_one_before_the_segment(make):
+    """Replaying a segment from its state gives the log-probabilities that were stored."""
+    from universe2.agents.losses import action_log_prob, masked_log_probs
+    from universe2.agents.segments import segment_batch
+
+    collector = make({"count": (Counter, 2)}, length=5)
+    segments = collector.collect() + collector.collect()
+    batch = segment_batch(segments, [1.0], collector.texts, collector.learner)
+    output = collector.learner.network(batch.obs, batch.state)
+    again = action_log_prob(masked_log_probs(output.logits[:, :-1]), batch.action)
+    assert again.detach().numpy() == pytest.approx(batch.log_prob.numpy(), abs=1e-5)
+
+
+def test_a_truncated_step_keeps_the_value_of_its_final_observation(make):
+    collector = make({"cut": (Cut, 2)}, length=6)
+    seen = []
+    collector._value_of = lambda obs, state: (seen.append(obs), np.full(len(obs.first), 42.0))[1]
+    segment = collector.collect()[0]
+    assert segment.done["truncated"].tolist() == [False, False, True] * 2
+    assert segment.done["final_value"].tolist() == [0, 0, 42, 0, 0, 42]
+    assert seen[0].screen[0, 0, 0].tolist() == [3, 0, 0]  # the final one, not the next episode's
+    assert seen[0].prev_reward.tolist() == [3, 3]
+
+
+def test_a_fault_costs_its_transition_and_its_episodes_score_only(make, caplog):
+    collector = make({"breaks": (Breaks, 1)}, length=10)
+    with caplog.at_level(logging.WARNING, "universe2.train"):
+        (segment,) = collector.collect()
+        collector.collect()
+    assert segment.done["valid"].tolist() == [True] * 4 + [False] + [True] * 5
+    assert segment.done["reward"].tolist() == [1, 2, 3, 4, 0, 1, 2, 3, 4, 5]
+    assert colours(segment) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(segment.seen["first"]).tolist() == [0, 5]
+    assert [e.score for e in collector.episodes[0]] == [28, 28]  # none for the one that was cut
+    assert collector.faults[0] == 1
+    assert [r.message for r in caplog.records] == ["fault (ENVIRONMENT) in breaks, slots [0]: toy broke"]
+
+
+def test_a_task_that_only_breaks_ends_the_run_with_a_clear_error(make):
+    collector = make({"broken": (AlwaysBreaks, 2)}, stall_s=0.05)
+    with pytest.raises(TrainingError, match=r"no environment has moved for .* faults so far"):
+        collector.collect()
+
+
+def test_one_broken_task_does_not_stop_the_others(make):
+    collector = make({"fine": (Counter, 2), "broken": (AlwaysBreaks, 2)})
+    assert {segment.task for segment in collector.collect()} == {0}
+
+
+def test_a_task_with_many_slots_waits_for_its_share(make):
+    collector = make({"many": (Counter, 8), "few": (Counter, 2)}, quota=(4, 4), patience=1e9)
+    for _ in range(3):
+        tasks = [segment.task for segment in collector.collect()]
+        assert tasks == [0] * 4 + [1] * 4
+    # the many-slot task ran ahead by no more than one round of segments
+    assert collector.steps[0] <= collector.steps[1] + 8 * 8
+
+
+def test_too_old_segments_are_dropped(make):
+    collector = make({"many": (Counter, 4)}, quota=(2,), max_lag=10)
+    assert len(collector.collect()) == 2
+    collector.learner.version += 50
+    assert collector._take(0) == []
+    assert collector.dropped == 2
+    assert all(s.version == 50 for s in collector.collect() + collector.collect() if s.version)
+
+
+def test_ready_members_are_answered_in_one_call(make):
+    collector = make({"a": (Counter, 3), "b": (Counter, 2)})
+    sizes = []
+    sample = collector.learner.sample
+    collector.learner.sample = lambda obs, state: (sizes.append(len(obs.first)), sample(obs, state))[1]
+    collector.pump(1.0)
+    assert sizes == [5]
+    assert [index for index, _, _ in collector.pool.sent] == [0, 1]
+
+
+def test_native_interface_and_other_screen_sizes_are_refused(make):
+    with pytest.raises(InterfaceError, match=r"screens of \(32, 32\), the network \(64, 64\)"):
+        Collector(
+            ToyPool({"a": (Counter, 1)}),
+            Learner(ModelConfig("patch", 4, 16, (64, 64)), ["a"]),
+            CollectParams(4, (1,)),
+        )
+    pool = ToyPool({"a": (Counter, 1)})
+    pool.members[0].runtime.action_mask = None
+    with pytest.raises(InterfaceError, match='needs interface="screen"'):
+        Collector(pool, Learner(ModelConfig("patch", 4, 16, SIZE), ["a"]), CollectParams(4, (1,)))
+
+
+def test_masks_of_members_differ_in_one_batch(make):
+    class Keys(Counter):
+        live = ScreenMap(keys=("a",))
+
+    collector = make({"arrows": (Counter, 4), "keys": (Keys, 4)})
+    for segment in collector.collect():
+        used = segment.done["action"].any(0).tolist()
+        assert used == (
+            [True, False, False, False, False] if segment.task == 0 else [False, True] + [False] * 3
+        )
+
+
+def test_minibatches_hold_every_task_in_proportion(make):
+    segments = [type("S", (), {"task": t})() for t in [0] * 12 + [1] * 4]
+    for _ in range(5):
+        dealt = list(minibatches(segments, 4, np.random.default_rng()))
+        assert sorted(id(s) for part in dealt for s in part) == sorted(id(s) for s in segments)
+        assert [sum(s.task == 0 for s in part) for part in dealt] == pytest.approx([3] * 4, abs=1)
+
+
+def test_weights_give_each_task_its_share_within_a_bound():
+    segments = [type("S", (), {"task": t})() for t in [0] * 6 + [1] * 2]
+    assert task_weights(segments, [1.0, 1.0, 1.0]) == pytest.approx([8 / 2 / 6, 2.0, 0.0])
+    scarce = [type("S", (), {"task": t})() for t in [0] * 99 + [1]]
+    assert task_weights(scarce, [1.0, 1.0])[1] == MAX_WEIGHT

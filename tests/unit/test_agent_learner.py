@@ -1,0 +1,272 @@
+"""The learner: order, exact resume, masks, memory, and what happens when the loss is NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
+from universe2.agents.checkpoint_policy import load
+from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams, SlotObservations
+from universe2.agents.losses import PPOLoss
+from universe2.agents.model import ModelConfig, Network, Observation, preset
+from universe2.agents.segments import Segment, segment_batch
+from universe2.agents.text import LENGTH, TextTable, hashed_ids
+from universe2.core.errors import InterfaceError, TrainingError, UsageError
+from universe2.core.screen import NVEC, ScreenMap, screen_action_space, screen_observation_space
+
+SIZE = (32, 32)
+CONFIG = ModelConfig("patch", 4, 16, SIZE, text_dim=8)
+MASK = ScreenMap(arrows=("up", "left"), keys=("Space",)).action_mask()
+T = 6
+
+
+@pytest.fixture
+def learner():
+    learner = Learner(CONFIG, ["a", "b"], seed=3)
+    yield learner
+    learner.close()
+
+
+def slot_observations(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return SlotObservations(
+        rng.integers(0, 256, (count, *SIZE, 3), dtype=np.uint8),
+        hashed_ids("hello world")[None],
+        np.zeros(count, np.int64),
+        np.repeat(MASK[None], count, 0),
+        np.zeros((count, 5), np.int64),
+        np.zeros(count, np.float32),
+        np.zeros(count, bool),
+    )
+
+
+def segments(learner, count=4, seed=0):
+    rng = np.random.default_rng(seed)
+    state = learner.initial_state(1)
+    return [
+        Segment(
+            task=i % 2,
+            mask=MASK,
+            seen={
+                "screen": rng.integers(0, 256, (T + 1, *SIZE, 3), dtype=np.uint8),
+                "text": np.zeros(T + 1, np.int32),
+                "first": rng.random(T + 1) < 0.2,
+                "prev_action": np.zeros((T + 1, 5), np.int64),
+                "prev_reward": np.zeros(T + 1, np.float32),
+            },
+            done={
+                "action": np.stack([rng.integers(0, 2, T), *np.zeros((4, T), np.int64)], 1),
+                "log_prob": np.full(T, -1.8, np.float32),
+                "reward": rng.normal(size=T).astype(np.float32),
+                "terminated": rng.random(T) < 0.1,
+                "truncated": np.zeros(T, bool),
+                "final_value": np.zeros(T, np.float32),
+                "valid": rng.random(T) < 0.9,
+                "version": np.zeros(T, np.int64),
+            },
+            state={name: value[0] for name, value in state.items()},
+        )
+        for i in range(count)
+    ]
+
+
+def batch_of(learner, seed=0):
+    texts = TextTable()
+    texts.rows(["hello world"])
+    return segment_batch(segments(learner, seed=seed), [1.0, 2.0], texts, learner)
+
+
+def weights(learner):
+    return {name: value.clone() for name, value in learner.network.state_dict().items()}
+
+
+def update(learner, seed):
+    learner.forward_backward(batch_of(learner, seed), PPOLoss())
+    return learner.optim_step(OptimParams())
+
+
+def test_calls_run_in_the_order_of_submission(learner):
+    futures = []
+    for seed in range(3):
+        futures.append(update(learner, seed))
+        futures.append(learner.sample(slot_observations(2), learner.initial_state(2)))
+    assert [f.result().version for f in futures[1::2]] == [1, 2, 3]
+    assert futures[0].result()["optim/grad_norm"] > 0
+
+
+def test_gradients_add_up_until_the_step(learner):
+    batch = batch_of(learner)
+    learner.forward_backward(batch, PPOLoss()).result()
+    once = learner.network.core.inputs.weight.grad.clone()
+    learner.scales.updates.zero_()
+    learner.scales.square.zero_()
+    learner.forward_backward(batch, PPOLoss()).result()
+    assert torch.allclose(learner.network.core.inputs.weight.grad, 2 * once)
+    learner.optim_step(OptimParams()).result()
+    assert learner.network.core.inputs.weight.grad is None
+
+
+def test_a_custom_loss_calls_the_network_itself(learner):
+    def fn(network, batch):
+        value = network(batch.obs, batch.state).value_logits.square().mean()
+        return value, {"mine": value.detach() * 2}
+
+    metrics = learner.forward_backward_custom(batch_of(learner), fn).result()
+    assert metrics["mine"] == pytest.approx(2 * metrics["loss/total"])
+
+
+def test_resume_is_exact_to_the_bit(learner, tmp_path):
+    for seed in range(3):
+        update(learner, seed).result()
+    learner.counts = {"steps": 12.5}
+    learner.save_state(tmp_path / "checkpoint", {"note": "hi"}).result()
+    other = Learner(CONFIG, ["a", "b"], seed=99)
+    try:
+        assert other.load_state(tmp_path / "checkpoint").result() == {"note": "hi"}
+        assert other.version == 3
+        assert other.counts == {"steps": 12.5}
+        for seed in range(3, 6):
+            update(learner, seed).result()
+            update(other, seed).result()
+        for name, value in weights(learner).items():
+            assert torch.equal(value, weights(other)[name]), name
+        assert torch.equal(learner.scales.square, other.scales.square)
+        samples = [
+            one.sample(slot_observations(8), one.initial_state(8)).result() for one in (learner, other)
+        ]
+        assert (samples[0].action == samples[1].action).all()
+        assert (samples[0].log_prob == samples[1].log_prob).all()
+    finally:
+        other.close()
+
+
+def test_a_checkpoint_of_another_size_or_version_is_refused(learner, tmp_path):
+    path = tmp_path / "checkpoint"
+    learner.save_state(path).result()
+    other = Learner(dataclasses.replace(CONFIG, hidden=32), ["a"])
+    with pytest.raises(TrainingError, match="other sizes"):
+        other.load_state(path).result()
+    other.close()
+    with pytest.raises(TrainingError, match="no checkpoint at"):
+        learner.load_state(tmp_path / "nothing").result()
+    (tmp_path / "garbage").write_bytes(b"x" * 100)
+    with pytest.raises(TrainingError, match="not a readable checkpoint"):
+        read_checkpoint(tmp_path / "garbage")
+    assert [p.name for p in tmp_path.iterdir() if ".tmp" in p.name] == []
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint"
+    write_checkpoint(path, {"x": torch.ones(3)}, {"good": True})
+    with pytest.raises(ValueError, match="Out of range"):
+        write_checkpoint(path, {"x": torch.zeros(3)}, {"bad": float("nan")})
+    tensors, meta = read_checkpoint(path)
+    assert tensors["x"].tolist() == [1, 1, 1]
+    assert meta["good"] is True
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(learner, tmp_path):
+    batch = batch_of(learner)
+    reward = batch.transitions.reward.clone()
+    reward[:] = torch.nan
+    before = weights(learner)
+    bad = dataclasses.replace(batch, transitions=batch.transitions._replace(reward=reward))
+    failed = learner.forward_backward(bad, PPOLoss())
+    step = learner.optim_step(OptimParams())
+    with pytest.raises(NonFiniteLoss, match="the loss is nan after 0 optimiser steps") as caught:
+        failed.result()
+    with pytest.raises(NonFiniteLoss):
+        step.result()
+    assert all(torch.equal(value, before[name]) for name, value in weights(learner).items())
+    caught.value.save_batch(tmp_path / "bad.safetensors")
+    tensors, _ = read_checkpoint(tmp_path / "bad.safetensors")
+    assert tensors["transitions.reward"].isnan().all()
+    assert tensors["obs.screen"].dtype == torch.uint8
+
+
+def test_dead_choices_are_never_drawn(learner):
+    sample = learner.sample(slot_observations(300), learner.initial_state(300)).result()
+    starts = np.cumsum([0, *NVEC[:-1]])
+    assert MASK[sample.action + starts].all()
+    assert len(np.unique(sample.action[:, 0])) == 3
+
+
+@pytest.mark.parametrize("encoder", ["patch", "impala"])
+def test_a_sequence_is_its_steps(encoder):
+    """All times at once = one by one with the state carried, also across an episode's start."""
+    network = Network(ModelConfig(encoder, 4, 16, SIZE))
+    generator = torch.Generator().manual_seed(0)
+    obs = Observation(
+        torch.randint(0, 256, (2, 5, *SIZE, 3), generator=generator, dtype=torch.uint8),
+        torch.from_numpy(hashed_ids("some text"))[None],
+        torch.zeros(2, 5, dtype=torch.int64),
+        torch.from_numpy(MASK).expand(2, -1),
+        torch.zeros(2, 5, 5, dtype=torch.int64),
+        torch.rand(2, 5, generator=generator),
+        torch.tensor([[0, 0, 1, 0, 0], [1, 0, 0, 0, 1]]).bool(),
+    )
+    for parameter in network.parameters():
+        parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape, generator=generator)
+    whole = network(obs, network.initial_state(2))
+    state = network.initial_state(2)
+    for t in range(5):
+        now = [value[:, t : t + 1] for value in (obs.screen, obs.text_index)]
+        past = [value[:, t : t + 1] for value in (obs.prev_action, obs.prev_reward, obs.first)]
+        one = network(Observation(now[0], obs.texts, now[1], obs.mask, *past), state)
+        state = one.state
+        assert torch.allclose(one.value_logits[:, 0], whole.value_logits[:, t], atol=1e-5)
+    assert torch.allclose(state["hidden"], whole.state["hidden"], atol=1e-5)
+    # what came before an episode's start changes nothing after it
+    other = obs._replace(screen=obs.screen.clone())
+    other.screen[0, :2] = 0
+    again = network(other, network.initial_state(2))
+    assert torch.equal(again.value_logits[0, 2:], whole.value_logits[0, 2:])
+    assert not torch.equal(again.value_logits[0, 0], whole.value_logits[0, 0])
+
+
+def test_texts_differ_and_the_table_is_bounded():
+    assert (hashed_ids("click ok") != hashed_ids("click no")).any()
+    assert hashed_ids("").sum() == 0
+    assert hashed_ids("x" * 5000).shape == (LENGTH,)
+    table = TextTable(capacity=4)
+    rows = [int(table.rows([f"text {i}"])[0]) for i in range(6)]
+    assert rows == [0, 1, 2, 3, 0, 1]
+    assert (table.ids(np.array([1]))[0] == hashed_ids("text 5")).all()
+    assert table.rows(["text 1"])[0] == 2
+
+
+def test_unknown_presets_and_odd_screens_are_refused():
+    with pytest.raises(UsageError, match="no preset 'huge'; there are nano, small"):
+        preset("huge")
+    with pytest.raises(UsageError, match="multiples of 4"):
+        Network(preset("nano", (50, 50)))
+
+
+def test_a_checkpoint_plays_the_same_from_the_same_seed(learner, tmp_path):
+    learner.save_state(tmp_path / "myrun" / "checkpoint").result()
+    spaces = screen_observation_space(SIZE), screen_action_space()
+
+    def play(seed, slots):
+        policy = load(str(tmp_path / "myrun"))
+        assert policy.name == "myrun"
+        assert policy.screen_size == SIZE
+        policy.begin("a/B-v0", 4, *spaces, MASK, seed)
+        actions = []
+        for step in range(20):
+            obs = slot_observations(4, seed=step)
+            seen = {"screen": obs.screen[slots], "instruction": ("go",) * len(slots)}
+            first = np.full(len(slots), step == 0)
+            actions.append(policy.act(np.array(slots), seen, np.zeros(len(slots)), first))
+        return np.stack(actions, 1)
+
+    together = play(5, [0, 1, 2, 3])
+    assert (together == play(5, [0, 1, 2, 3])).all()
+    assert (together[2] == play(5, [2])[0]).all()  # alone = beside others
+    assert (together != play(6, [0, 1, 2, 3])).any()
+    policy = load(str(tmp_path / "myrun"))
+    with pytest.raises(InterfaceError, match="interface"):
+        policy.begin("a/B-v0", 1, *spaces, None, 0)

@@ -1,0 +1,138 @@
+"""A whole run on toys: files, limits, stopping, resuming, configs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+
+import pytest
+from rich.console import Console
+from toy_pool import SIZE, Toy, ToyFault, ToyPool
+
+from universe2.agents import train as train_module
+from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_config
+from universe2.agents.train import train
+from universe2.core.errors import TrainingError, UsageError
+
+
+class Flaky(Toy):
+    """Breaks now and then; asks for ``up``."""
+
+    def step(self, action):
+        if self.rng.random() < 0.05:
+            raise ToyFault
+        return (0, 0, 0), float(action[0] == 1), True, False
+
+
+class Poisonous(Toy):
+    def step(self, action):
+        return (0, 0, 0), float("inf"), True, False
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    toys = {"toys/Flaky-v0": (Flaky, 8)}
+    monkeypatch.setattr(train_module, "_open_pool", lambda config: ToyPool(toys))
+    monkeypatch.setattr(train_module, "_LOG_S", 0.0)
+    return TrainConfig(
+        tasks=(TaskConfig(env_id="toys/Flaky-v0", slots=8),),
+        out_dir=str(tmp_path / "run"),
+        screen_size=SIZE,
+        total_steps=600,
+        rollout=8,
+        batch_steps=128,
+        minibatches=2,
+        epochs=1,
+    )
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def test_a_run_leaves_its_files_and_resumes(config, tmp_path):
+    path = train(config, console=quiet())
+    assert path == tmp_path / "run" / "checkpoint"
+    _, meta = read_checkpoint(path)
+    assert 600 <= meta["counts"]["steps"] < 900
+    assert from_table(meta["extra"]["config"]) == config
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scores = [row for row in rows if row.get("task") == "toys/Flaky-v0"]
+    assert scores[-1]["return_mean"] > 0
+    assert scores[-1]["faults"] > 0
+    assert scores[-1]["steps"] == meta["counts"]["steps"]
+    assert any("loss/total" in row for row in rows)
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    text = (tmp_path / "run" / "train.log").read_text()
+    named = re.findall(r"fault \(ENVIRONMENT\) in toys/Flaky-v0, slots \[(.*)\]: toy broke", text)
+    assert sum(len(slots.split(",")) for slots in named) == scores[-1]["faults"]
+
+    with pytest.raises(UsageError, match="continue that run with --resume"):
+        train(config, console=quiet())
+    longer = TrainConfig(**{**vars(config), "total_steps": 1200})
+    train(longer, resume=True, console=quiet())
+    _, after = read_checkpoint(path)
+    assert 1200 <= after["counts"]["steps"] < 1500
+    assert after["optimizer_steps"] > meta["optimizer_steps"]
+
+
+def test_a_signal_saves_and_stops(config, monkeypatch):
+    calls = []
+
+    def tick(self):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train_module.Progress, "tick", tick)
+    before = signal.getsignal(signal.SIGTERM)
+    path = train(TrainConfig(**{**vars(config), "total_steps": 10**9}), console=quiet())
+    assert len(calls) <= 3
+    assert read_checkpoint(path)[1]["optimizer_steps"] >= 4
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_poisonous_reward_stops_with_the_batch_saved(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(train_module, "_open_pool", lambda config: ToyPool({"toys/Flaky-v0": (Poisonous, 8)}))
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*bad_batch.safetensors"):
+        train(config, console=quiet())
+    tensors, _ = read_checkpoint(tmp_path / "run" / "bad_batch.safetensors")
+    assert tensors["transitions.reward"].isinf().any()
+
+
+def test_nothing_to_resume(config):
+    with pytest.raises(UsageError, match="nothing to resume"):
+        train(config, resume=True, console=quiet())
+
+
+def test_configs_are_read_and_typos_are_named(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('out_dir = "x"\nlr = 0.1\n[tasks."a/B-v0"]\nslots = 4\noptions = { k = 1 }\n')
+    config = load_config(path)
+    assert config.tasks == (TaskConfig(env_id="a/B-v0", slots=4, options={"k": 1}),)
+    assert config.lr == 0.1
+    path.write_text('out_dir = "x"\nepoch = 3\n[tasks."a/B-v0"]\n')
+    with pytest.raises(UsageError, match=r"no key 'epoch'\. Did you mean 'epochs'"):
+        load_config(path)
+    path.write_text('out_dir = "x"\n[tasks."a/B-v0"]\nslot = 3\n')
+    with pytest.raises(UsageError, match="Did you mean 'slots'"):
+        load_config(path)
+    path.write_text("out_dir = ")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        load_config(path)
+    with pytest.raises(UsageError, match="cannot read the config"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="needs tasks"):
+        from_table({"out_dir": "x"})
+
+
+def test_quotas_follow_the_shares():
+    tasks = (TaskConfig(env_id="a/B-v0"), TaskConfig(env_id="a/C-v0", share=3.0))
+    config = TrainConfig(tasks=tasks, out_dir="x", rollout=32, batch_steps=4096)
+    assert config.quota() == (32, 96)
+    with pytest.raises(UsageError, match="too few for 4 minibatches"):
+        TrainConfig(tasks=tasks[:1], out_dir="x", rollout=32, batch_steps=64)
