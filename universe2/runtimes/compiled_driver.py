@@ -17,7 +17,7 @@ import numpy as np
 from numba import get_num_threads, prange
 
 from universe2.envs.arcade.game import Game
-from universe2.runtimes.compiled_build import build, debugging, digest, helper
+from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper
 
 FEW = 16
 """Fewer slots than this are worked by the calling thread alone."""
@@ -99,8 +99,8 @@ class Drivers:
     """The compiled loops of one game. ``digest`` names its rules: everything but comments."""
 
     def __init__(self, game: Game) -> None:
-        core = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
-        expert = {"game_heuristic": game.heuristic}
+        core: dict[str, Function] = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
+        expert: dict[str, Function] = {"game_heuristic": game.heuristic}
         self.digest = digest({**core, "work": work, "drive": drive}, game.state)
         advice = digest({**expert, "advise": advise}, game.state)
         self._drive = build(drive, {"work": helper(work, core)}, self.digest, parallel=True)
