@@ -8,6 +8,7 @@ Suffixes: N slots of the runtime, K slots of one call.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -200,8 +201,13 @@ class RemoteRuntime(Runtime):
     def close(self) -> None:
         self._closed.set()
         self._book.ledger.closed = True
-        self._inbox.put(None)
         connections = [part.connection for part in self._parts if part.connection is not None]
+        while not self._inbox.empty():
+            with contextlib.suppress(queue.Empty):  # a receiving thread may be faster
+                event = self._inbox.get_nowait()
+                if isinstance(event, Reopened) and event.connection is not None:
+                    connections.append(event.connection)
+        self._inbox.put(None)
         for connection in connections:
             connection.say_goodbye()
         end = time.monotonic() + CLOSE_WAIT
