@@ -1,0 +1,239 @@
+"""Training steps a second on this machine's CPU, against CleanRL's PPO on the same environment.
+
+    python benchmarks/train.py [--rounds 3] [--updates 6] [--env arcade/Breakout-v0]
+
+Both train on the same 64 local slots, 64×64×3 frames, with 8,192 steps an update, 4 minibatches
+and 4 epochs, and the same encoder (4×4 patches, a strided convolution, 128 features). Ours has a
+recurrent core, motion, instruction and a distributional value on top, and plays through the
+screen interface; the peer has two linear heads and the native interface. The peer is the main
+block of CleanRL 1.2.0's ppo_atari.py as its wheel ships it, given our vector environment and
+the small network in place of Atari's. It is installed into .cache/peers/cleanrl. Rounds
+alternate; the median of the rounds' ratios counts. The last line is the result as JSON, also
+written to scores/train.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import datetime
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+import types
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PEER = HERE.parent / ".cache" / "peers" / "cleanrl"
+PEER_VERSION = "1.2.0"
+SLOTS, BATCH, MINIBATCHES, EPOCHS = 64, 8192, 4, 4
+TARGET = 2.0
+
+
+def ours(env_id: str, updates: int) -> float:
+    """Training steps per second, the compiler's time left out."""
+    from universe2.agents.collect import Collector, CollectParams
+    from universe2.agents.config import TaskConfig, TrainConfig
+    from universe2.agents.learner import Learner
+    from universe2.agents.model import preset
+    from universe2.agents.ppo import train_ppo
+    from universe2.faces.make import make_pool
+
+    config = TrainConfig(
+        tasks=(TaskConfig(env_id=env_id, slots=SLOTS),),
+        out_dir="",
+        rollout=32,
+        batch_steps=BATCH,
+        minibatches=MINIBATCHES,
+        epochs=EPOCHS,
+    )
+    learner = Learner(preset(config.preset), [env_id])
+    with make_pool({env_id: SLOTS}) as pool:
+        collector = Collector(pool, learner, CollectParams(config.rollout, config.quota()))
+        collector.start(0)
+        collector.pump(120.0)  # compiled when the first observations are there
+        steps_before, begin = collector.steps[0], time.perf_counter()
+        done = 0
+
+        def after_update(metrics: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+
+        train_ppo(learner, collector, config, lambda: done / updates, after_update)
+        rate = (collector.steps[0] - steps_before) / (time.perf_counter() - begin)
+    learner.close()
+    return rate
+
+
+def theirs(env_id: str, updates: int) -> None:
+    """Runs the peer's main block in this process; it prints its own steps per second (SPS)."""
+    sys.path.append(str(PEER))
+    for name, module in _stand_ins(env_id).items():
+        sys.modules[name] = module
+    path = PEER / "cleanrl" / "ppo_atari.py"
+    tree = ast.parse(path.read_text())
+    main = next(node for node in tree.body if isinstance(node, ast.If))
+    definitions = [node for node in tree.body if node is not main]
+    names: dict[str, Any] = {"__name__": "peer", "__file__": str(path)}
+    exec(compile(ast.Module(definitions, []), str(path), "exec"), names)
+    names["Agent"] = _small_agent(names["layer_init"])
+    names["make_env"] = lambda *args: None
+    sys.argv = [str(path), f"--num-envs={SLOTS}", f"--num-steps={BATCH // SLOTS}", "--cuda=False"]
+    sys.argv += [f"--num-minibatches={MINIBATCHES}", f"--update-epochs={EPOCHS}"]
+    sys.argv += [f"--total-timesteps={BATCH * updates}"]
+    exec(compile(ast.Module(main.body, []), str(path), "exec"), names)
+
+
+def _stand_ins(env_id: str) -> dict[str, types.ModuleType]:
+    """Old Gym with our vector as its SyncVectorEnv; names that the script imports and doesn't use."""
+    import gymnasium
+
+    from universe2.faces.make import make_vec
+
+    class OldVector:
+        def __init__(self, makers: list[Any]) -> None:
+            self._envs = make_vec(env_id, len(makers), autoreset="same_step", copy=False)
+            self.single_observation_space = self._envs.single_observation_space
+            self.single_action_space = self._envs.single_action_space
+            self._envs.reset(seed=0)
+
+        def reset(self) -> Any:
+            return self._envs.reset(seed=0)[0]
+
+        def step(self, actions: Any) -> tuple[Any, Any, Any, tuple[()]]:
+            obs, reward, terminated, truncated, _ = self._envs.step(actions)
+            return obs, reward, terminated | truncated, ()
+
+        def close(self) -> None:
+            self._envs.close()
+
+    gym: Any = types.ModuleType("gym")
+    gym.spaces = gymnasium.spaces
+    gym.vector = types.SimpleNamespace(SyncVectorEnv=OldVector)
+    wrappers: Any = types.ModuleType("stable_baselines3.common.atari_wrappers")
+    wrappers.__getattr__ = lambda name: None
+    names = ("stable_baselines3", "stable_baselines3.common")
+    return {"gym": gym, wrappers.__name__: wrappers} | {name: types.ModuleType(name) for name in names}
+
+
+def _small_agent(layer_init: Any) -> type:
+    """The encoder of our preset ``nano`` with the peer's own kind of heads."""
+    import torch
+    from torch import nn
+    from torch.distributions.categorical import Categorical
+
+    class Agent(nn.Module):
+        def __init__(self, envs: Any) -> None:
+            super().__init__()
+            self.network = nn.Sequential(
+                layer_init(nn.Conv2d(3, 16, 4, 4)),
+                nn.ReLU(),
+                layer_init(nn.Conv2d(16, 32, 4, 2)),
+                nn.ReLU(),
+                nn.Flatten(),
+                layer_init(nn.Linear(32 * 7 * 7, 128)),
+                nn.ReLU(),
+            )
+            self.actor = layer_init(nn.Linear(128, int(envs.single_action_space.n)), std=0.01)
+            self.critic = layer_init(nn.Linear(128, 1), std=1)
+
+        def _features(self, x: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = self.network(x.permute(0, 3, 1, 2) / 255.0)
+            return features
+
+        def get_value(self, x: torch.Tensor) -> Any:
+            return self.critic(self._features(x))
+
+        def get_action_and_value(self, x: torch.Tensor, action: Any = None) -> Any:
+            hidden = self._features(x)
+            probs = Categorical(logits=self.actor(hidden))
+            action = probs.sample() if action is None else action
+            return action, probs.log_prob(action), probs.entropy(), self.critic(hidden)
+
+    return Agent
+
+
+def install_peer() -> None:
+    if (PEER / "cleanrl" / "ppo_atari.py").exists():
+        return
+    PEER.mkdir(parents=True, exist_ok=True)
+    # The wheel says Python < 3.11 for the sake of old Gym, which is not used here.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(PEER), "--no-deps"]
+    subprocess.run([*pip, "--ignore-requires-python", f"cleanrl=={PEER_VERSION}"], check=True)
+
+
+def measure(side: str, env_id: str, updates: int) -> float:
+    """One side in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--env", env_id]
+    command += ["--updates", str(updates)]
+    folder = HERE.parent / ".cache" / "peers" / "cleanrl-runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=900).stdout
+    return float(re.findall(r"SPS: ([\d.]+)", out)[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=6)
+    parser.add_argument("--env", default="arcade/Breakout-v0")
+    parser.add_argument("--side", choices=("ours", "peer"), help="used by the script itself")
+    args = parser.parse_args()
+    if args.side == "ours":
+        print("SPS:", ours(args.env, args.updates))
+        return
+    if args.side == "peer":
+        theirs(args.env, args.updates)
+        return
+    install_peer()
+    rates: dict[str, list[float]] = defaultdict(list)
+    for _ in range(args.rounds):
+        for side in ("ours", "peer"):
+            rates[side].append(measure(side, args.env, args.updates))
+            print(f"{side}: {rates[side][-1]:,.0f} steps/s", flush=True)
+    report(args.env, rates)
+
+
+def report(env_id: str, rates: dict[str, list[float]]) -> None:
+    """The table, and the JSON line."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates["peer"], strict=True))
+    table = Table(title=f"training steps/s on {env_id}, {SLOTS} slots, nano network")
+    for column in ("", "median", "rounds"):
+        table.add_column(column)
+    for side, name in (("ours", "universe2 PPO"), ("peer", f"CleanRL {PEER_VERSION} ppo_atari")):
+        rounds = "  ".join(f"{rate:,.0f}" for rate in rates[side])
+        table.add_row(name, f"{statistics.median(rates[side]):,.0f}", rounds)
+    Console().print(table, f"ratio {ratio:.2f} (target {TARGET})")
+    score = {
+        "name": "train",
+        "date": datetime.date.today().isoformat(),
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "versions": {
+            "torch": torch.__version__,
+            "cleanrl": PEER_VERSION,
+            "python": platform.python_version(),
+        },
+        "results": {side: [round(rate, 1) for rate in found] for side, found in rates.items()},
+        "ratio": round(ratio, 3),
+        "target": TARGET,
+        "met": ratio >= TARGET,
+    }
+    line = json.dumps(score)
+    (HERE / "scores").mkdir(exist_ok=True)
+    (HERE / "scores" / "train.json").write_text(line + "\n")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()
