@@ -55,11 +55,11 @@ class TrainConfig:
 
     rollout: int = 32
     """transitions per segment"""
-    batch_steps: int = 8192
+    batch_steps: int = 4096
     """transitions per update, all tasks together"""
     minibatches: int = 4
-    epochs: int = 3
-    lr: float = 5e-4
+    epochs: int = 2
+    lr: float = 1e-3
     lr_end: float = 0.1
     """the learning rate falls linearly to this fraction of ``lr``"""
     gamma: float = 0.99

@@ -32,13 +32,13 @@ def command(
         bool, typer.Option("--skip-missing", help="Leave out tasks that can't run here, and say so.")
     ] = False,
 ) -> None:
-    """Train one network on several environments at once, through the screen interface.
+    r"""Train one network on several environments at once, through the screen interface.
 
     The config names the tasks and how many slots each has:
 
         seconds = 240
         out_dir = "runs/first"
-        [tasks."arcade/Breakout-v0"]
+        \[tasks."arcade/Breakout-v0"]
         slots = 32
         options = { num_levels = 200 }
 
