@@ -157,6 +157,25 @@ def test_a_page_reaches_its_own_files_only(folder: Path) -> None:
             listener.accept()
 
 
+def test_nothing_is_carried_from_episode_to_episode(folder: Path) -> None:
+    start = """() => {
+      const found = [localStorage.mark, sessionStorage.mark, document.cookie, window.name, Date.now()];
+      localStorage.mark = sessionStorage.mark = window.name = "here";
+      document.cookie = "mark=here";
+      return JSON.stringify(found);
+    }"""
+    with Session(spec_of(folder, start=start)) as session:
+        screens, told = [], set()
+        for _ in range(5):
+            screens.append(session.reset(3)["screen"])
+            told.add(session.instruction)
+            on(session, 25, 115, button="press")
+            state = on(session, 110, 130)
+            assert state["events"] == ["mousemove"]
+        assert told == {'[null,null,"","",1704110400000]'}
+        assert all((screen == screens[0]).all() for screen in screens)
+
+
 def test_a_page_that_throws_says_so(folder: Path) -> None:
     start = "() => { throw new Error('no problem today'); }"
     with (

@@ -84,11 +84,6 @@ class Connection(asyncio.Protocol):
         self.listen(method, session, arrived)
         return future
 
-    def forget(self, session: str) -> None:
-        """Drop the listeners of a session that has ended."""
-        for key in [key for key in self._listeners if key[0] == session]:
-            del self._listeners[key]
-
     def close(self) -> None:
         """Close both pipes; a browser started with them exits by itself."""
         for transport in (self._writer, self._reader):

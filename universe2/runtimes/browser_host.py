@@ -1,8 +1,9 @@
 """BrowserHost: the slots of one worker, each with a Chromium of its own.
 
-While an episode runs, the page of the next one is loaded in the same browser. Every operation
-has a deadline; a browser that misses one, or dies, is killed, and its slot's next reset starts
-another. This file knows pages and actions; episodes' numbers and processes it doesn't.
+While an episode runs, the page of the next one is loaded beside it in the same browser: two pages
+take turns, each in a renderer of its own. Every operation has a deadline; a browser that misses
+one, or dies, is killed, and its slot's next reset starts another. This file knows pages and
+actions; episodes' numbers and processes it doesn't.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ T = TypeVar("T")
 class _Slot:
     browser: Browser | None = None
     page: EpisodePage | None = None
+    spare: EpisodePage | None = None
+    """the page of the last episode, to be loaded again for the next one"""
     input: InputState = field(default_factory=lambda: InputState(SIZE))
     next_seed: int = -1
     next_page: asyncio.Task[EpisodePage] | None = None
@@ -68,7 +71,7 @@ class BrowserHost:
         page = await self._next_page(slot, seed)
         last, state.page, state.input = state.page, page, InputState(SIZE)
         if last is not None:
-            last.discard()
+            state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
         info = {"elements": await self._elements(slot)} if self._options["elements"] else {}
@@ -165,12 +168,17 @@ class BrowserHost:
                 page = task.result()
                 if state.next_seed == seed and page.browser.alive:
                     return page
-                page.discard()
+                state.spare = page
         return await self._open(slot, seed)
 
     async def _open(self, slot: int, seed: int) -> EpisodePage:
         browser = await self._fit_browser(slot)
-        opening = EpisodePage.open(browser, self._page, fold31(seed), self._options["data_mode"])
+        state, mode = self._slots[slot], self._options["data_mode"]
+        spare, state.spare = state.spare, None
+        if spare is not None and spare.browser is browser:
+            await self._within(OPEN_SECONDS, slot, spare.reopen(fold31(seed), mode))
+            return spare
+        opening = EpisodePage.open(browser, self._page, fold31(seed), mode)
         return await self._within(OPEN_SECONDS, slot, opening)
 
     async def _fit_browser(self, slot: int) -> Browser:
@@ -207,7 +215,7 @@ class BrowserHost:
         for browser in {state.browser, state.page.browser if state.page is not None else None}:
             if browser is not None:
                 browser.kill()
-        state.browser = state.page = None
+        state.browser = state.page = state.spare = None
 
 
 def _number(value: Any, name: str, page: EpisodePage) -> float:

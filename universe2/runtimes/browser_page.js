@@ -2,15 +2,18 @@
 // (clocks, chance, dialogs) and adds window.__universe2, through which the runtime speaks to the page.
 (() => {
   if (window.__universe2) return;
+  window.name = "";
+  history.scrollRestoration = "manual";
   const START = $START_MS;
   const RealDate = Date;
   let begun = false;
+  let zero = 0; // the browser's time at which the episode begins
 
-  // While a page loads real time passes, so its clock stands still; afterwards Chromium's virtual time rules.
-  const now = () => (begun ? RealDate.now() : START);
+  // While a page loads its clock stands still; afterwards it follows Chromium's virtual time.
+  const now = () => (begun ? START + RealDate.now() - zero : START);
   window.Date = new Proxy(RealDate, {
     construct: (target, args, self) =>
-      Reflect.construct(target, args.length || begun ? args : [START], self === window.Date ? target : self),
+      Reflect.construct(target, args.length ? args : [now()], self === window.Date ? target : self),
     apply: () => new RealDate(now()).toString(),
     get: (target, key) => (key === "now" ? now : Reflect.get(target, key)),
   });
@@ -112,6 +115,7 @@
     },
     begin: () => {
       begun = true;
+      zero = RealDate.now();
       for (const [handle, start] of later) started.set(handle, start());
     },
     // All elements that are displayed and have an area, in document order.

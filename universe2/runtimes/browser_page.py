@@ -1,8 +1,8 @@
 """EpisodePage: one fresh document under virtual time, for one episode.
 
-A page loads in real time with its clock standing still. From then on time passes only when
-``advance`` says so, and a frame is drawn only when asked for: what happens in a page depends on
-its seed and input alone, however slow the machine.
+A page loads with its clock standing still. From then on time passes only when ``advance`` says so,
+and a frame is drawn only when asked for: what happens in a page depends on its seed and input
+alone, however slow the machine. When an episode is over its renderer loads the next document.
 
 Ends of steps never coincide with a whole number of milliseconds after an earlier one, because
 the order of a timer that is due at the very end of a time budget is left to chance by Chromium.
@@ -14,6 +14,7 @@ import asyncio
 import base64
 import io
 import json
+import math
 import mimetypes
 from collections.abc import Sequence
 from functools import cache
@@ -26,7 +27,7 @@ from PIL import Image
 
 from universe2.core.host import InfrastructureFault
 from universe2.envs.web.page import SIZE, WebPage
-from universe2.runtimes.browser_input import Command
+from universe2.runtimes.browser_input import FLUSH, Command
 from universe2.runtimes.browser_process import Browser
 
 ORIGIN = "http://task.test/"
@@ -34,22 +35,26 @@ ORIGIN = "http://task.test/"
 START_S = 1_704_110_400
 """2024-01-01 12:00 UTC, the moment at which every page is opened"""
 _GOLDEN = 0.6180339887
+_LOADING_MS = 1000
+"""virtual time given at once to a page that loads"""
 
 
 class EpisodePage:
-    """A page in a browser context of its own. Made by ``open``."""
+    """A page in a browser context of its own. Made by ``open``, used again by ``reopen``."""
 
-    def __init__(self, browser: Browser, page: WebPage, context: str, session: str) -> None:
+    def __init__(self, browser: Browser, page: WebPage, session: str) -> None:
         self.browser = browser
         self.instruction = ""
         self.refused: list[str] = []
         """addresses that the page asked for and did not get"""
         self._page = page
-        self._context = context
         self._session = session
         self._steps = 0
         self._elapsed_ms = 0.0
-        self._base_ms = 0.0
+        self._base_ms = -1.0
+        """the browser's clock when virtual time began; negative before"""
+        self._origin_ms = 0
+        """virtual time at which the episode began: a whole number, so that all episodes tick alike"""
         self._picture = ""
         self.frame: np.ndarray = np.zeros((*SIZE, 3), np.uint8)
         """uint8 (210, 160, 3): the last frame drawn"""
@@ -70,15 +75,30 @@ class EpisodePage:
             enableBeginFrameControl=True,
         )
         attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        opened = cls(browser, page, context, attached["sessionId"])
+        opened = cls(browser, page, attached["sessionId"])
+        await opened._set_up()
         await opened._load()
         await opened._begin(seed, mode)
         return opened
 
-    async def _load(self) -> None:
+    async def reopen(self, seed: int, mode: str) -> None:
+        """Load the page again, as a fresh document in the same renderer: far cheaper than ``open``."""
+        self.browser.episodes += 1
+        self.refused = []
+        # The pointer leaves and lets go, and nothing that the page stored stays.
+        away = {"x": -10, "y": -10, "button": "left"}
+        await asyncio.gather(
+            self._send("Input.dispatchMouseEvent", type="mouseReleased", **away),
+            self._send("Input.dispatchMouseEvent", type="mouseMoved", x=-10, y=-10),
+            self._send(FLUSH[0], **FLUSH[1]),
+            self._send("Storage.clearDataForOrigin", origin=ORIGIN, storageTypes="all"),
+        )
+        await self._load()
+        await self._begin(seed, mode)
+
+    async def _set_up(self) -> None:
         connection, height, width = self.browser.connection, *self._page.layout
         connection.listen("Fetch.requestPaused", self._session, self._serve)
-        loaded = connection.expect("Page.loadEventFired", self._session)
         await asyncio.gather(
             self._send("Page.enable"),
             self._send("Fetch.enable", patterns=[{"urlPattern": "*"}]),
@@ -96,17 +116,33 @@ class EpisodePage:
             ),
             self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap()),
         )
-        await self._send("Page.navigate", url=ORIGIN + self._page.path)
-        await loaded
-        await self._send(
-            "Runtime.evaluate", expression="__universe2.preload().then(() => 0)", awaitPromise=True
-        )
+
+    async def _load(self) -> None:
+        """Get a fresh document with all that it refers to."""
+        loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+        navigated = self._send("Page.navigate", url=ORIGIN + self._page.path)
+        await self._until(loaded)
+        await navigated
+        preload = "__universe2.preload().then(() => 0)"
+        await self._until(self._send("Runtime.evaluate", expression=preload, awaitPromise=True))
+
+    async def _until(self, done: asyncio.Future[dict[str, Any]]) -> None:
+        """Wait, and let virtual time pass if there is any yet: nothing loads while it stands still."""
+        while self._base_ms >= 0 and not done.done():
+            whole = math.ceil(self._elapsed_ms)
+            await self._spend(whole + _LOADING_MS - self._elapsed_ms)
+            self._elapsed_ms = whole + _LOADING_MS
+            await asyncio.wait([done], timeout=0.01)
+        await done
 
     async def _begin(self, seed: int, mode: str) -> None:
-        policy = await self._send(
-            "Emulation.setVirtualTimePolicy", policy="pause", initialVirtualTime=START_S
-        )
-        self._base_ms = policy["virtualTimeTicksBase"]
+        if self._base_ms < 0:
+            policy = await self._send(
+                "Emulation.setVirtualTimePolicy", policy="pause", initialVirtualTime=START_S
+            )
+            self._base_ms = policy["virtualTimeTicksBase"]
+        self._origin_ms += round(self._elapsed_ms)
+        self._elapsed_ms, self._steps = 0.0, 0
         start = f"(__universe2.begin(), ({self._page.start})({seed}, {json.dumps(mode)}))"
         self.instruction = str(await self.evaluate(start))
         # Twice, so that pictures that the first layout asks for are there in the first observation.
@@ -132,23 +168,27 @@ class EpisodePage:
         whole = round(self._elapsed_ms) + milliseconds
         end = round(whole + 0.1 + 0.3 * (self._steps * _GOLDEN % 1.0), 3)
         end = max(end, round(self._elapsed_ms + 0.001, 3))
+        await self._spend(end - self._elapsed_ms)
+        interval, self._elapsed_ms = end - self._elapsed_ms, end
+        await self._draw(interval, picture)
+
+    async def _spend(self, milliseconds: float) -> None:
+        """Let virtual time pass. It waits for files that the page is loading, so that they are there at
+        the same moment in every run."""
         spent = self.browser.connection.expect("Emulation.virtualTimeBudgetExpired", self._session)
-        # Time waits for a file that the page is loading, so it is there at the same moment each time.
         await self._send(
             "Emulation.setVirtualTimePolicy",
             policy="pauseIfNetworkFetchesPending",
-            budget=round(end - self._elapsed_ms, 3),
+            budget=round(milliseconds, 3),
         )
         await spent
-        interval, self._elapsed_ms = end - self._elapsed_ms, end
-        await self._draw(interval, picture)
 
     async def _draw(self, interval: float, picture: bool) -> None:
         options = {"screenshot": {"format": "png", "optimizeForSpeed": True}} if picture else {}
         async with self.browser.frames:
             drawn = await self._send(
                 "HeadlessExperimental.beginFrame",
-                frameTimeTicks=self._base_ms + self._elapsed_ms,
+                frameTimeTicks=self._base_ms + self._origin_ms + self._elapsed_ms,
                 interval=max(interval, 1.0),
                 **options,
             )
@@ -183,11 +223,6 @@ class EpisodePage:
             thrown = details.get("exception", {}).get("description", details.get("text"))
             raise RuntimeError(f"{self._page.path}: {thrown}")
         return answer["result"].get("value")
-
-    def discard(self) -> None:
-        """Close the page and its context, without waiting."""
-        self.browser.connection.forget(self._session)
-        self.browser.connection.send("Target.disposeBrowserContext", browserContextId=self._context)
 
     def _send(self, method: str, **params: Any) -> asyncio.Future[dict[str, Any]]:
         return self.browser.connection.send(method, self._session, **params)
