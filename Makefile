@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "could not make .venv; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[atari,web,dev]"
-	$(BIN)/universe2 doctor --get-browser
+	$(BIN)/universe2 doctor --get-browser --compile
 	@touch $(STAMP)
 
 demo: setup

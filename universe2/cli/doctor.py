@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import typer
 
+_COMPILE_S = 300  # longest wait for one game's compilation
 _DOWNLOAD_S = 240  # longest wait for a browser download or package installation
 
 
@@ -27,6 +29,9 @@ def command(
     get_browser: Annotated[
         bool, typer.Option("--get-browser", help="Get a Chromium headless shell if none is found.")
     ] = False,
+    compile_games: Annotated[
+        bool, typer.Option("--compile", help="Compile the arcade games now, not at their first use.")
+    ] = False,
 ) -> None:
     """Say what is installed, what is missing and how to get it. Exits 1 if something is missing that nothing
     works without.
@@ -40,6 +45,9 @@ def command(
     console = Console(soft_wrap=True)
     if get_browser:
         ensure_browser(console.print)
+    if compile_games:
+        compile_arcade(console.print)
+    if get_browser or compile_games:
         return
     findings = examine()
     for finding in findings:
@@ -56,11 +64,34 @@ def examine() -> list[Finding]:
     return [_python(), *_packages(), _browser(), _cuda(), *_families()]
 
 
-def ensure_browser(say: object = print) -> bool:
+def compile_arcade(say: Callable[[str], None] = print) -> None:
+    """Compile what isn't on disk yet, two games at a time. Later starts take a second."""
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    from universe2.core.registry import list_envs
+
+    def start(env_id: str) -> str:
+        # A process each: Numba compiles under one lock.
+        code = f"from universe2.runtimes import open_runtime; open_runtime({env_id!r}, 1).close()"
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", code], timeout=_COMPILE_S, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            return f"{env_id}: could not be compiled: {lines[-1] if lines else 'no message'}"
+        return f"{env_id}: ready after {time.monotonic() - began:.0f} s"
+
+    with ThreadPoolExecutor(2) as pool:
+        for line in pool.map(start, [spec.id for spec in list_envs("arcade")]):
+            say(line)
+
+
+def ensure_browser(say: Callable[[str], None] = print) -> bool:
     """Find a headless Chromium or get one. True if there is one at the end."""
     from universe2.envs.web.chromium import find_chromium
 
-    assert callable(say)
     if found := find_chromium():
         say(f"browser: {found}")
         return True

@@ -8,7 +8,9 @@ this file knows what a game is. With UNIVERSE2_DEBUG=1 the same functions run as
 
 from __future__ import annotations
 
+import contextlib
 import dis
+import fcntl
 import functools
 import hashlib
 import logging
@@ -167,6 +169,19 @@ def cache_folder() -> Path:
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     root = Path(chosen) if chosen else Path(_AppDirs(appname="universe2", appauthor=False).user_cache_dir)
     return root / "compiled"
+
+
+@contextlib.contextmanager
+def one_at_a_time(key: str) -> Iterator[None]:
+    """Processes that compile the same code take turns: all but the first find it on disk."""
+    with contextlib.ExitStack() as stack:
+        try:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((cache_folder() / f"{key[:24]}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("no lock in %s: %s", cache_folder(), error)
+        yield
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]

@@ -17,7 +17,7 @@ import numpy as np
 from numba import get_num_threads, prange
 
 from universe2.envs.arcade.game import Game
-from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper
+from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper, one_at_a_time
 
 FEW = 16
 """Fewer slots than this are worked by the calling thread alone."""
@@ -104,9 +104,18 @@ class Drivers:
         self.digest = digest({**core, "work": work, "drive": drive}, game.state)
         advice = digest({**expert, "advise": advise}, game.state)
         self._drive = build(drive, {"work": helper(work, core)}, self.digest, parallel=True)
+        self._state = game.state
         self._advise = build(advise, expert, advice, parallel=False)
 
+    def prepare(self) -> None:
+        """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
+        slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((1, 8, 8, 3), np.uint8)
+        with one_at_a_time(self.digest):
+            self.drive(np.zeros(0, self._state), slots, *[none] * 4, canvas, slots, frames, np.zeros(0), none)
+
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
+        """The arguments of the function ``drive``."""
         with _LOCK:
             self._drive(_records(states_N), *arrays)
 
@@ -119,8 +128,10 @@ class Drivers:
 
 @functools.cache
 def drivers(game: Game) -> Drivers:
-    """The game's loops, built once per process."""
-    return Drivers(game)
+    """The game's loops, compiled once per process."""
+    built = Drivers(game)
+    built.prepare()
+    return built
 
 
 def canvases(height: int, width: int) -> np.ndarray:

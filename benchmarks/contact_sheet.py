@@ -1,6 +1,6 @@
 """Writes docs/arcade.png: each game on several levels, played by its heuristic.
 
-python -m universe2.envs.arcade.contact_sheet [FILE] [--pixels 256] [--levels 5]
+python benchmarks/contact_sheet.py [FILE] [--pixels 256] [--levels 5]
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from PIL import Image
 
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import specs
+from universe2.runtimes import open_runtime
+from universe2.runtimes.compiled import CompiledRuntime
 
 
 def pictures(spec: EnvSpec, levels: int, pixels: int) -> list[np.ndarray]:
     """uint8 (pixels, pixels, 3) of each level, somewhere in the middle of a game."""
-    from universe2.runtimes import open_runtime
-    from universe2.runtimes.compiled import CompiledRuntime
-
     found = []
     for level in range(levels):
         options = {"start_level": 200 + level, "num_levels": 1}
