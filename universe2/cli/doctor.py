@@ -41,6 +41,7 @@ def command(
     which command to run. That mode always exits 0: everything but web tasks works without.
     """
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(soft_wrap=True)
     if get_browser:
@@ -52,9 +53,9 @@ def command(
     findings = examine()
     for finding in findings:
         mark = "[green]ok     [/green]" if finding.ok else "[yellow]missing[/yellow]"
-        console.print(f"{mark} [bold]{finding.name}[/bold]  {finding.detail}", highlight=False)
+        console.print(f"{mark} [bold]{finding.name}[/bold]  {escape(finding.detail)}", highlight=False)
         if not finding.ok:
-            console.print(f"        get it: {finding.remedy}", highlight=False)
+            console.print(f"        get it: {escape(finding.remedy)}", highlight=False)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -31,7 +31,9 @@ def command(
     import json
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from universe2.core.registry import families, list_envs
 
@@ -48,7 +50,7 @@ def command(
                 print(json.dumps({**row, "runnable": spec.runnable, "status": status}))
             else:
                 colour = "green" if status == "yes" else "yellow"
-                table.add_row(spec.id, observation, action, f"[{colour}]{status}[/{colour}]")
+                table.add_row(spec.id, escape(observation), escape(action), Text(status, style=colour))
         if not json_lines:
             console.print(table)
     if not json_lines:
