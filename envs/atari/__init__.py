@@ -10,6 +10,7 @@ this doesn't import ale-py.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,9 @@ OPTIONS: dict[str, Any] = {
     "max_frames": 108_000,
 }
 
+RULES = tuple(name for name in OPTIONS if name not in ("grayscale", "stack", "size"))
+"""The options that say how the game goes; the others say how it looks."""
+
 _ARROWS = {"UP": "up", "RIGHT": "right", "LEFT": "left", "DOWN": "down"}
 _ARROWS |= {"UPRIGHT": "up-right", "UPLEFT": "up-left", "DOWNRIGHT": "down-right", "DOWNLEFT": "down-left"}
 KEYBOARD = {"NOOP": ("none", "none"), "FIRE": ("none", "Space")}
@@ -62,8 +66,8 @@ def specs() -> list[EnvSpec]:
     return [
         EnvSpec(
             id=f"atari/{title(rom).replace(' ', '')}-v0",
-            runtime="process",
-            entry="universe2.envs.atari.game:AtariGame",
+            runtime="native",
+            entry="universe2.envs.atari.game:AtariSlot",
             spaces_from="universe2.envs.atari:spaces",
             kwargs={"rom": rom},
             options=OPTIONS,
@@ -84,10 +88,7 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     options = check_options(spec, config)
     names = list(KEYBOARD)
     if not options["full_action_space"]:
-        from universe2.envs.atari.game import AtariGame
-
-        # Only the cartridge's own code knows which actions it uses.
-        names = AtariGame(**spec.kwargs, **options).action_names
+        names = list(_minimal_actions(str(spec.kwargs["rom"])))
     if config.interface == "screen":
         return Spaces(
             screen_observation_space(config.screen_size),
@@ -96,6 +97,15 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
         )
     shape = (options["stack"], options["size"], options["size"], *(() if options["grayscale"] else (3,)))
     return Spaces(gym_spaces.Box(0, 255, shape, np.uint8), gym_spaces.Discrete(len(names)))
+
+
+@functools.cache
+def _minimal_actions(rom: str) -> tuple[str, ...]:
+    """Only the cartridge's own code knows which actions it uses."""
+    from universe2.envs.atari.console import Console
+
+    rules = {name: OPTIONS[name] for name in RULES} | {"full_action_space": False}
+    return tuple(Console(rom, rgb=False, **rules).action_names)
 
 
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:

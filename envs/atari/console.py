@@ -10,23 +10,27 @@ It doesn't know spaces, stacks or screens.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import struct
+from typing import Any
 
 import ale_py
 import numpy as np
 from ale_py import roms
 
+from universe2.core.native import Transition
+from universe2.core.seeding import mix
+from universe2.envs.atari.unlocked import act_of
 
-class Outcome(NamedTuple):
-    """What one step of ``frameskip`` frames did."""
-
-    reward: float
-    terminated: bool
-    truncated: bool
+_NOOP, _FIRE = int(ale_py.Action.NOOP.value), int(ale_py.Action.FIRE.value)
+_GAMMA = 0x9E3779B97F4A7C15  # splitmix64's stride
+_STATE = struct.Struct("<QqqqI")
 
 
 class Console:
-    """``rgb`` chooses between frames uint8 (H, W) in gray and (H, W, 3)."""
+    """``rgb`` chooses between frames uint8 (H, W) in gray and (H, W, 3).
+
+    ``frames`` are the last two frames of the latest step (one and the same if there was one).
+    """
 
     def __init__(
         self,
@@ -48,50 +52,53 @@ class Console:
         self._ale.setFloat("repeat_action_probability", 0.0)  # drawn here
         self._ale.loadROM(str(roms.get_rom_path(rom)))
         self._ale.reset_game()
-        self.actions = list(
-            self._ale.getLegalActionSet() if full_action_space else self._ale.getMinimalActionSet()
-        )
-        self._sticky, self._frameskip, self._noop_max = sticky, frameskip, noop_max
+        self._advance = act_of(self._ale)
+        legal = self._ale.getLegalActionSet() if full_action_space else self._ale.getMinimalActionSet()
+        self.action_names = [action.name for action in legal]
+        self._actions = [int(action.value) for action in legal]
+        self._threshold, self._frameskip, self._noop_max = int(sticky * 2**64), frameskip, noop_max
         self._episodic_life, self._clip, self._max_frames = episodic_life, reward_clipping, max_frames
-        self._fire_first = fire_reset and ale_py.Action.FIRE in self.actions
+        self._fire_first = fire_reset and _FIRE in self._actions
         shape = (*self._ale.getScreenDims(), 3) if rgb else self._ale.getScreenDims()
+        self.size: tuple[int, int] = self._ale.getScreenDims()
         self._grab_into = self._ale.getScreenRGB if rgb else self._ale.getScreenGrayscale
-        self._frames = [np.empty(shape, np.uint8), np.empty(shape, np.uint8)]
-        # Restoring a state doesn't redraw the screen, so the first picture is kept with it.
+        self._buffers = [np.empty(shape, np.uint8), np.empty(shape, np.uint8)]
+        # Restoring a state doesn't redraw the screen, so the first pictures are kept with it.
         self._start = self._ale.cloneState(include_rng=True)
         self._start_frame = self._grab(0).copy()
         self._start_picture = np.asarray(self._ale.getScreenRGB())
-        self._at_start = True
+        self._picture: np.ndarray | None = None
+        """what is seen, while the library's own screen is out of date"""
 
-    def reset(self, seed: int) -> np.ndarray:
-        """Begin the episode of ``seed``; the first frame."""
+    def reset(self, seed: int) -> None:
+        """Begin the episode of ``seed``."""
         self._ale.restoreState(self._start)
-        self._rng = np.random.default_rng(seed)
-        self._held, self._used = ale_py.Action.NOOP, 0
-        self._at_start = True
-        for _ in range(int(self._rng.integers(self._noop_max + 1)) if self._noop_max else 0):
-            self._act(ale_py.Action.NOOP)
+        self._key = mix(seed)
+        self._held, self._used = _NOOP, 0
+        self._picture = self._start_picture
+        for _ in range(mix(self._key) % (self._noop_max + 1)):
+            self._act(_NOOP)
         if self._fire_first:
-            self._act(ale_py.Action.FIRE)
+            self._act(_FIRE)
         self._lives = self._ale.lives()
-        return self._start_frame if self._at_start else self._grab(0)
+        first = self._start_frame if self._picture is not None else self._grab(0)
+        self.frames = (first, first)
 
-    def step(self, index: int) -> tuple[np.ndarray, Outcome]:
-        """Hold action ``index`` for ``frameskip`` frames; the maximum of the last two frames."""
-        wanted, reward, over, grabbed = self.actions[index], 0, False, []
-        sticks = self._rng.random(self._frameskip) < self._sticky
+    def step(self, index: int) -> Transition:
+        """Hold action ``index`` for ``frameskip`` frames."""
+        ale, wanted, reward, over, grabbed = self._ale, self._actions[index], 0, False, []
         for left in range(self._frameskip - 1, -1, -1):
-            reward += self._act(self._held if sticks[left] else wanted)
-            over = self._ale.game_over() or self._used >= self._max_frames or self._died()
+            reward += self._act(self._held if self._sticks() else wanted)
+            over = self._used >= self._max_frames or ale.game_over() or self._died()
             if left < 2 or over:
                 grabbed.append(self._grab(left % 2))
             if over:
                 break
-        terminated = bool(self._ale.game_over() or self._died())
-        frame = grabbed[-1] if len(grabbed) == 1 else np.maximum(*grabbed)
-        self._lives = self._ale.lives()
+        terminated = over and bool(ale.game_over() or self._died())
+        self.frames = (grabbed[0], grabbed[-1])
+        self._lives = ale.lives()
         clipped = max(-1, min(1, reward)) if self._clip else reward
-        return frame, Outcome(float(clipped), terminated, over and not terminated)
+        return Transition(float(clipped), terminated, over and not terminated)
 
     def info(self) -> dict[str, Any]:
         """Lives left and frames of this episode."""
@@ -99,17 +106,35 @@ class Console:
 
     def render(self) -> np.ndarray:
         """uint8 (H, W, 3): the console's own picture."""
-        return self._start_picture.copy() if self._at_start else np.asarray(self._ale.getScreenRGB())
+        return np.array(self._ale.getScreenRGB() if self._picture is None else self._picture)
 
-    def _act(self, action: ale_py.Action) -> int:
+    def snapshot(self) -> bytes:
+        """Everything but ``frames``, which the next step replaces."""
+        state = self._ale.cloneState(include_rng=True).serialize()
+        numbers = _STATE.pack(self._key, self._held, self._used, self._lives, len(state))
+        return bytes(numbers + state + self.render().tobytes())
+
+    def restore(self, saved: bytes) -> None:
+        """Into a state from ``snapshot``, also another console's."""
+        self._key, self._held, self._used, self._lives, length = _STATE.unpack_from(saved)
+        end = _STATE.size + length
+        self._ale.restoreState(ale_py.ALEState(saved[_STATE.size : end]))
+        picture = np.frombuffer(saved, np.uint8, offset=end)
+        self._picture = picture.reshape(self._start_picture.shape)
+
+    def _sticks(self) -> bool:
+        """Whether the coming frame sees the previous action: a function of seed and frame number."""
+        return mix(self._key + self._used * _GAMMA) < self._threshold
+
+    def _act(self, action: int) -> int:
         self._held = action
         self._used += 1
-        self._at_start = False
-        return int(self._ale.act(action))
+        self._picture = None
+        return self._advance(action)
 
     def _died(self) -> bool:
         return self._episodic_life and self._ale.lives() < self._lives
 
     def _grab(self, which: int) -> np.ndarray:
-        self._grab_into(self._frames[which])
-        return self._frames[which]
+        self._grab_into(self._buffers[which])
+        return self._buffers[which]

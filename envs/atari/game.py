@@ -1,101 +1,63 @@
-"""AtariGame: a Console as a Gymnasium environment, native (stacked frames) or on the screen."""
+"""AtariSlot: a Console as a slot of the native runtime, its own observations or on the screen."""
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
-import gymnasium as gym
+import ale_py
 import numpy as np
-from gymnasium import spaces
-from PIL import Image
 
-from universe2.core.screen import (
-    clean_instruction,
-    keyboard_table,
-    screen_action_space,
-    screen_observation_space,
-)
-from universe2.envs.atari import KEYBOARD, title
+from universe2.core.native import Compiled, Transition
+from universe2.core.screen import clean_instruction, keyboard_table
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.envs.atari import KEYBOARD, RULES, check_options, title
 from universe2.envs.atari.console import Console
+from universe2.envs.atari.picture import Picture
 
 
-class AtariGame(gym.Env):
-    """Observes the last ``stack`` frames, uint8 (stack, size, size), or (…, 3) unless ``grayscale``."""
+class AtariSlot:
+    """Native: the last ``stack`` frames. On the screen: one RGB frame; arrows and Space are the joystick."""
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 60}  # noqa: RUF012 (Gymnasium's own)
-    render_mode = "rgb_array"
+    state_version = f"ale-py {ale_py.__version__}"
 
-    def __init__(self, rom: str, *, grayscale: bool, stack: int, size: int, **rules: Any) -> None:
-        self._console = Console(rom, rgb=not grayscale, **rules)
-        shape = (stack, size, size) if grayscale else (stack, size, size, 3)
-        self._size, self._frames = (size, size), np.zeros(shape, np.uint8)
-        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_names = [action.name for action in self._console.actions]
-        self.action_space = spaces.Discrete(len(self.action_names))
+    def __init__(self, spec: EnvSpec, config: EnvConfig, compiled: Compiled) -> None:
+        options, rom = check_options(spec, config), str(spec.kwargs["rom"])
+        on_screen = config.interface == "screen"
+        rgb = on_screen or not options["grayscale"]
+        self._console = Console(rom, rgb=rgb, **{name: options[name] for name in RULES})
+        size = config.screen_size if on_screen else (options["size"], options["size"])
+        stack = 1 if on_screen else options["stack"]
+        self._picture = Picture(self._console.size, size, 3 if rgb else 1, stack, compiled)
+        self._table = None
+        if on_screen:
+            self._table = keyboard_table([KEYBOARD[name] for name in self._console.action_names])
+        self.instruction = clean_instruction(
+            f"Play {title(rom)} and score as much as you can. Arrows move, Space is the fire button."
+        )
 
-    @staticmethod
-    def screen(screen_size: tuple[int, int], rom: str, **options: Any) -> AtariScreen:
-        """The same game on the screen interface."""
-        return AtariScreen(screen_size, rom, **options)
+    def reset(self, seed: int, out: np.ndarray) -> None:
+        self._console.reset(seed)
+        self._picture.clear()
+        self._picture.add(*self._console.frames, out)
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        frame = self._console.reset(_seed(seed, self))
-        self._frames = np.zeros_like(self._frames)
-        self._frames[-1] = shrunk(frame, self._size)
-        return self._frames, self._console.info()
+    def step(self, action: Any, out: np.ndarray) -> Transition:
+        native = action if self._table is None else self._table[action[0], action[1]]
+        done = self._console.step(int(native))
+        self._picture.add(*self._console.frames, out)
+        return done
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        frame, outcome = self._console.step(int(action))
-        newest = shrunk(frame, self._size)
-        self._frames = np.concatenate([self._frames[1:], newest[None]])
-        return self._frames, *outcome, self._console.info()
+    def info(self) -> dict[str, Any]:
+        return self._console.info()
 
-    def render(self) -> Any:
+    def render(self) -> np.ndarray:
         return self._console.render()
 
+    def snapshot(self) -> bytes:
+        return zlib.compress(self._picture.frames.tobytes() + self._console.snapshot(), 1)
 
-class AtariScreen(gym.Env):
-    """Observes one RGB frame; arrows and Space are the joystick. Frame options don't apply."""
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 60}  # noqa: RUF012 (Gymnasium's own)
-    render_mode = "rgb_array"
-
-    def __init__(
-        self, screen_size: tuple[int, int], rom: str, *, grayscale: bool, stack: int, size: int, **rules: Any
-    ) -> None:
-        self._console = Console(rom, rgb=True, **rules)
-        self._size = screen_size
-        pairs = [KEYBOARD[action.name] for action in self._console.actions]
-        self._table = keyboard_table(pairs)
-        self._instruction = clean_instruction(instruction(rom))
-        self.observation_space = screen_observation_space(screen_size)
-        self.action_space = screen_action_space()
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        return self._observation(self._console.reset(_seed(seed, self))), self._console.info()
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        frame, outcome = self._console.step(int(self._table[action[0], action[1]]))
-        return self._observation(frame), *outcome, self._console.info()
-
-    def render(self) -> Any:
-        return self._console.render()
-
-    def _observation(self, frame: np.ndarray) -> dict[str, Any]:
-        return {"screen": shrunk(frame, self._size), "instruction": self._instruction}
-
-
-def instruction(rom: str) -> str:
-    """What the player is told."""
-    return f"Play {title(rom)} and score as much as you can. Arrows move, Space is the fire button."
-
-
-def shrunk(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A frame at ``size`` = (height, width), averaged over boxes."""
-    return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BOX))
-
-
-def _seed(seed: int | None, env: gym.Env) -> int:
-    return int(env.np_random.integers(2**31)) if seed is None else seed
+    def restore(self, state: bytes, out: np.ndarray) -> None:
+        content, frames = zlib.decompress(state), self._picture.frames
+        frames[...] = np.frombuffer(content[: frames.nbytes], np.uint8).reshape(frames.shape)
+        self._console.restore(content[frames.nbytes :])
+        self._picture.show(out)

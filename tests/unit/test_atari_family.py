@@ -14,23 +14,21 @@ from universe2.core.errors import UsageError  # noqa: E402
 from universe2.core.registry import find, list_envs  # noqa: E402
 from universe2.core.screen import ARROWS, KEYS  # noqa: E402
 from universe2.core.spec import EnvConfig  # noqa: E402
-from universe2.envs.atari import GAMES, KEYBOARD, OPTIONS  # noqa: E402
+from universe2.envs.atari import GAMES, KEYBOARD, OPTIONS, RULES, unlocked  # noqa: E402
 from universe2.envs.atari.console import Console  # noqa: E402
-from universe2.envs.atari.game import AtariGame  # noqa: E402
-from universe2.runtimes.process import make_env  # noqa: E402
-
-RULES = {name: value for name, value in OPTIONS.items() if name not in ("grayscale", "stack", "size")}
+from universe2.runtimes import open_runtime  # noqa: E402
 
 
 def console(rom: str = "breakout", **rules: Any) -> Console:
-    return Console(rom, rgb=False, **{**RULES, **rules})
+    return Console(rom, rgb=False, **{**{name: OPTIONS[name] for name in RULES}, **rules})
 
 
 def trajectory(one: Console, seed: int, steps: int = 200) -> list[Any]:
-    frames = [one.reset(seed).tobytes()]
-    for action in np.random.default_rng(1).integers(len(one.actions), size=steps).tolist():
-        frame, outcome = one.step(action)
-        frames.append((frame.tobytes(), outcome, one.info()["lives"]))
+    one.reset(seed)
+    frames: list[Any] = [one.frames[0].tobytes()]
+    for action in np.random.default_rng(1).integers(len(one.action_names), size=steps).tolist():
+        outcome = one.step(action)
+        frames.append((one.frames[0].tobytes(), one.frames[1].tobytes(), outcome, one.info()["lives"]))
         if outcome.terminated or outcome.truncated:
             break
     return frames
@@ -43,7 +41,7 @@ def test_every_cartridge_of_the_package_is_listed() -> None:
 
 
 def test_keyboard_is_in_the_order_of_the_action_set() -> None:
-    assert list(KEYBOARD) == [action.name for action in console().actions]
+    assert list(KEYBOARD) == console().action_names
 
 
 def test_an_episode_is_a_function_of_its_seed() -> None:
@@ -66,31 +64,48 @@ def test_start_is_that_of_a_freshly_loaded_cartridge() -> None:
     ale.loadROM(str(ale_py.roms.get_rom_path("ms_pacman")))
     ale.reset_game()
     for action in np.random.default_rng(2).integers(18, size=300).tolist():
-        frame, outcome = ours.step(action)
-        assert outcome.reward == ale.act(ours.actions[action])
-        assert np.array_equal(frame, ale.getScreenGrayscale())
+        outcome = ours.step(action)
+        assert outcome.reward == ale.act(action)
+        assert np.array_equal(ours.frames[0], ale.getScreenGrayscale())
 
 
 def test_sticky_actions_stick_as_often_as_they_should() -> None:
     one = console("pong", sticky=0.25)
     one.reset(0)
-    shown: list[Any] = []
-    act = one._ale.act
-    one._ale = type("Spy", (), {"__getattr__": lambda _, name: getattr(ale, name)})()
-    ale = console("pong")._ale
-    one._ale.act = lambda action: (shown.append(action), act(action))[1]
+    shown: list[int] = []
+    advance = one._advance
+    one._advance = lambda action: (shown.append(action), advance(action))[1]
     for step in range(500):
         one.step(step % 2)  # every step wants another action than the one before
-    firsts = [a != one.actions[i % 2] for i, a in enumerate(shown[::4])]
+    firsts = [a != i % 2 for i, a in enumerate(shown[::4])]
     assert 0.20 < np.mean(firsts) < 0.30
-    seconds = [a != one.actions[i % 2] for i, a in enumerate(shown[1::4])]
+    seconds = [a != i % 2 for i, a in enumerate(shown[1::4])]
     assert 0.03 < np.mean(seconds) < 0.10  # 0.25 squared: stuck twice in a row
+
+
+def test_a_frame_without_the_lock_is_the_same_frame(caplog: pytest.LogCaptureFixture) -> None:
+    free, locked = console("seaquest"), console("seaquest")
+    assert not caplog.text, "this ale-py looks unknown"
+    locked._advance = locked._ale.act
+    assert trajectory(free, 6, 60) == trajectory(locked, 6, 60)
+    assert free._ale.getFrameNumber() == locked._ale.getFrameNumber()
+
+
+def test_an_unknown_library_is_used_with_its_lock(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(unlocked, "_functions", lambda: None)
+    unlocked._warn.cache_clear()
+    one = console("seaquest")
+    assert "one core" in caplog.text
+    monkeypatch.undo()
+    assert trajectory(one, 6, 30) == trajectory(console("seaquest"), 6, 30)
 
 
 def test_frame_limit_truncates_and_does_not_terminate() -> None:
     one = console(max_frames=10)
     one.reset(0)
-    outcomes = [one.step(0)[1] for _ in range(3)]
+    outcomes = [one.step(0) for _ in range(3)]
     assert [outcome.truncated for outcome in outcomes] == [False, False, True]
     assert not outcomes[-1].terminated
 
@@ -99,7 +114,7 @@ def test_episodic_life_ends_with_the_first_life() -> None:
     one = console(episodic_life=True, sticky=0.0, fire_reset=True)
     one.reset(0)
     for _ in range(500):
-        _, outcome = one.step(1)
+        outcome = one.step(1)
         if outcome.terminated:
             break
     assert outcome.terminated
@@ -108,32 +123,83 @@ def test_episodic_life_ends_with_the_first_life() -> None:
 
 def test_observation_shapes_follow_the_options() -> None:
     for options in ({"size": 64, "stack": 2}, {"grayscale": False}, {"full_action_space": False}):
-        spec = find("atari/Pong-v0")
-        declared = spec.spaces(EnvConfig(options=options))
-        env = AtariGame(**spec.kwargs, **spec.resolve(options))
-        obs, _ = env.reset(seed=1)
-        assert declared.observation == env.observation_space
-        assert declared.action == env.action_space
-        assert declared.observation.contains(obs)
-        assert env.render().shape == (210, 160, 3)
+        runtime = open_runtime("atari/Pong-v0", 1, EnvConfig(options=options))
+        runtime.reset([0], [1])
+        batch = runtime.recv()
+        assert runtime.observation_space.contains(batch.obs[0])
+        assert runtime.render([0])[0].shape == (210, 160, 3)
+        assert runtime.render([0], (50, 40))[0].shape == (50, 40, 3)
+        actions = len(runtime._slots[0]._console.action_names)  # type: ignore[attr-defined]
+        assert runtime.action_space.n == actions  # type: ignore[attr-defined]
+        runtime.close()
+
+
+def test_the_stack_holds_the_last_frames() -> None:
+    runtime = open_runtime("atari/Breakout-v0", 1)
+    runtime.reset([0], [1])
+    seen = [runtime.recv().obs[0].copy()]
+    assert not seen[0][:3].any()
+    for action in (1, 3, 3, 4, 4):
+        runtime.send([0], [action])
+        seen.append(runtime.recv().obs[0].copy())
+        assert np.array_equal(seen[-1][:3], seen[-2][1:])
+    runtime.close()
 
 
 def test_the_screen_is_rgb_and_the_keyboard_the_joystick() -> None:
     spec, config = find("atari/MsPacman-v0"), EnvConfig(interface="screen", screen_size=(40, 50))
-    env = make_env(spec, config)
-    declared = spec.spaces(config)
-    obs, _ = env.reset(seed=1)
-    assert declared.observation.contains(obs)
-    assert obs["screen"].shape == (40, 50, 3)
+    runtime: Any = open_runtime(spec, 1, config)
+    runtime.reset([0], [1])
+    obs = runtime.recv().obs
+    assert spec.spaces(config).observation.contains(
+        {"screen": obs["screen"][0], "instruction": obs["instruction"][0]}
+    )
+    assert "Ms Pacman" in obs["instruction"][0]
     assert len({tuple(pixel) for pixel in obs["screen"].reshape(-1, 3)}) > 10
     shown: list[int] = []
-    env._console.step = lambda index: (shown.append(index), Console.step(env._console, index))[1]  # type: ignore[attr-defined]
+    console = runtime._slots[0]._console
+    console.step = lambda index: (shown.append(index), Console.step(console, index))[1]
     for arrow in range(len(ARROWS)):
         for key in ("none", "Space"):
-            env.step(np.array([arrow, KEYS.index(key), 0, 0, 0]))
+            runtime.send([0], np.array([[arrow, KEYS.index(key), 0, 0, 0]]))
+            runtime.recv()
+    runtime.close()
     names = list(KEYBOARD)
     assert [names[index] for index in shown[:4]] == ["NOOP", "FIRE", "UP", "UPFIRE"]
     assert sorted(shown) == list(range(18))
+
+
+@pytest.mark.parametrize("env_id", ["atari/Pong-v0", "atari/MontezumaRevenge-v0"])
+@pytest.mark.parametrize("interface", ["native", "screen"])
+def test_snapshots_go_on_alike_in_another_runtime(env_id: str, interface: Any) -> None:
+    config = EnvConfig(interface=interface)
+    one, other = open_runtime(env_id, 2, config), open_runtime(env_id, 1, config)
+    one.reset([0, 1], [3, 4])
+    one.recv()
+    one.action_space.seed(5)
+    actions = [np.stack([one.action_space.sample()] * 2) for _ in range(60)]
+    for action in actions[:20]:
+        one.send([0, 1], action)
+        one.recv()
+    saved, picture = one.snapshot([1]), one.render([1])[0]
+    other.restore([0], saved)
+    back = other.recv()
+    assert (back.step.tolist(), back.seed.tolist()) == ([20], [4])
+    assert np.array_equal(other.render([0])[0], picture)
+    assert other.snapshot([0]) == saved, "a snapshot of what was just restored"
+    for action in actions[20:]:
+        one.send([0, 1], action)
+        other.send([0], action[:1])
+        a, b = one.recv(), other.recv()
+        pixels = (a.obs, b.obs) if interface == "native" else (a.obs["screen"], b.obs["screen"])
+        assert np.array_equal(pixels[0][1], pixels[1][0])
+        assert (a.reward[1], a.terminated[1], a.info["lives"].values[1]) == (
+            b.reward[0],
+            b.terminated[0],
+            b.info["lives"].values[0],
+        )
+    one.close()
+    other.close()
 
 
 @pytest.mark.parametrize("options", [{"sticky": 1.5}, {"frameskip": 0}, {"size": 2.5}, {"stack": True}])

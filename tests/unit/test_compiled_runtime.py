@@ -111,7 +111,7 @@ def test_snapshots_of_others_are_refused() -> None:
     maze, other = begun(MAZE, 1), begun(MAZE, 1, max_steps=7)
     (state,) = maze.snapshot([0])
     for bad, hint in [
-        (state[:-1], "not a snapshot"),
+        (state[:-1], "damaged"),
         (b"", "not a snapshot"),
         (b"XXXX" + state[4:], "not a snapshot"),
         (other.snapshot([0])[0], "the snapshot is of spec"),

@@ -5,7 +5,7 @@ axis for Box, Discrete, MultiDiscrete and MultiBinary; a dict or tuple of batche
 Dict and Tuple; a tuple of n values for Text, Sequence, Graph and OneOf, whose values differ
 in size. This file doesn't know how values travel (see ``universe2.wire``).
 
-Suffixes: N rows of a batch.
+Suffixes: N rows of a batch, K slots of one call.
 """
 
 from __future__ import annotations
@@ -67,6 +67,14 @@ def take(space: spaces.Space[Any], batched: Any, rows: Any) -> Any:
     if isinstance(rows, slice):
         return tuple(batched[rows])
     return tuple(batched[int(r)] for r in rows)
+
+
+def as_rows(slots_K: np.ndarray) -> Any:
+    """A slice if the slots are neighbours in order, so that indexing gives a view; else themselves."""
+    count = len(slots_K)
+    if count and int(slots_K[-1]) - int(slots_K[0]) == count - 1 and bool((np.diff(slots_K) == 1).all()):
+        return slice(int(slots_K[0]), int(slots_K[-1]) + 1)
+    return slots_K
 
 
 def put(space: spaces.Space[Any], target: Any, rows: Any, source: Any) -> Any:

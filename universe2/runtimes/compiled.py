@@ -10,9 +10,6 @@ Suffixes: N slots of the runtime, K slots of one call, M rows that begin anew.
 from __future__ import annotations
 
 import struct
-import threading
-import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -20,19 +17,19 @@ import numpy as np
 
 from universe2.core import screen
 from universe2.core.batch import Batch, Column, InfoColumns
-from universe2.core.errors import ClosedError, DeadlineError, UsageError
+from universe2.core.errors import UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
-from universe2.core.spaces import check_actions
+from universe2.core.spaces import as_rows, check_actions
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import check_options
 from universe2.envs.arcade.game import OUTCOMES, Game
 from universe2.runtimes.compiled_driver import DRAW, RESET, STEP, canvases, drivers
+from universe2.runtimes.mailbox import Mailbox
+from universe2.runtimes.states import SlotState, StateFormat
 
 TIME = OUTCOMES.index("time")
-_DEADLINE = 60.0
-_HEADER = struct.Struct("<4sH16s16sqqqqH")
-_MAGIC, _VERSION = b"U2CS", 1
+_LEVEL = struct.Struct("<q")
 
 
 class _Work(NamedTuple):
@@ -69,8 +66,8 @@ class CompiledRuntime(Runtime):
         self._level_N = np.zeros(num_slots, np.int64)
         self._outcome_N = np.zeros(num_slots, np.int64)
         self._instructions = (screen.clean_instruction(self.game.instruction),) * num_slots
-        self._queue: deque[_Work] = deque()
-        self._ready = threading.Condition()
+        self._posted: Mailbox[_Work] = Mailbox(spec.id, self._ledger)
+        self._format = StateFormat(spec.id, spec.hash(self.config), self._drivers.digest)
 
     # -- asking
 
@@ -91,14 +88,12 @@ class CompiledRuntime(Runtime):
     def _post(self, slots_K: np.ndarray, task_K: np.ndarray, keys_K: np.ndarray) -> None:
         if len(slots_K) == 0:
             return
-        with self._ready:
-            self._queue.append(_Work(slots_K, task_K, keys_K))
-            self._ready.notify()
+        self._posted.put(_Work(slots_K, task_K, keys_K))
 
     # -- doing
 
     def recv(self, timeout: float | None = None) -> Batch:
-        slots_K, task_K, keys_K = self._next_work(timeout)
+        slots_K, task_K, keys_K = self._posted.take(timeout)
         reward_K, outcome_K = self._run(slots_K, task_K, keys_K)
         ledger = self._ledger
         episode_K, step_K, seed_K = (a[slots_K] for a in (ledger.episode, ledger.step, ledger.seed))
@@ -127,20 +122,6 @@ class CompiledRuntime(Runtime):
         batch.obs = self._observe(slots_K)
         batch.info = self._info(self._level_N[slots_K], outcome_K, began_K)
         return batch
-
-    def _next_work(self, timeout: float | None) -> _Work:
-        deadline = time.monotonic() + (_DEADLINE if timeout is None else timeout)
-        with self._ready:
-            while not self._queue:
-                if self._ledger.closed:
-                    raise ClosedError("the runtime is closed")
-                if not len(self._ledger.busy()):
-                    raise UsageError("no slot is busy: call reset or send before recv")
-                if not self._ready.wait(deadline - time.monotonic()):
-                    raise DeadlineError(f"{self.spec.id}: nothing was ready in time")
-            if self._ledger.closed:
-                raise ClosedError("the runtime is closed")
-            return self._queue.popleft()
 
     def _run(
         self, slots_K: np.ndarray, task_K: np.ndarray, keys_K: np.ndarray
@@ -178,9 +159,7 @@ class CompiledRuntime(Runtime):
         self._outcome_N[slots_M] = 0
 
     def _observe(self, slots_K: np.ndarray) -> Any:
-        first, last = int(slots_K[0]), int(slots_K[-1])
-        contiguous = last - first == len(slots_K) - 1 and bool((np.diff(slots_K) == 1).all())
-        return self._wrap(self._frames_N[first : last + 1] if contiguous else self._frames_N[slots_K])
+        return self._wrap(self._frames_N[as_rows(slots_K)])
 
     def _wrap(self, frames: np.ndarray) -> Any:
         if not self._on_screen:
@@ -204,45 +183,25 @@ class CompiledRuntime(Runtime):
 
     def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
         slots_K = self._idle(slots)
-        return [self._header(slot) + self._states_N[slot].tobytes() for slot in slots_K]
+        return [self._format.pack(self._state(int(slot))) for slot in slots_K]
 
-    def _header(self, slot: int) -> bytes:
-        ledger = self._ledger
-        numbers = (ledger.step[slot], ledger.seed[slot], self._level_N[slot], self._outcome_N[slot])
-        return _HEADER.pack(_MAGIC, _VERSION, *self._identity(), *map(int, numbers), self._states_N.itemsize)
-
-    def _identity(self) -> tuple[bytes, bytes]:
-        return self.spec.hash(self.config).encode(), self._drivers.digest[:16].encode()
+    def _state(self, slot: int) -> SlotState:
+        ledger, body = self._ledger, _LEVEL.pack(self._level_N[slot]) + self._states_N[slot].tobytes()
+        return SlotState(int(ledger.step[slot]), int(ledger.seed[slot]), int(self._outcome_N[slot]), body)
 
     def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
         slots_K = self._ledger.check_slots(slots)
         if len(states) != len(slots_K):
             raise UsageError(f"expected {len(slots_K)} states, one per slot, got {len(states)}")
-        parsed = [self._parse(state) for state in states]
-        steps_K = np.array([p[0] for p in parsed], np.int64)
-        seeds_K = np.array([p[1] for p in parsed], np.int64)
+        parsed = [self._format.unpack(state) for state in states]
+        seeds_K = np.array([state.seed for state in parsed], np.int64)
+        steps_K = np.array([state.step for state in parsed], np.int64)
         self._ledger.begin_restore(slots_K, steps_K, seeds_K)
-        for slot, (_, _, level, outcome, body) in zip(slots_K, parsed, strict=True):
-            self._level_N[slot], self._outcome_N[slot] = level, outcome
-            self._states_N[slot] = np.frombuffer(body, self.game.state)[0]
+        for slot, state in zip(slots_K, parsed, strict=True):
+            (self._level_N[slot],) = _LEVEL.unpack_from(state.body)
+            self._outcome_N[slot] = state.ending
+            self._states_N[slot] = np.frombuffer(state.body, self.game.state, offset=_LEVEL.size)[0]
         self._post(slots_K, np.full(len(slots_K), DRAW), np.zeros(len(slots_K), np.int64))
-
-    def _parse(self, state: bytes) -> tuple[int, int, int, int, bytes]:
-        body = bytes(state[_HEADER.size :])
-        if len(state) < _HEADER.size or len(body) != self._states_N.itemsize or state[:4] != _MAGIC:
-            raise UsageError(f"not a snapshot of {self.spec.id}: {len(state)} bytes, header {state[:4]!r}")
-        _, version, spec_hash, rules, step, seed, level, outcome, _ = _HEADER.unpack(state[: _HEADER.size])
-        if version != _VERSION:
-            raise UsageError(f"the snapshot has format {version}, this is format {_VERSION}")
-        if (spec_hash, rules) != self._identity():
-            raise UsageError(
-                f"the snapshot is of spec {spec_hash.decode(errors='replace')} with rules "
-                f"{rules.decode(errors='replace')}, this runtime is {self.spec.id} with spec "
-                f"{self._identity()[0].decode()} and rules {self._identity()[1].decode()}"
-            )
-        if not 0 <= outcome < len(OUTCOMES):
-            raise UsageError(f"the snapshot is damaged: outcome {outcome}")
-        return step, seed, level, outcome, body
 
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
@@ -282,9 +241,7 @@ class CompiledRuntime(Runtime):
         return slots_K
 
     def close(self) -> None:
-        with self._ready:
-            self._ledger.closed = True
-            self._ready.notify_all()
+        self._posted.close()
 
 
 def _mix(numbers: np.ndarray) -> np.ndarray:

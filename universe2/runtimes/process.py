@@ -87,17 +87,6 @@ class GymHost:
 
 
 def make_env(spec: EnvSpec, config: EnvConfig) -> gym.Env:
-    """The environment of ``spec`` as ``config`` wants it.
-
-    An entry with an attribute ``screen`` speaks the screen interface itself:
-    ``entry.screen(screen_size, **kwargs)``; others are wrapped.
-    """
-    entry, kwargs = load(spec.entry), {**spec.kwargs, **spec.resolve(config.options)}
-    env: gym.Env
-    if config.interface == "native":
-        env = entry(**kwargs)
-    elif hasattr(entry, "screen"):
-        env = entry.screen(config.screen_size, **kwargs)
-    else:
-        env = ScreenEnv(entry(**kwargs), spec, config.screen_size)
-    return env
+    """The environment of ``spec`` as ``config`` wants it."""
+    env: gym.Env = load(spec.entry)(**spec.kwargs, **spec.resolve(config.options))
+    return env if config.interface == "native" else ScreenEnv(env, spec, config.screen_size)

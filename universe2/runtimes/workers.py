@@ -20,7 +20,7 @@ from universe2.core.batch import Batch, info_columns
 from universe2.core.errors import DeadlineError, FaultError, UsageError, error_named
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
-from universe2.core.spaces import check_actions, empty, from_leaves, leaf_values, take
+from universe2.core.spaces import as_rows, check_actions, empty, from_leaves, leaf_values, take
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.runtimes.shared import SlotMemory
 from universe2.runtimes.worker_main import Command, Result, Setup
@@ -160,9 +160,7 @@ class WorkerRuntime(Runtime):
         self, arrays: list[np.ndarray | None], slots_N: np.ndarray, loose_N: list[list[Any]]
     ) -> Any:
         """The batched observation: views where the slots are neighbours, copies elsewhere."""
-        first, count = int(slots_N[0]), len(slots_N)
-        neighbours = int(slots_N[-1]) - first + 1 == count
-        rows: Any = slice(first, first + count) if neighbours else slots_N
+        rows = as_rows(slots_N)
         columns = iter(zip(*loose_N, strict=True))
         parts = [tuple(next(columns)) if array is None else array[rows] for array in arrays]
         return from_leaves(self.observation_space, parts)
