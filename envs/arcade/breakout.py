@@ -2,8 +2,8 @@
 
 Levels differ in the wall's pattern, in which bricks are hard (two hits), in the number of
 rows and in colours. Every brick can be broken, so every level can be cleared. +1 for each
-hit on a brick, +5 for the last one; three balls, of which each further one that falls costs
-nothing but itself. One step is three ticks.
+return with the paddle and each hit on a brick, +5 for the last one; three balls, of which each
+one that falls costs nothing but itself. One step is three ticks.
 """
 
 from __future__ import annotations
@@ -121,18 +121,20 @@ def bounce_walls(state: Any) -> None:
         state.y, state.vy = 2 * BALL - state.y, abs(state.vy)
 
 
-def bounce_paddle(state: Any) -> None:
-    """Where the ball meets the paddle decides where it goes."""
+def bounce_paddle(state: Any) -> int:
+    """Where the ball meets the paddle decides where it goes; 1 if it does."""
     offset = state.x - state.paddle
     inside = abs(offset) <= PADDLE_HALF + BALL
     if state.vy > 0 and PADDLE_Y - BALL <= state.y < PADDLE_Y + PADDLE_H and inside:
         state.y = PADDLE_Y - BALL
         state.vx = offset * 76 // PADDLE_HALF + between(state, -6, 6)
         state.vy = -(MAX_CLIMB + 16 - abs(state.vx) // 2)
+        return 1
+    return 0
 
 
 def move_ball(state: Any) -> int:
-    """One tick of the ball; the hits it scored."""
+    """One tick of the ball; what it scored."""
     hits = 0
     state.x += state.vx
     side = BALL if state.vx > 0 else -BALL
@@ -147,8 +149,7 @@ def move_ball(state: Any) -> int:
         state.vy = -state.vy
         hits += 1
     bounce_walls(state)
-    bounce_paddle(state)
-    return hits
+    return hits + bounce_paddle(state)
 
 
 def step(state: Any, keys: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ def command(
     for name in [family] if family else families():
         table = Table(title=f"{name}", title_justify="left", header_style="bold", expand=False)
         for column in ("id", "observation", "action", "runs here"):
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column == "id")
         for spec in (s for s in specs if s.family == name):
             observation, action, status = _row(spec, interface)
             if json_lines:
