@@ -3,7 +3,8 @@
 ale-py keeps the lock while it emulates a frame, so that threads take turns. Its shared library
 exports the method, though, and ctypes lets go of the lock during a call. This needs to know
 where nanobind keeps the C++ object: at an offset that the Python object holds after its head.
-If the library or the object looks otherwise, ``ale.act`` itself serves: right, but on one core.
+So it does that with releases that it was tested with, and where object and library look as they
+did; elsewhere ``ale.act`` itself serves: right, but on one core.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import ale_py
 
 log = logging.getLogger(__name__)
 
+TESTED = ("0.12.1",)
+"""Releases of ale-py whose objects are known to look as ``_address`` expects."""
+
 _ACT = "_ZN3ale12ALEInterface3actENS_6ActionEf"
 _FRAME_NUMBER = "_ZNK3ale12ALEInterface14getFrameNumberEv"
 _FULL_STRENGTH = 1.0
@@ -26,7 +30,8 @@ _FULL_STRENGTH = 1.0
 
 def act_of(ale: ale_py.ALEInterface) -> Callable[[int], int]:
     """Emulates one frame under an action; returns the reward. ``ale`` has its cartridge loaded."""
-    functions, where = _functions(), _address(ale)
+    known = ale_py.__version__ in TESTED  # before anything is read from an address
+    functions, where = (_functions(), _address(ale)) if known else (None, None)
     if functions is None or where is None or functions[1](where) != ale.getFrameNumber():
         _warn()
         return ale.act
@@ -64,4 +69,8 @@ def _address(ale: ale_py.ALEInterface) -> int | None:
 
 @functools.cache
 def _warn() -> None:
-    log.warning("ale-py %s looks unknown: Atari games will use one core only", ale_py.__version__)
+    log.warning(
+        "ale-py %s looks unknown (known: %s): Atari games will use one core only",
+        ale_py.__version__,
+        ", ".join(TESTED),
+    )
