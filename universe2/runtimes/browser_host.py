@@ -45,6 +45,8 @@ class _Slot:
     input: InputState = field(default_factory=lambda: InputState(SIZE))
     next_seed: int = -1
     next_page: asyncio.Task[EpisodePage] | None = None
+    lost: str = ""
+    """why the page of the running episode is gone, if its browser died under the next one's"""
 
 
 class BrowserHost:
@@ -69,12 +71,12 @@ class BrowserHost:
         if state.page is not None and state.input.copied:
             await self._within(OPEN_SECONDS, slot, state.page.empty_clipboard())
         page = await self._next_page(slot, seed)
-        last, state.page, state.input = state.page, page, InputState(SIZE)
+        last, state.page, state.input, state.lost = state.page, page, InputState(SIZE), ""
         if last is not None:
             state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
-        info = {"elements": await self._elements(slot)} if self._options["elements"] else {}
+        info = {"elements": await self._elements(slot, page)} if self._options["elements"] else {}
         return self._observation(page), info
 
     async def prepare(self, slot: int, seed: int) -> None:
@@ -90,6 +92,8 @@ class BrowserHost:
     async def step(self, slot: int, action: Any) -> StepResult:
         state = self._slots[slot]
         page = state.page
+        if page is None and state.lost:
+            raise InfrastructureFault(state.lost)
         if page is None:
             raise UsageError(f"slot {slot} has no page; reset it")
 
@@ -101,7 +105,7 @@ class BrowserHost:
         outcome = await self._within(STEP_SECONDS, slot, act())
         reward, info = self._judge(outcome, page)
         if self._options["elements"]:
-            info["elements"] = await self._elements(slot)
+            info["elements"] = await self._elements(slot, page)
         timed_out = bool(outcome["done"] and outcome["timed_out"])
         terminated = bool(outcome["done"]) and not timed_out
         return StepResult(self._observation(page), reward, terminated, timed_out, info)
@@ -153,9 +157,7 @@ class BrowserHost:
             "instruction": clean_instruction(page.instruction),
         }
 
-    async def _elements(self, slot: int) -> list[dict[str, Any]]:
-        page = self._slots[slot].page
-        assert page is not None
+    async def _elements(self, slot: int, page: EpisodePage) -> list[dict[str, Any]]:
         return await self._within(STEP_SECONDS, slot, page.elements())
 
     async def _next_page(self, slot: int, seed: int) -> EpisodePage:
@@ -201,17 +203,19 @@ class BrowserHost:
         except TimeoutError as error:
             browser = self._slots[slot].browser
             waiting = ", ".join(browser.connection.unanswered) if browser is not None else "?"
-            self._kill(slot)
-            raise InfrastructureFault(
+            fault = InfrastructureFault(
                 f"slot {slot}: the browser did not answer within {seconds:g} s, so it was killed "
                 f"(unanswered: {waiting})"
-            ) from error
-        except InfrastructureFault:
-            self._kill(slot)
+            )
+            self._kill(slot, str(fault))
+            raise fault from error
+        except InfrastructureFault as fault:
+            self._kill(slot, str(fault))
             raise
 
-    def _kill(self, slot: int) -> None:
+    def _kill(self, slot: int, why: str = "") -> None:
         state = self._slots[slot]
+        state.lost = state.lost or why
         for browser in {state.browser, state.page.browser if state.page is not None else None}:
             if browser is not None:
                 browser.kill()
