@@ -15,7 +15,7 @@ from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
 
 PINNED = {
-    "arcade/Breakout-v0": "ddd837ad992df3bb5b569bcc04fc68b4",
+    "arcade/Breakout-v0": "934a578041bd635f50fd683ea6e297c4",
     "arcade/Invaders-v0": "0dc4293c6f923e193dcd4d4cfb9655ea",
     "arcade/Maze-v0": "ce1f187e40ca47e2ba21a65ca27fde5d",
     "arcade/Runner-v0": "bf9fda3661a9ac0d55777e28772e2e8f",
