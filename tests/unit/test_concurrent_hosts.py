@@ -71,6 +71,15 @@ def test_leaving_from_a_task_ends_the_worker(runtime: WorkerRuntime) -> None:
     assert "exited with code 4" in batch.fault_text[0]
 
 
+def test_closing_in_mid_step_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    opened = WorkerRuntime(slow.SPEC, 8, host="slow_slots:SlowHost", slots_per_worker=8)
+    opened.reset(range(8), range(8))
+    assert slots_of(opened, 8) == dict.fromkeys(range(8), 0)
+    opened.send(range(8), np.full(8, slow.AT_ONCE))
+    opened.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_pictures_come_in_the_order_asked(runtime: WorkerRuntime) -> None:
     pictures = runtime.render([2, 0], (3, 5))
     assert [int(picture[0, 0, 0]) for picture in pictures] == [2, 0]

@@ -166,7 +166,10 @@ class Worker:
 
     async def _one_and_reply(self, command: Command, slot: int, action: Any) -> None:
         result = await self._one(command, slot, action)
-        self._reply([result])
+        try:
+            self._reply([result])
+        except ConnectionError:
+            return  # the parent has hung up in mid-step; the reader sees the end of file
         if result.kind == "reset" or result.ended:
             await self._prepare(slot)
 
