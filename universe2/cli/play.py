@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,9 @@ def command(
     fps: Annotated[float, typer.Option(help="Steps per second.", min=1, max=60)] = 15.0,
     size: Annotated[int, typer.Option(help="Height and width of the picture in pixels.")] = 384,
     remote: Annotated[str | None, typer.Option(help="Play on this server, host:port.")] = None,
-    token_file: Annotated[str | None, typer.Option(help="File with the server's token.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the server's token.", dir_okay=False)
+    ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal, not a window.")] = False,
     steps: Annotated[int, typer.Option(help="Stop after this many steps; 0 means never.")] = 0,
 ) -> None:
@@ -30,13 +33,16 @@ def command(
 
       universe2 play web/click-test-2-v0 --fps 5
     """
-    from pathlib import Path
-
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
+    from universe2.core.errors import UsageError
     from universe2.faces.make import make
 
-    token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else None
+    token = None
+    if token_file is not None:
+        if not token_file.is_file():
+            raise UsageError(f"no token file at {token_file}")
+        token = token_file.read_text(encoding="utf-8").strip()
     env = make(env_id, remote=remote, token=token, interface="screen", screen_size=(size, size))
     screen: Any = None
     try:

@@ -1,0 +1,201 @@
+"""Bad input from the command line: one line on stderr, an exit code, no traceback. And the help."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from universe2 import cli
+from universe2.server import Server, ServerConfig
+
+GAME, TYPO = "arcade/Breakout-v0", "arcade/Braekout-v0"
+TOKEN = "a-token-of-good-length"
+TRAIN = 'out_dir = "run"\nthreads = 1\n[tasks."{}"]\nslots = {}\n'
+SUITE = 'name = "tiny"\n[[task]]\nenv_id = "{}"\nepisodes = 1\n'
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """``universe2 …`` in a folder with the files below: (exit code, what it said on stderr)."""
+    monkeypatch.chdir(tmp_path)
+    Path("token").write_text(TOKEN + "\n")
+    Path("wrong").write_text("another-token-of-good-length\n")
+    Path("short").write_text("secret\n")
+    Path("train.toml").write_text(TRAIN.format(GAME, 1))
+    Path("many.toml").write_text(TRAIN.format(GAME, 1000))
+    Path("typo.toml").write_text(TRAIN.format(TYPO, 1))
+    Path("key.toml").write_text(TRAIN.format(GAME, 1).replace("threads", "thread"))
+    Path("token.toml").write_text('token_file = "nothing"\n' + TRAIN.format(GAME, 1))
+    Path("broken.toml").write_text("out_dir = ")
+    Path("suite.toml").write_text(SUITE.format(GAME))
+    Path("typo-suite.toml").write_text(SUITE.format(TYPO))
+
+    def one(*arguments: str) -> tuple[int, str]:
+        cli.app.registered_commands.clear()
+        monkeypatch.setattr(sys, "argv", ["universe2", *arguments])
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        code = exit_info.value.code
+        assert isinstance(code, int)
+        return code, capfd.readouterr().err
+
+    return one
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """The address of a server of 8 slots that asks for TOKEN."""
+    server = Server(ServerConfig(port=0, slots=8, token=TOKEN))
+    server.start()
+    yield server.address
+    server.stop(1.0)
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def check(outcome: tuple[int, str], code: int, *words: str) -> None:
+    assert outcome[0] == code, outcome[1]
+    assert outcome[1].startswith("universe2: ")
+    assert outcome[1].count("\n") == 1, outcome[1]
+    for word in words:
+        assert word in outcome[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("play", TYPO),
+        ("evaluate", "random", "--suite", "typo-suite.toml"),
+        ("train", "--config", "typo.toml"),
+        ("train", "--config", "typo.toml", "--skip-missing"),
+    ],
+)
+def test_an_unknown_id_suggests_near_ones(run: Run, arguments: tuple[str, ...]) -> None:
+    check(run(*arguments), 2, repr(TYPO), "Did you mean", GAME)
+
+
+def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
+    check(run("play", TYPO, "--remote", guarded, "--token-file", "token"), 2, repr(TYPO), GAME)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("envs", "arcades"), ("no family 'arcades'", "arcade, atari")),
+        (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
+        (("train", "--config", "broken.toml"), ("broken.toml is not valid TOML",)),
+        (("train", "--config", "key.toml"), ("no key 'thread'", "Did you mean 'threads'?")),
+        (("train", "--config", "token.toml"), ("no token file at nothing",)),
+        (("train", "--config", "train.toml", "--token-file", "nothing"), ("no token file at nothing",)),
+        (("train", "--config", "train.toml", "--resume"), ("nothing to resume",)),
+        (("evaluate", "random", "--token-file", "nothing"), ("no token file at nothing",)),
+        (("play", GAME, "--token-file", "nothing"), ("no token file at nothing",)),
+        (("serve", "--token-file", "nothing"), ("cannot read the token file nothing",)),
+        (("serve", "--token-file", "short"), ("at least 16",)),
+        (("serve", "--host", "0.0.0.0"), ("0.0.0.0 can be reached from other machines", "--token-file")),
+        (("serve", "--port", "70000"), ("port must lie in 0..65535, got 70000",)),
+        (("serve", "--log-level", "loud"), ("--log-level", "'loud'")),
+    ],
+)
+def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    check(run(*arguments), 2, *words)
+
+
+PLACES = [
+    ("play", GAME),
+    ("evaluate", "random", "--suite", "suite.toml"),
+    ("train", "--config", "train.toml"),
+]
+
+
+@pytest.mark.parametrize("arguments", PLACES)
+def test_a_server_that_is_gone(run: Run, nobody: str, arguments: tuple[str, ...]) -> None:
+    check(run(*arguments, "--remote", nobody), 1, nobody)
+
+
+@pytest.mark.parametrize("arguments", PLACES)
+def test_a_wrong_token(run: Run, guarded: str, arguments: tuple[str, ...]) -> None:
+    check(run(*arguments, "--remote", guarded, "--token-file", "wrong"), 1, guarded, "the token is wrong")
+    check(run(*arguments, "--remote", guarded), 1, guarded, "asks for a token")
+
+
+def test_too_few_slots(run: Run, guarded: str) -> None:
+    outcome = run("train", "--config", "many.toml", "--remote", guarded, "--token-file", "token")
+    check(outcome, 1, "1000", "8")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_another_version_of_the_wire(run: Run, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("universe2.server.session.PROTOCOL", 7)
+    monkeypatch.setattr("universe2.server.service.PROTOCOL", 7)
+    servers = [Server(ServerConfig(port=0)) for _ in range(count)]
+    for server in servers:
+        server.start()
+    remotes = [part for server in servers for part in ("--remote", server.address)]
+    try:
+        check(run("train", "--config", "train.toml", *remotes), 1, "protocol", "7", "1")
+    finally:
+        for server in servers:
+            server.stop(1.0)
+
+
+def test_a_missing_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    check(run("play", "atari/Pong-v0"), 1, "ale-py", "pip install")
+
+
+def test_no_browser(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.envs.web.chromium.find_chromium", lambda: None)
+    monkeypatch.setattr("universe2.runtimes.browser.find_chromium", lambda: None)
+    check(run("play", "web/click-test-2-v0"), 1, "chromium-headless-shell")
+
+
+def test_the_real_command_says_no_more(nobody: str) -> None:
+    """Nor do gRPC, loggers and the interpreter, each of which can write to stderr by itself."""
+    done = really("play", GAME, "--remote", nobody)
+    check((done.returncode, done.stderr), 1, nobody)
+    assert done.stdout == ""
+
+
+def test_a_taken_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = really("serve", "--port", port)
+    check((done.returncode, done.stderr), 2, f"cannot listen on 127.0.0.1:{port}", "taken")
+    assert done.stdout == ""
+
+
+def really(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``universe2 …`` in a process of its own."""
+    argv = [sys.executable, "-m", "universe2", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_describes_the_verbs_and_every_option() -> None:
+    cli.app.registered_commands.clear()
+    cli._add_verbs()
+    group = typer.main.get_command(cli.app)
+    assert list(group.commands) == list(cli.VERBS)  # type: ignore[attr-defined]
+    for verb, command in group.commands.items():  # type: ignore[attr-defined]
+        assert len(command.help) > 60, verb
+        for param in command.params:
+            assert getattr(param, "help", None), f"universe2 {verb}: {param.name} has no description"
