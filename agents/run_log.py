@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from universe2.agents.collect import Collector, log
+from universe2.agents.collect import Collector
 from universe2.agents.losses import Metrics
+
+log = logging.getLogger("universe2")
+"""Of all layers: the client's own account of a lost server belongs in train.log, too."""
 
 
 def task_rows(collector: Collector) -> list[dict[str, Any]]:

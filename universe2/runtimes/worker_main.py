@@ -244,6 +244,8 @@ def _blame(error: Exception) -> int:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, InfrastructureFault):
+        return str(error)  # the environment's code has no part in it
     return "".join(traceback.format_exception(error)).rstrip()
 
 
