@@ -68,6 +68,11 @@ class Part:
         self._inbox = inbox
         self._like: pb.Opened | None = None
 
+    @property
+    def name(self) -> str:
+        """For the log: which environment, which slots."""
+        return f"{self._terms.ask.env_id}: slots {self.start}…{self.stop - 1}"
+
     def open(self, address: str, deadline: float) -> Connection:
         """A session for the part's slots on ``address``, equal to those it had before."""
         ask = pb.Open()
@@ -106,8 +111,9 @@ class Part:
         if not self.reopening:
             self.reopening = True
             self.gave_up = None
-            name = f"reopen slots {self.start}…{self.stop - 1}"
-            threading.Thread(target=self._reopen, args=(closed,), daemon=True, name=name).start()
+            threading.Thread(
+                target=self._reopen, args=(closed,), daemon=True, name=f"reopen {self.name}"
+            ).start()
 
     def _reopen(self, closed: threading.Event) -> None:
         last: Universe2Error = ServerLostError(f"{self.address}: not tried")
@@ -124,7 +130,7 @@ class Part:
                 except Universe2Error as error:
                     last = error
                     continue
-                log.warning("slots %d…%d are open again, on %s", self.start, self.stop - 1, address)
+                log.warning("%s are open again, on %s", self.name, address)
                 self._inbox.put(Reopened(self, connection, None))
                 if closed.is_set():
                     connection.close()
@@ -134,7 +140,7 @@ class Part:
             if time.monotonic() >= give_up:
                 break
             pause = min(2 * pause, 2.0)
-        log.error("slots %d…%d could not be opened again: %s", self.start, self.stop - 1, last)
+        log.error("%s could not be opened again: %s", self.name, last)
         self._inbox.put(Reopened(self, None, last))
 
     def _arrived(self, connection: Connection, what: Frame | Universe2Error) -> None:

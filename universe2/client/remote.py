@@ -338,7 +338,7 @@ class RemoteRuntime(Runtime):
         part.connection = None
         connection.close()
         slots_K = self._book.lose(part.start, part.stop)
-        log.warning("slots %d…%d lost their server: %s", part.start, part.stop - 1, reason)
+        log.warning("%s lost their server: %s", part.name, reason)
         if not len(slots_K):
             return None
         return self._fault_batch(slots_K, f"{type(reason).__name__}: {reason}")
