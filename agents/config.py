@@ -68,6 +68,8 @@ class TrainConfig:
     entropy_coef: float = 0.01
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
+    imitation_coef: float = 0.0
+    """weight of imitating info["expert"], for tasks that give it (arcade: options = { expert = 1 })"""
     patience: float = 0.25
     """see CollectParams"""
     max_lag: int = 512

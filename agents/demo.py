@@ -33,7 +33,7 @@ console = Console()
 
 
 def main(
-    seconds: Annotated[int, typer.Option(help="How long to train.")] = 200,
+    seconds: Annotated[int, typer.Option(help="How long to train.")] = 180,
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, logs, episodes and report.")] = Path(
         "runs/demo"
     ),

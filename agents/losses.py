@@ -29,6 +29,8 @@ class SegmentBatch:
     """before the first observation"""
     action: Tensor
     """int64 (N, T, P)"""
+    expert: Tensor
+    """int64 (N, T, P): what an expert would have done; -1 where nobody says"""
     log_prob: Tensor
     """float32 (N, T): of the policy that acted"""
     transitions: Transitions
@@ -51,6 +53,12 @@ def action_log_prob(parts: tuple[Tensor, ...], action: Tensor) -> Tensor:
     """log π(action), summed over the parts: (…, P) int64 → (…,)."""
     chosen = [part.gather(-1, action[..., i : i + 1]) for i, part in enumerate(parts)]
     return torch.cat(chosen, -1).sum(-1)
+
+
+def imitation(parts: tuple[Tensor, ...], expert: Tensor) -> Tensor:
+    """(…,) -log π(expert's action), 0 where there is none. It must be live where it is given."""
+    said = (expert >= 0).all(-1)
+    return torch.where(said, -action_log_prob(parts, expert.clamp(min=0)), 0.0)
 
 
 def entropy(parts: tuple[Tensor, ...]) -> Tensor:
@@ -93,7 +101,11 @@ class TaskScales:
 
 @dataclass(frozen=True)
 class PPOLoss:
-    """Clipped policy optimisation on V-trace targets that are computed afresh in every call."""
+    """Clipped policy optimisation on V-trace targets that are computed afresh in every call.
+
+    With ``imitation_coef`` > 0 the policy is also drawn to what the expert would have done in
+    the states that it reached itself (Ross et al., 2011; Schmitt et al., 2018), where one says it.
+    """
 
     clip: float = 0.2
     gamma: float = 0.99
@@ -101,6 +113,7 @@ class PPOLoss:
     value_coef: float = 0.5
     entropy_coef: float = 0.01
     value_limit: float = 9.0
+    imitation_coef: float = 0.0
 
     def __call__(
         self, output: Output, batch: SegmentBatch, scales: TaskScales
@@ -125,6 +138,8 @@ class PPOLoss:
             return (weight * torch.where(valid, x, 0.0)).sum() / total
 
         loss = mean(policy + self.value_coef * value - self.entropy_coef * nats)
+        if self.imitation_coef:
+            loss = loss + self.imitation_coef * mean(imitation(parts, batch.expert))
         with torch.no_grad():
             metrics = {
                 "loss/policy": mean(policy),

@@ -110,7 +110,10 @@ class PatchEncoder(nn.Module):
         words = screen_BHW3.reshape(count, -1).view(torch.int32).view(count, rows, 4, columns, 3)
         bytes_ = words.transpose(2, 3).contiguous().view(count, rows, columns, 12).view(torch.uint8)
         moved = motion_BHW.view(count, rows, 2, columns, 2).transpose(2, 3).reshape(count, rows, columns, 4)
-        patches = torch.cat([bytes_.float(), moved.float()], -1)
+        # without its mean colour: what matters is small and bright, the background is neither
+        pixels = bytes_.float()
+        pixels = pixels - pixels.mean((1, 2), keepdim=True)
+        patches = torch.cat([pixels, moved.float()], -1)
         x = F.relu(F.linear(patches, self.patch.weight * _PIXEL, self.patch.bias))
         x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
         return F.relu(self.out(x.permute(0, 2, 3, 1).flatten(1)))
@@ -200,6 +203,12 @@ class Network(nn.Module):
         self.core = ResettingGRU(hidden, hidden)
         self.policy = nn.Linear(hidden, CHOICES)
         self.value = nn.Linear(hidden, config.value_bins)
+        for layer in (*self.encoder.modules(), self.mix, self.core.inputs):
+            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                # the default shrinks what passes through layer by layer, and learning starts late
+                nn.init.orthogonal_(layer.weight, 2**0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         nn.init.orthogonal_(self.policy.weight, 0.01)
         nn.init.zeros_(self.policy.bias)
         nn.init.zeros_(self.value.weight)

@@ -45,6 +45,7 @@ def train_ppo(
         config.value_coef,
         config.entropy_coef,
         learner.config.value_limit,
+        config.imitation_coef,
     )
     rng = np.random.default_rng([config.seed, learner.version])
     while (done := part_done()) < 1:

@@ -35,7 +35,7 @@ class Segment:
     mask: np.ndarray
     """bool (A,)"""
     seen: dict[str, np.ndarray]
-    """T + 1 rows each: screen, text, first, prev_action, prev_reward"""
+    """T + 1 rows each: screen, text, first, prev_action, prev_reward, expert"""
     done: dict[str, np.ndarray]
     """T rows each: action, log_prob, reward, terminated, truncated, final_value, valid, version"""
     state: ArrayState
@@ -78,6 +78,7 @@ class Lane:
             "first": np.zeros((S, T + 1), bool),
             "prev_action": np.zeros((S, T + 1, _PARTS), np.int64),
             "prev_reward": np.zeros((S, T + 1), np.float32),
+            "expert": np.full((S, T + 1, _PARTS), -1, np.int64),
         }
         self.done: dict[str, np.ndarray] = {
             "action": np.zeros((S, T, _PARTS), np.int64),
@@ -192,7 +193,15 @@ class Lane:
         self.seen["first"][slots, at] = first
         self.seen["prev_action"][slots, at] = np.where(first[:, None], 0, self.done["action"][slots, before])
         self.seen["prev_reward"][slots, at] = np.where(first, 0, self.done["reward"][slots, before])
+        self.seen["expert"][slots, at] = self._advice(batch)[good_K]
         self.waiting[slots] = True
+
+    def _advice(self, batch: Batch) -> np.ndarray:
+        """int64 (K, P): what an expert would do now, where info["expert"] says it; else -1."""
+        if "expert" not in batch.info:
+            return np.full((len(batch), _PARTS), -1, np.int64)
+        advice, there = batch.info["expert"]
+        return np.where(there[:, None], advice, -1)
 
     def _score_episodes(self, batch: Batch, moved_K: np.ndarray) -> list[Episode]:
         slots = batch.slots
@@ -255,6 +264,7 @@ def segment_batch(
         ),
         state={name: to(value) for name, value in state.items()},
         action=to(done["action"]),
+        expert=to(np.ascontiguousarray(seen["expert"][:, :-1])),
         log_prob=to(done["log_prob"]),
         transitions=Transitions(
             to(done["reward"]),

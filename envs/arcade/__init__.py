@@ -17,7 +17,8 @@ from universe2.core import screen
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
 
-OPTIONS = {"size": 64, "num_levels": 0, "start_level": 0}
+OPTIONS = {"size": 64, "num_levels": 0, "start_level": 0, "expert": 0}
+"""``expert`` = 1 adds info["expert"]: what the game's heuristic would do on what is seen now."""
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 
@@ -66,6 +67,7 @@ _RANGES = {
     "size": (8, 1024),
     "num_levels": (0, 2**31 - 1),
     "start_level": (0, 2**31 - 1),
+    "expert": (0, 1),
     "max_steps": (1, 2**31 - 1),
 }
 

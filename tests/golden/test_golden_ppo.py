@@ -22,6 +22,7 @@ def segment(rng, state, mask):
         "first": rng.random(T + 1) < 0.2,
         "prev_action": np.zeros((T + 1, 5), np.int64),
         "prev_reward": rng.random(T + 1).astype(np.float32),
+        "expert": np.full((T + 1, 5), -1),
     }
     done = {
         "action": np.stack([rng.integers(0, 3, T), *np.zeros((4, T), np.int64)], 1),

@@ -57,6 +57,7 @@ def segments(learner, count=4, seed=0):
                 "first": rng.random(T + 1) < 0.2,
                 "prev_action": np.zeros((T + 1, 5), np.int64),
                 "prev_reward": np.zeros(T + 1, np.float32),
+                "expert": np.full((T + 1, len(NVEC)), -1),
             },
             done={
                 "action": np.stack([rng.integers(0, 2, T), *np.zeros((4, T), np.int64)], 1),

@@ -45,7 +45,7 @@ class CompiledRuntime(Runtime):
 
     Info columns: "level" with every first observation and at the end of an episode, where
     "outcome" says why it ended: "cleared", "lost", or "time" (the step limit ``max_steps``,
-    which truncates).
+    which truncates); "expert" with the option of that name.
     """
 
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig | None = None) -> None:
@@ -121,6 +121,8 @@ class CompiledRuntime(Runtime):
             began_K, outcome_K = began_K | ended_K, np.where(ended_K, 0, outcome_K)
         batch.obs = self._observe(slots_K)
         batch.info = self._info(self._level_N[slots_K], outcome_K, began_K)
+        if self.options["expert"]:
+            batch.info["expert"] = Column(self._advice(slots_K), np.ones(len(slots_K), bool))
         return batch
 
     def _run(
@@ -221,7 +223,9 @@ class CompiledRuntime(Runtime):
 
     def heuristic(self, slots: Sequence[int] | np.ndarray) -> np.ndarray:
         """The scripted expert's actions for the slots' present states, as ``send`` takes them."""
-        slots_K = self._idle(slots)
+        return self._advice(self._idle(slots))
+
+    def _advice(self, slots_K: np.ndarray) -> np.ndarray:
         keys_K = self._drivers.advise(self._states_N, slots_K)
         action_of = {int(keys): action for action, keys in enumerate(self._keys_A)}
         native = np.array([action_of[int(keys)] for keys in keys_K], np.int64)
