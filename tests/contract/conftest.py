@@ -18,16 +18,16 @@ START_S = 60.0
 def server() -> Iterator[str]:
     """The address of a running ``universe2 serve``."""
     argv = [sys.executable, "-m", "universe2", "serve", "--port", "0", "--slots", "512"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    try:
-        yield address_of(process)
-    finally:
-        process.terminate()
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            yield address_of(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 def address_of(process: subprocess.Popen[str]) -> str:
