@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, view: RunView, console: Console | None = None) -> None:
         self._view = view
         self._console = console or Console(stderr=True)
-        self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=2)
+        self._live = Live(get_renderable=self._display, console=self._console, refresh_per_second=2)
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -43,6 +43,7 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
         else:
+            self._console.print(Text(self._view.headline()))
             self._console.print(self._table())
 
     def tick(self) -> None:
@@ -53,7 +54,11 @@ class Progress:
             scores = "  ".join(f"{row['task']} {_number(row['return_mean'])}" for row in self._view.rows())
             self._console.print(f"{self._view.headline()} · {scores}", soft_wrap=True, highlight=False)
 
-    def _table(self) -> Group:
+    def _display(self) -> Group:
+        bar = ProgressBar(total=1.0, completed=min(self._view.part_done(), 1.0), width=60)
+        return Group(Text(self._view.headline()), bar, self._table())
+
+    def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
         table.add_column("task")
         for name in ("steps", "episodes", "return", "length", "faults"):
@@ -68,8 +73,7 @@ class Progress:
                 _number(row["length_mean"]),
                 faults,
             )
-        bar = ProgressBar(total=1.0, completed=min(self._view.part_done(), 1.0), width=60)
-        return Group(Text(self._view.headline()), bar, table)
+        return table
 
 
 def _number(value: float | None) -> str:
