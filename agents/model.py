@@ -100,7 +100,7 @@ class PatchEncoder(nn.Module):
         self.patch = nn.Linear(48 + 4, width)
         self.conv = nn.Conv2d(width, 2 * width, 4, 2)
         cells = [(side - 4) // 2 + 1 for side in self.grid]
-        self.out = nn.Linear(2 * width * cells[0] * cells[1], out)
+        self.out = nn.Linear(2 * width * cells[0] * cells[1] + 48, out)
 
     def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
@@ -110,13 +110,14 @@ class PatchEncoder(nn.Module):
         words = screen_BHW3.reshape(count, -1).view(torch.int32).view(count, rows, 4, columns, 3)
         bytes_ = words.transpose(2, 3).contiguous().view(count, rows, columns, 12).view(torch.uint8)
         moved = motion_BHW.view(count, rows, 2, columns, 2).transpose(2, 3).reshape(count, rows, columns, 4)
-        # without its mean colour: what matters is small and bright, the background is neither
+        # the mean colour goes a way of its own: what matters is small, the background is not
         pixels = bytes_.float()
-        pixels = pixels - pixels.mean((1, 2), keepdim=True)
-        patches = torch.cat([pixels, moved.float()], -1)
+        mean_B48 = pixels.mean((1, 2))
+        patches = torch.cat([pixels - mean_B48[:, None, None], moved.float()], -1)
         x = F.relu(F.linear(patches, self.patch.weight * _PIXEL, self.patch.bias))
         x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
-        return F.relu(self.out(x.permute(0, 2, 3, 1).flatten(1)))
+        seen = torch.cat([x.permute(0, 2, 3, 1).flatten(1), mean_B48 * _PIXEL], -1)
+        return F.relu(self.out(seen))
 
 
 class ResidualBlock(nn.Module):
