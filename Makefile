@@ -1,5 +1,6 @@
 # universe2. `make demo` runs the main job, `make test` the tests; both set everything up first.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+# The first that really runs: version managers leave names on the path that do not.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 
