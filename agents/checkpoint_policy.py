@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 
 from universe2.agents.checkpoint import read_checkpoint
-from universe2.agents.learner import model_config
+from universe2.agents.learner import model_config, use_threads
 from universe2.agents.model import Network, Observation
 from universe2.agents.text import TextTable
 from universe2.core.errors import InterfaceError
@@ -97,4 +97,5 @@ class CheckpointPolicy:
 def load(path: str) -> CheckpointPolicy:
     """The policy in the checkpoint file ``path``, or in the run's folder that holds one."""
     found = Path(path)
+    use_threads()
     return CheckpointPolicy(found / "checkpoint" if found.is_dir() else found)

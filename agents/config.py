@@ -47,7 +47,7 @@ class TrainConfig:
     device: str = "auto"
     """``auto`` is CUDA if there is any"""
     threads: int = 0
-    """of the CPU's arithmetic; 0 leaves PyTorch's own choice"""
+    """of the CPU's arithmetic; 0 means half of the cores (see ``use_threads``)"""
     seed: int = 0
     total_steps: int = 100_000_000
     seconds: float = float("inf")

@@ -22,7 +22,7 @@ from rich.console import Console
 from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
-from universe2.agents.learner import Learner, NonFiniteLoss
+from universe2.agents.learner import Learner, NonFiniteLoss, use_threads
 from universe2.agents.losses import Metrics
 from universe2.agents.model import preset
 from universe2.agents.ppo import train_ppo
@@ -47,8 +47,7 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         raise UsageError(f"nothing to resume: no checkpoint at {path}")
     if not resume and path.exists():
         raise UsageError(f"{path} exists; continue that run with --resume, or choose another out_dir")
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     learner = Learner(
         preset(config.preset, config.screen_size),
         [task.env_id for task in config.tasks],
