@@ -65,7 +65,7 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     if not isinstance(limit, int) or limit < 0:
         raise UsageError(f"{spec.id}: max_episode_steps must be a whole number from 0 on, got {limit!r}")
     if config.interface == "screen" and importlib.util.find_spec("pygame") is None:
-        raise MissingDependencyError(f"{spec.id} needs pygame to draw (get it with: pip install pygame-ce)")
+        raise MissingDependencyError(f"{spec.id} needs pygame to draw (get it with: pip install pygame)")
     return _probed(_Probe(spec, config.interface, config.screen_size, options))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from universe2.core.errors import UnsupportedError
+from universe2.core.errors import MissingDependencyError, UnsupportedError
 from universe2.core.host import StepResult
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.gymnasium.screen import ScreenEnv, resized
@@ -62,7 +62,10 @@ class GymHost:
         env = self._envs[slot]
         if env.render_mode != "rgb_array":
             raise UnsupportedError(f"{self._spec.id} renders no picture (render_mode={env.render_mode!r})")
-        picture: Any = env.render()
+        try:
+            picture: Any = env.render()
+        except gym.error.DependencyNotInstalled as error:
+            raise MissingDependencyError(f"{self._spec.id} can't draw: {error}") from None
         return picture if size is None else resized(picture, size)
 
     async def snapshot(self, slot: int) -> bytes:
