@@ -1,4 +1,4 @@
-"""One environment server, in a process of its own, for all contract tests."""
+"""An environment server in a process of its own, for the contract tests of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 START_S = 60.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a running ``universe2 serve``."""
     argv = [sys.executable, "-m", "universe2", "serve", "--port", "0", "--slots", "512"]
