@@ -183,18 +183,12 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
 
 
 def _open_pool(config: TrainConfig) -> Any:
-    from universe2.faces.make import make_pool
+    from universe2.faces.make import make_pool, token_from
 
-    token = None
-    if config.token_file:
-        token_path = Path(config.token_file)
-        if not token_path.is_file():
-            raise UsageError(f"no token file at {token_path}")
-        token = token_path.read_text(encoding="utf-8").strip()
     return make_pool(
         {task.env_id: task.slots for task in config.tasks},
         remotes=list(config.remotes) or None,
-        token=token,
+        token=token_from(config.token_file),
         interface="screen",
         screen_size=config.screen_size,
         autoreset="same_step",

@@ -74,13 +74,9 @@ def command(
     from universe2.agents.evaluate import Place
     from universe2.agents.evaluate_suite import load_suite
     from universe2.core.errors import UsageError
+    from universe2.faces.make import token_from
 
-    token = None
-    if token_file is not None:
-        if not token_file.is_file():
-            raise UsageError(f"no token file at {token_file}")
-        token = token_file.read_text().strip()
-    place = Place(slots=slots, remotes=remote or None, token=token)
+    place = Place(slots=slots, remotes=remote or None, token=token_from(token_file))
     if verify is not None:
         if policy is not None:
             raise UsageError("--verify replays what is stored; leave the policy out")

@@ -35,14 +35,9 @@ def command(
     """
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
-    from universe2.core.errors import UsageError
-    from universe2.faces.make import make
+    from universe2.faces.make import make, token_from
 
-    token = None
-    if token_file is not None:
-        if not token_file.is_file():
-            raise UsageError(f"no token file at {token_file}")
-        token = token_file.read_text(encoding="utf-8").strip()
+    token = token_from(token_file)
     env = make(env_id, remote=remote, token=token, interface="screen", screen_size=(size, size))
     screen: Any = None
     try:

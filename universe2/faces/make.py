@@ -6,6 +6,7 @@ Keyword arguments that aren't named here are the family's own options (``spec.op
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -118,6 +119,15 @@ def make_pool(
         for _, runtime in opened:
             runtime.close()
         raise
+
+
+def token_from(path: str | Path | None) -> str | None:
+    """The servers' token in the file ``path``; None for no file. Raises UsageError if there is none."""
+    if not path:
+        return None
+    if not Path(path).is_file():
+        raise UsageError(f"no token file at {path}")
+    return Path(path).read_text(encoding="utf-8").strip()
 
 
 def _mode(autoreset: AutoresetMode | str) -> Any:
