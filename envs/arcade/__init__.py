@@ -1,6 +1,7 @@
 """The arcade family: our own games, scalar Python compiled by the compiled runtime.
 
 A game is one file here and one line in ``specs``; docs/adding-a-game.md shows a whole one.
+``difficulty`` is "easy" or "hard": the same rules with harder levels.
 Levels: ``start_level`` is the first and ``num_levels`` how many there are, 0 meaning no limit;
 an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, test on
 ``start_level=200, num_levels=0``. Importing this starts no compiler.
@@ -9,6 +10,7 @@ an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces as gym_spaces
@@ -17,14 +19,15 @@ from universe2.core import screen
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
 
-OPTIONS = {"size": 64, "num_levels": 0, "start_level": 0, "expert": 0}
+DIFFICULTIES = ("easy", "hard")
+OPTIONS: dict[str, Any] = {"size": 64, "difficulty": "easy", "num_levels": 0, "start_level": 0, "expert": 0}
 """``expert`` = 1 adds info["expert"]: what the game's heuristic would do on what is seen now."""
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 
 
 def specs() -> Iterable[EnvSpec]:
-    """All games. ``reference``: mean episode returns measured by benchmarks/reference_scores.py."""
+    """All games. ``reference``: mean episode returns measured by benchmarks/reference_scores.py, on easy."""
     return [
         game_spec("Breakout-v0", "breakout", "Keep the ball up and clear the wall.", 1000, 3.31, 75.54),
         game_spec("Invaders-v0", "invaders", "Shoot the fleet before it lands.", 1000, 10.74, 29.39),
@@ -73,8 +76,12 @@ _RANGES = {
 
 
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
-    """The options, each an integer in its range, or UsageError."""
+    """The options as integers in their ranges, the difficulty as its index; or UsageError."""
     options = spec.resolve(config.options)
+    if options["difficulty"] not in DIFFICULTIES:
+        wrong = options["difficulty"]
+        raise UsageError(f'{spec.id}: option difficulty must be "easy" or "hard", got {wrong!r}')
+    options["difficulty"] = DIFFICULTIES.index(options["difficulty"])
     for name, (low, high) in _RANGES.items():
         value = options[name]
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):

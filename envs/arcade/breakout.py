@@ -1,9 +1,10 @@
 """Breakout: keep the ball in play and clear the wall.
 
 Levels differ in the wall's pattern, in which bricks are hard (two hits), in the number of
-rows and in colours. Every brick can be broken, so every level can be cleared. +1 for each
-return with the paddle and each hit on a brick, +5 for the last one; three balls, of which each
-one that falls costs nothing but itself. One step is three ticks.
+rows and in colours; on hard the paddle is narrower and two rows are hard. Every brick can be
+broken, so every level can be cleared. +1 for each return with the paddle and each hit on a brick,
++5 for the last one; three balls, of which each one that falls costs nothing but itself. One step
+is three ticks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ COLUMNS, MAX_ROWS = 8, 6
 TICKS = 3
 BRICK_W, BRICK_H = SIZE // COLUMNS, 256
 TOP = 512
-PADDLE_Y, PADDLE_H, PADDLE_HALF = 3776, 128, 416
+PADDLE_Y, PADDLE_H = 3776, 128
 PADDLE_SPEED = 112
 BALL = 96
 MAX_CLIMB = 88
@@ -28,6 +29,7 @@ MAX_CLIMB = 88
 STATE = np.dtype(
     [
         ("rng", np.int64),
+        ("hard", np.int64),
         ("bricks", np.int64, (MAX_ROWS * COLUMNS,)),
         ("colours", np.int64, (MAX_ROWS,)),
         ("sky", np.int64),
@@ -36,6 +38,7 @@ STATE = np.dtype(
         ("left", np.int64),
         ("lives", np.int64),
         ("paddle", np.int64),
+        ("half", np.int64),
         ("x", np.int64),
         ("y", np.int64),
         ("vx", np.int64),
@@ -63,7 +66,7 @@ def lay_out(state: Any) -> None:
             elif pattern == 4:
                 there = chance(state, 75)
             if there:
-                hits = 2 if row == hard_row else 1
+                hits = 2 if row == hard_row or (state.hard and row == hard_row - 1) else 1
                 state.bricks[row * COLUMNS + column] = hits
                 state.bricks[row * COLUMNS + COLUMNS - 1 - column] = hits
                 state.left += 2
@@ -95,6 +98,7 @@ def reset(state: Any, level: int, seed: int) -> None:
     paint(state)
     state.rng = seeded(seed)
     state.lives = 3
+    state.half = 272 if state.hard else 416
     serve(state)
 
 
@@ -124,10 +128,10 @@ def bounce_walls(state: Any) -> None:
 def bounce_paddle(state: Any) -> int:
     """Where the ball meets the paddle decides where it goes; 1 if it does."""
     offset = state.x - state.paddle
-    inside = abs(offset) <= PADDLE_HALF + BALL
+    inside = abs(offset) <= state.half + BALL
     if state.vy > 0 and PADDLE_Y - BALL <= state.y < PADDLE_Y + PADDLE_H and inside:
         state.y = PADDLE_Y - BALL
-        state.vx = offset * 76 // PADDLE_HALF + between(state, -6, 6)
+        state.vx = offset * 76 // state.half + between(state, -6, 6)
         state.vy = -(MAX_CLIMB + 16 - abs(state.vx) // 2)
         return 1
     return 0
@@ -156,9 +160,9 @@ def step(state: Any, keys: int) -> tuple[int, int]:
     reward = 0
     for _ in range(TICKS):
         if keys & LEFT:
-            state.paddle = max(PADDLE_HALF, state.paddle - PADDLE_SPEED)
+            state.paddle = max(state.half, state.paddle - PADDLE_SPEED)
         if keys & RIGHT:
-            state.paddle = min(SIZE - PADDLE_HALF, state.paddle + PADDLE_SPEED)
+            state.paddle = min(SIZE - state.half, state.paddle + PADDLE_SPEED)
         if state.wait > 0:
             state.wait -= 1
             continue
@@ -204,7 +208,7 @@ def draw(state: Any, canvas: Any) -> None:
                 draw_brick(canvas, row, column, colour, hits, fine)
     for life in range(state.lives - 1):
         disc(canvas, 200 + 240 * life, 224, 80, state.accent, 200)
-    x0, x1 = state.paddle - PADDLE_HALF, state.paddle + PADDLE_HALF
+    x0, x1 = state.paddle - state.half, state.paddle + state.half
     round_rect(canvas, x0, PADDLE_Y, x1, PADDLE_Y + PADDLE_H, 64, state.accent, OPAQUE)
     if fine:
         for trail in range(1, 5):

@@ -32,9 +32,10 @@ __all__ = ["CLEARED", "DOWN", "FIRE", "LEFT", "LOST", "OUTCOMES", "RIGHT", "RUNN
 class Game:
     """One game.
 
-    ``state``: structured dtype of one slot; it must hold an int64 field ``rng``.
-    ``reset(state, level, seed)``: the state arrives zeroed; lay out level ``level`` (≥ 0) from
-    its number alone, then leave ``state.rng`` as a function of ``seed`` (0 ≤ seed < 2**31).
+    ``state``: structured dtype of one slot; it must hold the int64 fields ``rng`` and ``hard``.
+    ``reset(state, level, seed)``: the state arrives zeroed but for ``hard``, which is 1 when the
+    difficulty is "hard" and must stay as it is; lay out level ``level`` (≥ 0) from
+    its number and ``hard`` alone, then leave ``state.rng`` as a function of ``seed`` (0 ≤ seed < 2**31).
     ``step(state, keys)`` → (reward, RUNNING | CLEARED | LOST); ``keys`` is a set of bits.
     ``draw(state, canvas)``: the whole picture, with the kit, at any size; changes nothing.
     ``heuristic(state)`` → keys: a scripted expert that may read everything and change nothing.
@@ -51,8 +52,9 @@ class Game:
     instruction: str
 
     def __post_init__(self) -> None:
-        if self.state.names is None or "rng" not in self.state.names:
-            raise UsageError("a game's state needs an int64 field 'rng'")
+        for field in ("rng", "hard"):
+            if self.state.names is None or field not in self.state.names:
+                raise UsageError(f"a game's state needs an int64 field {field!r}")
         for arrow, key in self.actions:
             if arrow not in ARROWS or key not in ("none", "Space"):
                 raise UsageError(f'an action is (arrow, "none" or "Space"), got {(arrow, key)}')

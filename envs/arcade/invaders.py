@@ -1,9 +1,9 @@
 """Invaders: shoot the fleet down before it lands, and mind its bombs.
 
 Levels differ in the creatures' shapes (drawn from the level's number), the fleet's size and
-pace, the bombs' rate and the colours. +1 a creature, +3 the saucer that crosses now and then,
-+10 for the last one. Three ships; bunkers crumble under fire from both sides. One step is two
-ticks.
+pace, the bombs' rate and the colours; hard ones are faster and drop more. +1 a creature, +3 the
+saucer that crosses now and then, +10 for the last one. Three ships; bunkers crumble under fire from
+both sides. One step is two ticks.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ STARS = 24
 STATE = np.dtype(
     [
         ("rng", np.int64),
+        ("hard", np.int64),
         ("alive", np.int64, (ROWS * COLUMNS,)),
         ("sprites", np.int64, (ROWS,)),
         ("colours", np.int64, (ROWS,)),
@@ -92,8 +93,8 @@ def reset(state: Any, level: int, seed: int) -> None:
             if there:
                 state.alive[row * COLUMNS + column] = 1
                 state.left += 1
-    state.pace = between(state, 8, 13)
-    state.drop_rate = between(state, 36, 64)
+    state.pace = between(state, 8, 13) + 4 * state.hard
+    state.drop_rate = between(state, 36, 64) + 24 * state.hard
     state.bomb_speed = between(state, 44, 60)
     state.sky = hue(base + 700, 170, between(state, 12, 40))
     state.ground = hue(base + between(state, 400, 1100), 180, between(state, 50, 100))

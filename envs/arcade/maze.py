@@ -1,9 +1,10 @@
 """Maze: eat every pellet in the maze and stay away from the chasers.
 
 Levels differ in the maze (connected, without dead ends), in the number and the cunning of the
-chasers and in colours. +1 a pellet, +2 one of the four big ones, which scare the chasers for a
-while; +5 for a chaser caught while scared, +10 for the last pellet. One life. The player keeps
-walking until told otherwise; one step is four ticks, half a cell.
+chasers and in colours; on hard there are always three cunning ones that are soon bold again. +1 a
+pellet, +2 one of the four big ones, which scare the chasers for a while; +5 for a chaser caught
+while scared, +10 for the last pellet. One life. The player keeps walking until told otherwise; one
+step is four ticks, half a cell.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MARGIN = 7
 STATE = np.dtype(
     [
         ("rng", np.int64),
+        ("hard", np.int64),
         ("open", np.int64, (CELLS,)),
         ("pellets", np.int64, (CELLS,)),
         ("parent", np.int64, (CELLS,)),
@@ -121,8 +123,8 @@ def reset(state: Any, level: int, seed: int) -> None:
     state.rng = seeded(level)
     grow(state)
     braid(state, between(state, 8, 30))
-    state.chasers = between(state, 2, CHASERS)
-    state.cunning = between(state, 45, 75)
+    state.chasers = between(state, 2 + state.hard, CHASERS)
+    state.cunning = between(state, 45, 75) + 15 * state.hard
     base = below(state, 1536)
     state.wall = hue(base, between(state, 120, 200), between(state, 170, 235))
     state.floor = hue(base + between(state, 500, 1000), 150, between(state, 22, 48))
@@ -180,7 +182,7 @@ def move_player(state: Any) -> int:
         state.pellets[state.cell] = 0
         state.left -= 1
     if found == 2:
-        state.scared = SCARED_TICKS
+        state.scared = SCARED_TICKS - 60 * state.hard
     return found
 
 

@@ -1,9 +1,10 @@
 """Runner: run to the flag; jump over gaps and spikes, up the steps, and through the coins.
 
-Levels differ in the course, the coins, the speed and the scenery. Every course can be run: gaps
-and steps stay within what a held jump covers. +1 a coin, +1 for each eight columns, +10 for the
-flag. A fall, a spike or the front of a step ends the run. The longer UP is held the higher the
-jump; DOWN falls faster. One step is two ticks.
+Levels differ in the course, the coins, the speed and the scenery; hard ones have shorter platforms,
+more gaps and more spikes. Every course can be run: gaps and steps stay within what a held jump
+covers. +1 a coin, +1 for each eight columns, +10 for the flag. A fall, a spike or the front of a
+step ends the run. The longer UP is held the higher the jump; DOWN falls faster. One step is two
+ticks.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ PLANS = 36
 STATE = np.dtype(
     [
         ("rng", np.int64),
+        ("hard", np.int64),
         ("tops", np.int64, (LENGTH + 20,)),
         ("spikes", np.int64, (LENGTH + 20,)),
         ("coins", np.int64, (LENGTH + 20,)),
@@ -83,7 +85,7 @@ def lay_out(state: Any) -> None:
         if last:
             width = LENGTH + 20
             continue
-        gap = between(state, 2, 4) if chance(state, 60) else 0
+        gap = between(state, 2, 4) if chance(state, 60 + 25 * state.hard) else 0
         for i in range(gap):
             if column + i < LENGTH + 20:
                 state.tops[column + i] = FLOOR
@@ -91,12 +93,12 @@ def lay_out(state: Any) -> None:
                     state.coins[column + i] = surface(level) - 3 * TILE
         column += gap
         level = max(2, min(8, level + between(state, -3, 2)))
-        width = between(state, 5, 12)
+        width = between(state, 5, 12 - 2 * state.hard)
 
 
 def furnish(state: Any, column: int, width: int, level: int) -> None:
     """Spikes in the middle of wide platforms, coins over the spikes or in a row."""
-    if width >= 9 and chance(state, 70):
+    if width >= 9 - state.hard and chance(state, 70 + 25 * state.hard):
         middle = column + width // 2
         for i in range(between(state, 1, 2)):
             state.spikes[middle + i] = 1

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.arcade import maze, runner, specs
+from universe2.envs.arcade import DIFFICULTIES, maze, runner, specs
 from universe2.runtimes.compiled import CompiledRuntime
 
 SPECS = {spec.name: spec for spec in specs()}
 
 
 def states(spec: EnvSpec, levels: int) -> np.ndarray:
-    """The first states of levels 0, 1, 2, …"""
+    """The first states of levels 0, 1, 2, …, easy and hard by turns."""
     found = []
     for level in range(levels):
-        options = {"start_level": level, "num_levels": 1, "size": 8}
+        difficulty = DIFFICULTIES[level % 2]
+        options = {"start_level": level, "num_levels": 1, "size": 8, "difficulty": difficulty}
         runtime = CompiledRuntime(spec, 1, EnvConfig(options=options))
         runtime.reset([0], [level])
         runtime.recv()
@@ -24,12 +27,12 @@ def states(spec: EnvSpec, levels: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def won(spec: EnvSpec, levels: np.ndarray, seed: int, max_steps: int) -> np.ndarray:
+def won(spec: EnvSpec, levels: np.ndarray, seed: int, **options: Any) -> np.ndarray:
     """bool: which levels the heuristic wins with one seed."""
     result = np.zeros(len(levels), bool)
     for i, level in enumerate(levels):
-        options = {"start_level": int(level), "num_levels": 1, "size": 8, "max_steps": max_steps}
-        runtime = CompiledRuntime(spec, 1, EnvConfig(autoreset="disabled", options=options))
+        chosen = {"start_level": int(level), "num_levels": 1, "size": 8, **options}
+        runtime = CompiledRuntime(spec, 1, EnvConfig(autoreset="disabled", options=chosen))
         runtime.reset([0], [seed])
         batch = runtime.recv()
         while not batch.ended[0]:
@@ -42,10 +45,11 @@ def won(spec: EnvSpec, levels: np.ndarray, seed: int, max_steps: int) -> np.ndar
 @pytest.mark.parametrize(
     ("name", "max_steps"), [("Breakout", 6000), ("Invaders", 1000), ("Maze", 2000), ("Runner", 500)]
 )
-def test_every_level_is_won_by_someone(name: str, max_steps: int) -> None:
-    levels = np.arange(20)
-    for seed in range(12):
-        levels = levels[~won(SPECS[name], levels, seed, max_steps)]
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_every_level_is_won_by_someone(name: str, max_steps: int, difficulty: str) -> None:
+    levels = np.arange(12)
+    for seed in range(24):
+        levels = levels[~won(SPECS[name], levels, seed, max_steps=max_steps, difficulty=difficulty)]
         if not len(levels):
             return
     pytest.fail(f"{name}: levels {levels.tolist()} were never won")

@@ -138,6 +138,19 @@ def test_held_out_levels_differ_from_training_levels() -> None:
     assert len(np.unique(levels[1])) == 400
 
 
+@every_game
+def test_hard_levels_differ_and_stay_hard(spec: EnvSpec) -> None:
+    easy, hard = begun(spec, 6), begun(spec, 6, difficulty="hard", max_steps=2)
+    levels = hard._states_N.copy()
+    levels["hard"] = 0
+    assert (easy._states_N != levels).any()
+    for _ in range(4):
+        stepped(hard, range(6), [0] * 6)
+    assert hard._states_N["hard"].tolist() == [1] * 6
+    with pytest.raises(UsageError, match="of spec"):
+        hard.restore([0], easy.snapshot([0]))
+
+
 def test_screen_and_native_agree_and_dead_parts_do_nothing() -> None:
     native = begun(MAZE, 1)
     screen = CompiledRuntime(MAZE, 1, EnvConfig(interface="screen", screen_size=(64, 64)))
@@ -172,6 +185,8 @@ def test_wrong_use_is_refused_and_moves_nothing() -> None:
         runtime.recv()
     with pytest.raises(UsageError, match="num_levels"):
         opened(MAZE, num_levels=-1)
+    with pytest.raises(UsageError, match='must be "easy" or "hard", got 1'):
+        opened(MAZE, difficulty=1)
     with pytest.raises(UsageError, match="must be an integer"):
         opened(MAZE, size=64.0)
     assert np.array_equal(runtime.render([0])[0], before)

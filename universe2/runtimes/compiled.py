@@ -63,6 +63,8 @@ class CompiledRuntime(Runtime):
         self._canvases = canvases(height, width)
         self._frames_N = np.zeros((num_slots, height, width, 3), np.uint8)
         self._states_N = np.zeros(num_slots, self.game.state)
+        self._blank = np.zeros(1, self.game.state)
+        self._blank["hard"] = self.options["difficulty"]
         self._level_N = np.zeros(num_slots, np.int64)
         self._outcome_N = np.zeros(num_slots, np.int64)
         self._instructions = (screen.clean_instruction(self.game.instruction),) * num_slots
@@ -139,7 +141,7 @@ class CompiledRuntime(Runtime):
             span = span or 2**31 - start
             self._level_N[fresh] = start + (words >> np.uint64(1)).astype(np.int64) % span
             rng_K[fresh_K] = (_mix(words) >> np.uint64(33)).astype(np.int64)
-            self._states_N[fresh] = np.zeros(1, self.game.state)
+            self._states_N[fresh] = self._blank
         reward_K, outcome_K = np.empty(count), np.empty(count, np.int64)
         tasks = task_K.astype(np.int64, copy=False)
         level_K, rows_K = self._level_N[slots_K], slots_K
