@@ -153,7 +153,7 @@ class Server:
             give_back = self.capacity.take_session()
         except CapacityError as error:
             told = pb.Error(type="CapacityError", message=str(error))
-            yield encode(pb.Header(sequence=1, reply_to=1, error=told))
+            yield encode(pb.Header(sequence=1, error=told))  # answers no frame: none has been read
             return
         session = Session(self.config, self.capacity, self._open_runtime)
         with self._lock:

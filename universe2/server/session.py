@@ -102,9 +102,11 @@ class Session:
             yield from self._serve()
         except Universe2Error as error:
             log.info("session %s ends: %s: %s", self.id, type(error).__name__, error)
+            self.close()  # first: who is told so finds the slots free
             yield from self._out(_error(error))
         except Exception as error:
             log.exception("session %s failed", self.id)
+            self.close()
             yield from self._out(_error(_failure(error)))
         finally:
             self.close()
