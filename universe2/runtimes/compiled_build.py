@@ -19,12 +19,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching
+from numba.core import caching, types
+from numba.core.ccallback import CFunc
 from numba.misc import appdirs
 
 from universe2.core.errors import UsageError
@@ -34,6 +35,8 @@ _FunctionCache: Any = caching.FunctionCache
 _Implementation: Any = caching.CompileResultCacheImpl
 _Locator: Any = caching._CacheLocator
 _AppDirs: Any = appdirs.AppDirs
+_CFunc: Any = CFunc
+_unliteral: Any = types.unliteral
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +65,39 @@ def build(function: Function, bindings: Mapping[str, Any], key: str, parallel: b
     return compiled
 
 
+def entry(function: Function, bindings: Mapping[str, Any], key: str, signature: Any) -> int:
+    """The address of ``function`` as machine code with C's calling convention, compiled now.
+
+    What is called by its address is not compiled again into each of its callers.
+    """
+    compiled = _CFunc(_bound(function, bindings), (signature.args, signature.return_type), {}, _OUTER)
+    compiled._cache = _cache_for(compiled.__wrapped__, key)
+    compiled.compile()
+    _ENTRIES.append(compiled)
+    return int(compiled.address)
+
+
+_ENTRIES: list[Any] = []  # the code behind an address lives as long as its object
+
+
 def helper(function: Function, bindings: Mapping[str, Any]) -> Function:
     """Like ``build``, for a function that only built functions call."""
     if debugging():
         return rebind(function, bindings)
-    return numba.njit(**_HELPER)(_bound(function, bindings))
+    compiled: Any = numba.njit(**_HELPER)(_bound(function, bindings))
+    by_type = compiled.get_call_template
+
+    def by_plain_type(args: Any, kws: Any) -> Any:
+        # Numba would compile the function anew for every constant and width of integer.
+        return by_type(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
+
+    compiled.get_call_template = by_plain_type
+    return compiled
+
+
+def _plain(kind: Any) -> Any:
+    kind = _unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) else kind
 
 
 def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
@@ -87,7 +118,7 @@ def _bound(function: Function, bindings: Mapping[str, Any]) -> FunctionType:
         raise UsageError(f"{function.__qualname__} uses variables of an enclosing function: pass them in")
     names: dict[str, Any] = {"__name__": function.__module__}
     for name, value in _globals_of(function, bindings):
-        names[name] = _dispatcher(value) if isinstance(value, FunctionType) else value
+        names[name] = _dispatcher(value) if _is_ours(value) else value
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__qualname__ = function.__qualname__
     return copy
@@ -137,10 +168,15 @@ def _digest_function(function: FunctionType, sha: Any, seen: set[FunctionType]) 
     sha.update(repr(function.__defaults__).encode())
     for name, value in _globals_of(function, {}):
         sha.update(name.encode())
-        if isinstance(value, FunctionType):
+        if _is_ours(value):
             _digest_function(value, sha, seen)
         else:
             sha.update(_describe(value))
+
+
+def _is_ours(value: Any) -> TypeGuard[FunctionType]:
+    """A plain function to compile, and not one of Numba's own."""
+    return isinstance(value, FunctionType) and not (value.__module__ or "").startswith("numba.")
 
 
 def _digest_code(code: CodeType, sha: Any) -> None:

@@ -14,10 +14,26 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, prange
+from llvmlite import ir
+from numba import get_num_threads, prange, types
+from numba.extending import intrinsic
+from numba.np.numpy_support import carray, from_dtype
 
+from universe2.core.errors import Universe2Error
 from universe2.envs.arcade.game import Game
-from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper, one_at_a_time
+from universe2.runtimes.compiled_build import (
+    Function,
+    build,
+    debugging,
+    digest,
+    entry,
+    helper,
+    one_at_a_time,
+)
+
+# Numba's types for these are wrong or missing.
+_intrinsic: Any = intrinsic
+_Pointer: Any = types.CPointer
 
 FEW = 16
 """Fewer slots than this are worked by the calling thread alone."""
@@ -25,19 +41,23 @@ FEW = 16
 RESET, STEP, DRAW = 0, 1, 2
 """What to do with a slot; DRAW draws it as it is."""
 
+FAILED = -1
+"""The outcome of a slot whose game raised an exception."""
+
 
 def _unbound(*arguments: Any) -> Any:
     raise NotImplementedError("a placeholder: Drivers binds the game's function to this name")
 
 
-game_reset = game_step = game_draw = game_heuristic = _unbound
+game_reset = game_step = game_draw = game_heuristic = game_state = invoke = _unbound
 
 _LOCK = threading.Lock()
 # Numba's threading layer may be one that two threads must not enter at once.
 
 
 def drive(
-    states_N: Any,
+    game: Any,
+    states_NB: Any,
     slots_K: Any,
     task_K: Any,
     keys_K: Any,
@@ -49,35 +69,80 @@ def drive(
     reward_K: Any,
     outcome_K: Any,
 ) -> None:
-    """Reset, step or just draw each slot; its picture goes to ``frame_FHW3[row_K[k]]``."""
+    """Reset, step or just draw each slot; its picture goes to ``frame_FHW3[row_K[k]]``.
+
+    ``game`` is the address of the game's ``work``: this loop is the same code for all games.
+    """
     count = slots_K.shape[0]
     # Waking the threads costs more than a few slots do.
     threads = canvas_THW.shape[0] if count >= FEW else 1
     if threads == 1:
         for k in range(count):
-            reward_K[k], outcome_K[k] = work(
-                states_N[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k], canvas_THW[0]
-            )
+            invoke(
+                game, states_NB[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k],
+                canvas_THW[0], reward_K[k : k + 1], outcome_K[k : k + 1],
+            )  # fmt: skip
             pack(canvas_THW[0].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
         return
     for t in prange(threads):
         for k in range(t * count // threads, (t + 1) * count // threads):
-            reward_K[k], outcome_K[k] = work(
-                states_N[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k], canvas_THW[t]
-            )
+            invoke(
+                game, states_NB[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k],
+                canvas_THW[t], reward_K[k : k + 1], outcome_K[k : k + 1],
+            )  # fmt: skip
             pack(canvas_THW[t].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
 
 
-def work(state: Any, task: int, keys: int, level: int, seed: int, canvas: Any) -> tuple[float, int]:
-    """One slot: do the task, draw; its reward and outcome."""
-    reward, outcome = 0.0, 0
+def work(
+    state: Any, task: int, keys: int, level: int, seed: int, canvas: Any, reward: Any, outcome: Any
+) -> None:
+    """One slot: do the task, draw; its reward and outcome go to one-element arrays."""
+    gained, ending = 0, 0
     if task == RESET:
         game_reset(state, level, seed)
     elif task == STEP:
-        gained, outcome = game_step(state, keys)
-        reward = float(gained)
+        gained, ending = game_step(state, keys)
     game_draw(state, canvas)
-    return reward, outcome
+    reward[0] = gained
+    outcome[0] = ending
+
+
+def c_work(
+    state: Any, task: int, keys: int, level: int, seed: int,
+    canvas: Any, height: int, width: int, reward: Any, outcome: Any,
+) -> None:  # fmt: skip
+    """``work`` for a caller in C: pointers in place of arrays."""
+    work(
+        carray(state, (1,))[0], task, keys, level, seed,
+        carray(canvas, (height, width)), carray(reward, (1,)), carray(outcome, (1,)),
+    )  # fmt: skip
+
+
+def c_invoke(
+    game: int, state_B: Any, task: int, keys: int, level: int, seed: int,
+    canvas_HW: Any, reward: Any, outcome: Any,
+) -> None:  # fmt: skip
+    """Call the ``c_work`` at the address ``game``."""
+    call_at(
+        game, state_B.ctypes.data, task, keys, level, seed, canvas_HW.ctypes.data,
+        canvas_HW.shape[0], canvas_HW.shape[1], reward.ctypes.data, outcome.ctypes.data,
+    )  # fmt: skip
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def call_at(
+    _context: Any, address: Any, state: Any, task: Any, keys: Any, level: Any, seed: Any,
+    canvas: Any, height: Any, width: Any, reward: Any, outcome: Any,
+) -> Any:  # fmt: skip
+    """Machine code that calls the function of ten 64-bit arguments at an address."""
+
+    def generate(target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        function = ir.FunctionType(ir.VoidType(), [word] * 10).as_pointer()
+        builder.call(builder.inttoptr(arguments[0], function), arguments[1:])
+        return target.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
 
 
 def pack(colours: Any, octets: Any) -> None:
@@ -101,29 +166,65 @@ class Drivers:
     def __init__(self, game: Game) -> None:
         core: dict[str, Function] = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
         expert: dict[str, Function] = {"game_heuristic": game.heuristic}
-        self.digest = digest({**core, "work": work, "drive": drive}, game.state)
+        self.digest = digest({**core, "work": work, "c_work": c_work}, game.state)
         advice = digest({**expert, "advise": advise}, game.state)
-        self._drive = build(drive, {"work": helper(work, core)}, self.digest, parallel=True)
+        self._work = helper(work, core)
         self._state = game.state
         self._advise = build(advise, expert, advice, parallel=False)
+        self._address: Any = self._work if debugging() else 0
 
     def prepare(self) -> None:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
+        if not debugging():
+            with one_at_a_time(self.digest):
+                self._address = entry(c_work, {"work": self._work}, self.digest, _c_signature(self._state))
         slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
         canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((1, 8, 8, 3), np.uint8)
-        with one_at_a_time(self.digest):
+        with one_at_a_time("drive"):
             self.drive(np.zeros(0, self._state), slots, *[none] * 4, canvas, slots, frames, np.zeros(0), none)
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
-        """The arguments of the function ``drive``."""
+        """The arguments of the function ``drive``, without the game."""
+        outcome_K = arrays[-1]
+        outcome_K.fill(FAILED)
+        if debugging():
+            records: Any = states_N.view(np.recarray)
+        else:
+            records = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
         with _LOCK:
-            self._drive(_records(states_N), *arrays)
+            _drive_all()(self._address, records, *arrays)
+        if (outcome_K == FAILED).any():
+            raise Universe2Error(
+                "a game raised an exception, which was printed above; UNIVERSE2_DEBUG=1 shows where"
+            )
 
     def advise(self, states_N: np.ndarray, slots_K: np.ndarray) -> np.ndarray:
         keys_K = np.zeros(len(slots_K), np.int64)
+        # Plain Python reads a record's fields as attributes only through this view.
+        records = states_N.view(np.recarray) if debugging() else states_N
         with _LOCK:
-            self._advise(_records(states_N), slots_K, keys_K)
+            self._advise(records, slots_K, keys_K)
         return keys_K
+
+
+@functools.cache
+def _drive_all() -> Function:
+    """``drive``, for every game of this process."""
+    if debugging():
+        return build(drive, {"invoke": _call_plainly}, "", parallel=False)
+    key = digest({"drive": drive, "invoke": c_invoke})
+    return build(drive, {"invoke": helper(c_invoke, {})}, key, parallel=True)
+
+
+def _call_plainly(game: Function, *arguments: Any) -> None:
+    game(*arguments)
+
+
+def _c_signature(state: np.dtype) -> Any:
+    record, whole = _Pointer(from_dtype(state)), types.int64
+    pointers = _Pointer(types.int32), _Pointer(types.float64), _Pointer(types.int64)
+    canvas, reward, outcome = pointers
+    return types.void(record, whole, whole, whole, whole, canvas, whole, whole, reward, outcome)
 
 
 @functools.cache
@@ -138,8 +239,3 @@ def canvases(height: int, width: int) -> np.ndarray:
     """int32 (T, H, W): one canvas per thread."""
     threads = 1 if debugging() else int(get_num_threads())
     return np.zeros((threads, height, width), np.int32)
-
-
-def _records(states_N: np.ndarray) -> Any:
-    # Plain Python reads a record's fields as attributes only through this view.
-    return states_N.view(np.recarray) if debugging() else states_N
