@@ -10,13 +10,10 @@ ale-py) is left out of the mix, in so many words. It doesn't set anything up.
 from __future__ import annotations
 
 import contextlib
-import re
-import select
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +21,9 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from universe2.core.errors import ServerLostError
+from universe2.client.local_server import local_server
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
-_START_S = 60.0  # longest wait for a server to say that it is ready
-_STOP_S = 20.0
 console = Console()
 
 
@@ -44,8 +39,12 @@ def main(
     out.mkdir(parents=True)
     db, report, checkpoint = out / "episodes.sqlite", out / "report.html", out / "checkpoint"
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(environment_server(out / f"server{i}.log")) for i in (1, 2)]
-        remotes = [part for server in servers for part in ("--remote", server)]
+        remotes: list[str] = []
+        for log in (out / "server1.log", out / "server2.log"):
+            server = stack.enter_context(local_server("--slots", "256", log=log))
+            told = f"environment server {server.address} (pid {server.process.pid}, log {log})"
+            console.print(told, highlight=False)
+            remotes += ["--remote", server.address]
         limits = ["--seconds", str(seconds), "--out-dir", str(out)]
         universe2("train", "--config", str(CONFIG), *limits, "--skip-missing", *remotes)
         store = ["--suite", "demo", "--db", str(db), "--skip-missing", *remotes]
@@ -63,38 +62,6 @@ def universe2(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "universe2", *arguments], check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
-
-
-@contextlib.contextmanager
-def environment_server(log: Path) -> Iterator[str]:
-    """A server in a process of its own; its address."""
-    argv = [sys.executable, "-m", "universe2", "serve", "--port", "0", "--slots", "256"]
-    with log.open("w") as stderr:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr, text=True)
-        try:
-            address = _address(process, log)
-            console.print(f"environment server {address} (pid {process.pid}, log {log})", highlight=False)
-            yield address
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _address(process: subprocess.Popen[str], log: Path) -> str:
-    assert process.stdout is not None
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if select.select([process.stdout], [], [], 1.0)[0]:
-            line = process.stdout.readline()
-            if found := re.search(r"serving on (\S+:\d+)", line):
-                return found[1]
-            if not line:
-                break
-    raise ServerLostError(f"the environment server did not start; see {log}")
 
 
 if __name__ == "__main__":

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from universe2.client.local_server import LocalServer, local_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(420)]
 
@@ -107,41 +109,11 @@ class Run:
 
 
 @pytest.fixture
-def servers() -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
-    """Two environment servers: address and process."""
-    argv = [
-        sys.executable,
-        "-m",
-        "universe2",
-        "serve",
-        "--port",
-        "0",
-        "--slots",
-        "32",
-        "--log-level",
-        "error",
-    ]
-    processes = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        yield [(address_of(process), process) for process in processes]
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            try:
-                process.wait(STOP_S)
-            finally:
-                process.kill()
-                assert process.stdout is not None
-                process.stdout.close()
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    assert select.select([process.stdout], [], [], START_S)[0], "the server said nothing"
-    found = re.search(r"serving on (\S+:\d+)", process.stdout.readline())
-    assert found, "the server didn't start"
-    return found[1]
+def servers() -> Iterator[list[LocalServer]]:
+    """Two environment servers."""
+    with ExitStack() as stack:
+        quiet = ("--slots", "32", "--log-level", "error")
+        yield [stack.enter_context(local_server(*quiet)) for _ in range(2)]
 
 
 def browsers(server: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -169,7 +141,7 @@ def commands(server: subprocess.Popen[str]) -> list[tuple[psutil.Process, str]]:
     return found
 
 
-def test_training_survives_kill_9(servers: list[tuple[str, subprocess.Popen[str]]], tmp_path: Path) -> None:
+def test_training_survives_kill_9(servers: list[LocalServer], tmp_path: Path) -> None:
     (survivor, kept), (lost, doomed) = servers
     run = Run(tmp_path, [survivor, lost])
     try:
