@@ -16,8 +16,9 @@ Options:
 - ``reward`` ("raw"): "raw", the task's verdict; "decayed", less the longer it took (upstream's
   default); "binary", 1 for success, else 0.
 - ``elements`` (False): add ``info["elements"]``, a list of what is on the page with tag, id, classes,
-  type, text, value, checked, focused, left, top, width, height (pixels). For scripted solvers
-  and debugging; it's not part of the observation.
+  type, text (a picture's alternative text is text, too), value, checked, focused, color (as CSS
+  writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
+  For scripted solvers and debugging; it's not part of the observation.
 """
 
 from __future__ import annotations

@@ -42,6 +42,11 @@ def tasks() -> dict[str, dict[str, Any]]:
     return tomllib.loads(Path(__file__).with_name("miniwob_tasks.toml").read_text("utf-8"))
 
 
+def references() -> dict[str, dict[str, float]]:
+    """Task name → mean raw returns of random play and of its solver, for the tasks that have both."""
+    return tomllib.loads(Path(__file__).with_name("miniwob_reference.toml").read_text("utf-8"))
+
+
 def page(task: str) -> WebPage:
     """The page of one task. Raises MissingDependencyError, UsageError."""
     if task not in tasks():
@@ -57,10 +62,11 @@ def page(task: str) -> WebPage:
 
 def specs() -> list[EnvSpec]:
     """One spec per line of the table."""
-    return [_spec(task, facts) for task, facts in tasks().items()]
+    known = references()
+    return [_spec(task, facts, known.get(task, {})) for task, facts in tasks().items()]
 
 
-def _spec(task: str, facts: dict[str, Any]) -> EnvSpec:
+def _spec(task: str, facts: dict[str, Any], reference: dict[str, float]) -> EnvSpec:
     limit = f"time limit {facts['limit_ms'] / 1000:g} s of page time"
     partial = "; partial rewards" if facts["partial"] else ""
     return EnvSpec(
@@ -72,6 +78,7 @@ def _spec(task: str, facts: dict[str, Any]) -> EnvSpec:
         options=OPTIONS,
         requires=(PACKAGE, CHROMIUM),
         description=f"MiniWoB++ {task} ({facts['split']} split; {limit}{partial})",
+        reference=reference,
     )
 
 

@@ -68,6 +68,16 @@ def test_shift_holds_for_one_key(state: InputState) -> None:
     assert state.commands(action(key="q"))[0][1]["text"] == "q"
 
 
+def test_control_adds_to_a_selection(state: InputState) -> None:
+    assert [params["modifiers"] for _, params in state.commands(action(key="Control"))] == [2]
+    press, release = state.commands(action(button="click"))[-2:]
+    assert (press[1]["modifiers"], release[1]["modifiers"]) == (2, 2)
+    letter = state.commands(action(key="c"))
+    assert kinds(letter) == ["rawKeyDown", "keyUp", "keyUp"]
+    assert state.copied
+    assert state.commands(action(button="click"))[0][1]["modifiers"] == 0
+
+
 def test_control_c_is_remembered(state: InputState) -> None:
     state.commands(action(key="Control+A"))
     assert not state.copied

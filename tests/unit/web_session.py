@@ -46,19 +46,19 @@ class Session:
             self.run(self.host.prepare(0, seed))
         obs, self.info = self.run(self.host.reset(0, seed))
         self.hash = hashlib.sha256(obs["instruction"].encode() + obs["screen"].tobytes())
-        self.instruction = obs["instruction"]
+        self.instruction, self.screen = obs["instruction"], obs["screen"]
         return obs
 
     def step(self, action: np.ndarray) -> StepResult:
         result = self.last = self.run(self.host.step(0, action))
-        self.info = result.info
+        self.info, self.screen = result.info, result.obs["screen"]
         self.hash.update(f"{result.reward} {result.terminated} {result.truncated}".encode())
         self.hash.update(result.obs["screen"].tobytes())
         return result
 
     @property
     def look(self) -> Look:
-        return Look(self.instruction, self.info["elements"])
+        return Look(self.instruction, self.info["elements"], self.screen)
 
     def solver_step(self, action: np.ndarray) -> Look | None:
         result = self.step(action)

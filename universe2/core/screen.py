@@ -25,10 +25,11 @@ KEYS = (
     "none", "Space", "Enter", "Backspace", "Tab", "Escape", "Delete", "Home", "End", "PageUp", "PageDown",
     *string.ascii_lowercase,
     *string.digits,
-    ".", ",", "-", "/", ":", "@", "'", "?", "!", "_", "#", "(", ")",
-    "Shift", "Control+A", "Control+C", "Control+V",
+    ".", ",", "-", "/", ":", "@", "'", "?", "!", "_", "(", ")",
+    "Shift", "Control", "Control+A", "Control+C", "Control+V",
 )  # fmt: skip
-"""``Shift`` is sticky: it holds for the next key only, so that capitals can be typed."""
+"""``Shift`` and ``Control`` are sticky: they hold for the next key only (and for clicks before it), so
+that capitals can be typed and items added to a selection."""
 
 BUTTONS = ("none", "click", "press", "release", "double-click", "right-click", "wheel-up", "wheel-down")
 

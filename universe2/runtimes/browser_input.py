@@ -1,9 +1,9 @@
 """InputState: screen actions → DevTools input commands, for one page.
 
 Within a step: the pointer moves, the button acts, the arrows are struck, the key is struck. Key
-events are those of a US keyboard. Shift is sticky: it stays down until the next arrow or key
-has been struck (or Shift is chosen again), and clicks meanwhile are shift-clicks. This file
-sends nothing and waits for nothing.
+events are those of a US keyboard. Shift and Control are sticky: they stay down until the next arrow
+or other key has been struck (or they are chosen again), and clicks meanwhile are shift-clicks or
+control-clicks. This file sends nothing and waits for nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ Command = tuple[str, dict[str, Any]]
 
 WHEEL_PIXELS = 50
 _CONTROL, _SHIFT = 2, 8
+# sticky key → (its modifier, code, virtual key code)
+_STICKY = {"Shift": (_SHIFT, "ShiftLeft", 16), "Control": (_CONTROL, "ControlLeft", 17)}
 
 # name → (code, virtual key code, text)
 _NAMED = {
@@ -61,9 +63,10 @@ class InputState:
         self._height, self._width = size
         self._cell: tuple[int, int] | None = None
         self._held = False
-        self._shift = False
+        self._modifiers = 0
+        """the sticky keys that are down"""
         self.copied = False
-        """whether Control+C was ever struck"""
+        """whether anything was ever copied"""
 
     def commands(self, action: np.ndarray) -> list[Command]:
         """``action`` is int (5,): arrows, key, pointer x, pointer y, button (core/screen.py)."""
@@ -96,7 +99,7 @@ class InputState:
             "button": button or ("left" if self._held else "none"),
             "buttons": 1 if self._held else 0,
             "clickCount": clicks,
-            "modifiers": _SHIFT if self._shift else 0,
+            "modifiers": self._modifiers,
         }
         return "Input.dispatchMouseEvent", params | more
 
@@ -130,17 +133,21 @@ class InputState:
 
     def _stroke(self, name: str) -> list[Command]:
         """Press and release one key."""
-        if name == "Shift":
-            self._shift = not self._shift
-            return [_key("rawKeyDown" if self._shift else "keyUp", "Shift", "ShiftLeft", 16, self._shift)]
+        if name in _STICKY:
+            modifier, code, number = _STICKY[name]
+            self._modifiers ^= modifier
+            kind = "rawKeyDown" if self._modifiers & modifier else "keyUp"
+            return [_key(kind, name, code, number, self._modifiers)]
+        self.copied |= name == "Control+C" or (name in "cx" and self._modifiers & _CONTROL != 0)
         if name.startswith("Control+"):
-            self.copied |= name == "Control+C"
             commands = _chord(name.removeprefix("Control+").lower())
         else:
-            commands = _press_and_release(*_describe(name, self._shift), self._shift)
-        if self._shift:
-            self._shift = False
-            commands.append(_key("keyUp", "Shift", "ShiftLeft", 16, False))
+            key, code, number, text = _describe(name, self._modifiers & _SHIFT != 0)
+            commands = _press_and_release(key, code, number, text, self._modifiers)
+        for sticky, (modifier, code, number) in _STICKY.items():
+            if self._modifiers & modifier:
+                self._modifiers ^= modifier
+                commands.append(_key("keyUp", sticky, code, number, self._modifiers))
         return commands
 
 
@@ -166,33 +173,30 @@ def _describe(name: str, shift: bool) -> tuple[str, str, int, str]:
     raise AssertionError(f"the key {name!r} of core/screen.py is not described here")
 
 
-def _press_and_release(key: str, code: str, number: int, text: str, shift: bool) -> list[Command]:
-    down = _key("keyDown" if text else "rawKeyDown", key, code, number, shift)
-    if text:
+def _press_and_release(key: str, code: str, number: int, text: str, modifiers: int) -> list[Command]:
+    typed = bool(text) and not modifiers & _CONTROL
+    down = _key("keyDown" if typed else "rawKeyDown", key, code, number, modifiers)
+    if typed:
         down[1].update(text=text, unmodifiedText=text)
-    return [down, _key("keyUp", key, code, number, shift)]
+    return [down, _key("keyUp", key, code, number, modifiers)]
 
 
 def _chord(letter: str) -> list[Command]:
     """Control and a letter."""
-    code, number = f"Key{letter.upper()}", ord(letter.upper())
-    commands = [
-        _key("rawKeyDown", "Control", "ControlLeft", 17, False),
-        _key("rawKeyDown", letter, code, number, False),
-        _key("keyUp", letter, code, number, False),
-        _key("keyUp", "Control", "ControlLeft", 17, False),
+    _, control, number = _STICKY["Control"]
+    return [
+        _key("rawKeyDown", "Control", control, number, _CONTROL),
+        *_press_and_release(letter, f"Key{letter.upper()}", ord(letter.upper()), letter, _CONTROL),
+        _key("keyUp", "Control", control, number, 0),
     ]
-    for _, params in commands[:3]:
-        params["modifiers"] = _CONTROL
-    return commands
 
 
-def _key(kind: str, key: str, code: str, number: int, shift: bool) -> Command:
+def _key(kind: str, key: str, code: str, number: int, modifiers: int) -> Command:
     params = {
         "type": kind,
         "key": key,
         "code": code,
         "windowsVirtualKeyCode": number,
-        "modifiers": _SHIFT if shift else 0,
+        "modifiers": modifiers,
     }
     return "Input.dispatchKeyEvent", params

@@ -74,6 +74,8 @@
   const seen = (element) => {
     const box = element.getBoundingClientRect();
     const own = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data);
+    if (element.alt) own.push(element.alt);
+    const style = getComputedStyle(element);
     return {
       tag: element.tagName.toLowerCase(),
       id: element.id,
@@ -83,6 +85,7 @@
       value: element.value === undefined ? "" : String(element.value),
       checked: element.checked === true,
       focused: element === document.activeElement,
+      color: element instanceof SVGElement ? style.fill : style.backgroundColor,
       left: box.left,
       top: box.top,
       width: box.width,

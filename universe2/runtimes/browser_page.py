@@ -206,7 +206,7 @@ class EpisodePage:
         return outcome
 
     async def elements(self) -> list[dict[str, Any]]:
-        """What is in sight: tag, id, classes, type, text, value, checked, focused, box."""
+        """What is in sight: tag, id, classes, type, text, value, checked, focused, color, box."""
         found: list[dict[str, Any]] = await self.evaluate("__universe2.elements()")
         return [box for box in found if box["left"] < SIZE[1] and box["top"] < SIZE[0]]
 
