@@ -215,7 +215,7 @@ def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:
     server = served(CountingRuntime)
     code = (
         "from universe2.client import open_remote\n"
-        f"r = open_remote('{COUNTING.id}', 4, None, ['{server.address}'])\n"
+        f"r = open_remote('{COUNTING.id}', 4, None, ['{server.address}'], lease=1.0)\n"
         "print('open', flush=True)\n"
         "input()\n"
     )

@@ -1,7 +1,8 @@
-"""Connection: one stream to one server, with its receiving thread.
+"""Connection: one session on one server, with its receiving thread.
 
-It numbers what is sent, checks the numbers of what comes, and matches answers with questions.
-Once it is lost or poisoned it is never used again. What batches mean is not its business.
+It numbers what is sent, checks the numbers of what comes, matches answers with questions, and takes
+the session up again when its stream breaks. Once it is lost or poisoned it is never used
+again. What batches mean is not its business.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 
 import grpc
 
+from universe2.client.stream import Broken, Stream, as_error, channel_to, credentials
 from universe2.core.errors import (
-    AuthenticationError,
+    CapacityError,
     DeadlineError,
     ProtocolError,
     ServerLostError,
@@ -24,49 +26,46 @@ from universe2.core.errors import (
     error_named,
 )
 from universe2.wire.buffers import Buffer
-from universe2.wire.frames import MAX_MESSAGE_BYTES, Assembler, Frame, chunks, encode
+from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Assembler, Frame, decode, encode
+from universe2.wire.heap import keep_heap
+from universe2.wire.journal import Journal
+from universe2.wire.sharing import Borrower
 from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.client")
 
-METHOD = "/universe2.wire.v1.Universe/Session"
-_SLACK = 2**16
+RESUME_SECONDS = 10.0
+"""How long a server may take to answer that a session goes on."""
+
+RETRY_SECONDS = 0.2
+"""Between two attempts to reach it."""
 
 
-def channel_to(address: str) -> grpc.Channel:
-    """A channel of its own TCP connection. Nothing is sent yet."""
-    options = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + _SLACK),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.enable_retries", 0),
-        ("grpc.enable_http_proxy", 0),
-    ]
-    return grpc.insecure_channel(address, options=options)
+class Limits:
+    """How long a broken stream is worth the trouble."""
+
+    def __init__(self, lease: float, since: float) -> None:
+        self._lease_over = since + lease
+        self._refused_over = since + REFUSED_SECONDS
+
+    def check(self, error: Broken) -> None:
+        """Raise ServerLostError if the lease must be over, or nothing listens there any more."""
+        now = time.monotonic()
+        if now >= (self._refused_over if error.refused else self._lease_over):
+            raise ServerLostError(str(error))
 
 
-def credentials(token: str | None) -> list[tuple[str, str]]:
-    """The metadata that shows a token."""
-    return [("authorization", f"Bearer {token}")] if token else []
-
-
-def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
-    """gRPC's error as ours."""
-    code, details = error.code(), error.details()
-    if code == grpc.StatusCode.UNAUTHENTICATED:
-        return AuthenticationError(f"{address}: {details}; pass token=… with the server's token")
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineError(f"{address}: no answer in time")
-    if code == grpc.StatusCode.UNIMPLEMENTED:
-        return ProtocolError(f"{address} is a gRPC server, but not one of universe2")
-    return ServerLostError(f"{address}: {details or code.name}")
+REFUSED_SECONDS = 2.0
+"""For so long a refused connection may be a server's proxy that restarts. A server that is gone takes
+its sessions with it, so there is nothing to wait for."""
 
 
 class Connection:
     """One open session. Raises what the server answers if it can't be opened.
 
     ``sink(connection, what)`` is called in the receiving thread: with every Frame that answers
-    no question, and once, at the end, with the error that ended the session.
+    no question, and once, at the end, with the error that ended the session. A stream that breaks
+    is no end: the session is taken up again, as long as its lease lasts.
     """
 
     def __init__(
@@ -77,24 +76,25 @@ class Connection:
         token: str | None,
         open_deadline: float,
     ) -> None:
+        keep_heap()
         self.address = address
         self.heard = time.monotonic()
         self._sink = sink
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._sequence = 0
+        self._token = token
         self._lock = threading.Lock()
+        self._journal = Journal(2 * MAX_FRAME_BYTES)
+        self._assembler = Assembler()
+        self._borrower = Borrower()
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
         self._message_bytes = MAX_MESSAGE_BYTES
-        self._over = False
+        self._over = threading.Event()
         self._reason: Universe2Error | None = None
-        self._channel = channel_to(address)
-        stream = self._channel.stream_stream(METHOD)
-        self._call = stream(iter(self._outbox.get, None), metadata=credentials(token))
+        self._stream: Stream | None = Stream(address, token)
         self._receiver = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
         self._receiver.start()
         try:
-            frame = self.ask(pb.Header(open=ask), (), open_deadline)
+            frame = self.ask(pb.Header(open=ask), (), open_deadline + ask.queue_seconds)
         except Universe2Error:
             self.close()
             raise
@@ -102,6 +102,7 @@ class Connection:
         self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
         self._session = self.opened.session
         self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
+        self.send(pb.Header(heartbeat=pb.Heartbeat()))  # from here on the server lets the session be resumed
 
     def send(self, header: pb.Header, buffers: Sequence[Buffer] = ()) -> int:
         """Send a frame, without waiting. ``buffers`` may be changed afterwards. Its number."""
@@ -112,10 +113,9 @@ class Connection:
         """Send a frame and wait for the one that answers it. Raises the answer if it is an error."""
         answer: queue.SimpleQueue[Frame | Universe2Error] = queue.SimpleQueue()
         with self._lock:
-            if self._over:
+            if self._over.is_set():
                 raise self.reason
-            self._answers[self._sequence + 1] = answer
-            number = self._send(header, buffers)
+            number = self._send(header, buffers, answer)
         try:
             found = answer.get(timeout=timeout)
         except queue.Empty:
@@ -128,8 +128,18 @@ class Connection:
         if isinstance(found, Universe2Error):
             raise found
         if found.header.HasField("error"):
-            raise error_named(found.header.error.type, found.header.error.message)
+            raise _told(found.header.error)
         return found
+
+    def beat(self, patience: float) -> None:
+        """Renew the lease; if nothing was heard for ``patience`` seconds, try another stream."""
+        stream = self._stream
+        if stream is None:
+            return
+        if time.monotonic() - max(self.heard, stream.began) > patience:
+            stream.hang_up()
+        else:
+            self.send(pb.Header(heartbeat=pb.Heartbeat()))
 
     def poison(self, reason: Universe2Error) -> None:
         """Give the session up: nothing that still comes on its stream counts."""
@@ -143,67 +153,132 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        return not self._over
+        return not self._over.is_set()
 
     def say_goodbye(self) -> None:
         """Ask the server to end the session in good order; ``close`` waits for it."""
         with self._lock:
-            if not self._over:
-                self._over = True
+            if not self._over.is_set():
                 self._send(pb.Header(close=pb.Close()), ())
-                self._outbox.put(None)
+                self._over.set()
+                if self._stream is not None:
+                    self._stream.half_close()
 
     def close(self, wait: float = 0.0) -> None:
         """End the session; the server frees its slots. May be called twice.
 
         After ``say_goodbye`` it waits at most ``wait`` seconds until the server has done so.
         """
+        self._over.set()
         with self._lock:
-            self._over = True
-        self._outbox.put(None)
-        if wait > 0:
-            self._receiver.join(wait)
-        self._call.cancel()
-        self._channel.close()
+            stream = self._stream
+        if stream is not None:
+            stream.half_close()
+            if wait > 0:
+                self._receiver.join(wait)
+            stream.hang_up()
 
-    def _send(self, header: pb.Header, buffers: Sequence[Buffer]) -> int:
-        self._sequence += 1
-        header.sequence = self._sequence
+    def _send(
+        self,
+        header: pb.Header,
+        buffers: Sequence[Buffer],
+        answer: queue.SimpleQueue[Frame | Universe2Error] | None = None,
+    ) -> int:
         header.session = self._session
-        for message in chunks(encode(header, buffers), header, self._message_bytes):
-            self._outbox.put(message)
-        return self._sequence
+        header.received = self._assembler.received
+        number, messages = self._journal.add(header, buffers, self._message_bytes)
+        if answer is not None:
+            self._answers[number] = answer
+        if self._stream is not None:
+            for message in messages:
+                self._stream.send(message)
+        return number
+
+    # The receiving thread
 
     def _receive(self) -> None:
-        assembler = Assembler()
-        reason: Universe2Error = ServerLostError(f"{self.address}: the server ended the session")
+        reason = self._receive_stream()
+        while not self._over.is_set() and isinstance(reason, Broken) and self._session:
+            log.info(
+                "%s: the stream broke (%s); taking session %s up again", self.address, reason, self._session
+            )
+            try:
+                self._resume()
+            except Universe2Error as error:
+                reason = error
+                break
+            reason = self._receive_stream()
+        self._finish(ServerLostError(str(reason)) if isinstance(reason, Broken) else reason)
+        self.close()
+
+    def _receive_stream(self) -> Universe2Error:
+        """Take what comes on the stream until it ends; why it did."""
+        assert self._stream is not None
         try:
-            for message in self._call:
+            for message in self._stream:
                 self.heard = time.monotonic()
-                frame = assembler.add(message)
-                if frame is None or frame.header.HasField("heartbeat"):
+                if not self._session and decode(message).header.HasField("queued"):
+                    continue
+                frame = self._assembler.add(message)
+                if frame is None:
                     continue
                 if (fatal := self._dispatch(frame)) is not None:
-                    reason = fatal
-                    break
-        except grpc.RpcError as error:
-            reason = as_error(error, self.address)
-        except ProtocolError as error:
-            reason = error
+                    return fatal
+        except Universe2Error as error:
+            return error
         except Exception as error:
             log.exception("%s: receiving failed", self.address)
-            reason = Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
-        self._finish(reason)
-        self.close()
+            return Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
+        return Broken(f"{self.address}: the server ended the stream")
+
+    def _resume(self) -> None:
+        """Take the session up on another stream. Raises ServerLostError when that can't be any more."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.hang_up()
+            self._stream = None
+        limits = Limits(self.opened.lease_seconds, time.monotonic())
+        while not self._over.is_set():
+            stream = Stream(self.address, self._token)
+            received = self._assembler.received
+            resume = pb.Resume(token=self.opened.resume_token, received=received)
+            stream.send(encode(pb.Header(session=self._session, resume=resume)))
+            try:
+                header = stream.first(RESUME_SECONDS)
+            except Broken as error:
+                stream.hang_up()
+                limits.check(error)
+                self._over.wait(RETRY_SECONDS)
+                continue
+            if not header.HasField("resumed"):
+                stream.hang_up()
+                raise (
+                    _told(header.error) if header.HasField("error") else ProtocolError("no answer to resume")
+                )
+            with self._lock:
+                self._assembler.restart()
+                for message in self._journal.after(header.resumed.received):
+                    stream.send(message)
+                self._stream = stream
+            self.heard = time.monotonic()
+            return
+        raise self.reason  # closed meanwhile
 
     def _dispatch(self, frame: Frame) -> Universe2Error | None:
         header = frame.header
+        self._journal.acknowledge(header.received)
+        if header.shared:
+            self._borrower.resolve(frame)
         answer = self._answers.get(header.reply_to)
         if answer is not None:
             answer.put(frame)
+        elif header.HasField("heartbeat"):
+            return None
+        elif header.HasField("offer"):
+            self.send(pb.Header(attach=self._borrower.answer(header.offer)))
         elif header.HasField("error") and not header.reply_to:
-            return error_named(header.error.type, f"{self.address}: {header.error.message}")
-        elif not self._over:
+            return _told(header.error, f"{self.address}: ")
+        elif not self._over.is_set():
             self._sink(self, frame)
         return None
 
@@ -212,13 +287,21 @@ class Connection:
             if self._reason is not None:
                 return
             self._reason = reason
-            tell = not self._over and self._session != ""
-            self._over = True
+            tell = not self._over.is_set() and self._session != ""
+            self._over.set()
             waiting = list(self._answers.values())
         for answer in waiting:
             answer.put(reason)
         if tell:
             self._sink(self, reason)
+
+
+def _told(error: pb.Error, prefix: str = "") -> Universe2Error:
+    """What a server said was wrong, as our error."""
+    found = error_named(error.type, prefix + error.message)
+    if isinstance(found, CapacityError):
+        found.retry_after = error.retry_after_seconds
+    return found
 
 
 def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:

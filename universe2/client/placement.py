@@ -37,13 +37,17 @@ def open_remote(
     open_deadline: float = 120.0,
     reopen_deadline: float = 60.0,
     lease: float = 60.0,
+    queue: float = 0.0,
+    shared_memory: bool = True,
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
 
     The environment's own packages need not be installed here, nor its id be known. Times are in
     seconds: a request without a result for ``deadline`` makes its session count as lost; slots of a
     lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
-    nothing for ``lease`` frees the slots.
+    nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
+    loss; a full server's queue is waited in for at most ``queue``. A server on this machine is read
+    through shared memory unless ``shared_memory`` is False.
 
     Raises UnknownEnvError, MissingDependencyError, UsageError, CapacityError, VersionError (also
     if an EnvSpec was given and the server's definition differs), AuthenticationError,
@@ -67,6 +71,8 @@ def open_remote(
         lease_seconds=lease,
         spec_hash="" if isinstance(env, str) else env.hash(config),
         max_message_bytes=MAX_MESSAGE_BYTES,
+        queue_seconds=queue,
+        shared_memory=shared_memory,
     )
     terms = Terms(
         ask=ask,

@@ -388,10 +388,8 @@ class RemoteRuntime(Runtime):
                 if now - oldest > limit:
                     text = f"{connection.address}: no result for {len(busy_K)} slots within {limit:g} s"
                     connection.poison(DeadlineError(text))
-                elif now - connection.heard > limit:
-                    connection.poison(DeadlineError(f"{connection.address}: silent for {limit:g} s"))
                 else:
-                    connection.send(pb.Header(heartbeat=pb.Heartbeat()))
+                    connection.beat(3 * self._beat)
 
 
 def spec_from(info: pb.SpecInfo) -> EnvSpec:

@@ -76,9 +76,13 @@ class ClosedError(Universe2Error):
 
 
 class CapacityError(Universe2Error):
-    """The server has too few free slots."""
+    """The server has too few free slots. ``retry_after``: when it might have, in seconds; 0: unknown."""
 
     code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class AuthenticationError(Universe2Error):

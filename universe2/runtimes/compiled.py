@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from universe2.core import screen
+from universe2.core import screen, shareable
 from universe2.core.batch import Batch, Column, InfoColumns
 from universe2.core.errors import UsageError
 from universe2.core.ledger import SlotLedger
@@ -61,7 +61,7 @@ class CompiledRuntime(Runtime):
         side = self.options["size"]
         height, width = self.config.screen_size if self._on_screen else (side, side)
         self._canvases = canvases(height, width)
-        self._frames_N = np.zeros((num_slots, height, width, 3), np.uint8)
+        self._frames_N = shareable.zeros((num_slots, height, width, 3), np.uint8)
         self._states_N = np.zeros(num_slots, self.game.state)
         self._blank = np.zeros(1, self.game.state)
         self._blank["hard"] = self.options["difficulty"]

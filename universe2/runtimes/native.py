@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core import shareable
 from universe2.core.batch import Batch, Fault, info_columns
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
@@ -80,8 +81,8 @@ class NativeRuntime(Runtime):
         """slots whose reset right after an end failed → why; their next step says so"""
         box = self.observation_space["screen"] if self._on_screen else self.observation_space  # type: ignore[index]
         assert isinstance(box, spaces.Box), f"{spec.id}: a native slot shows a Box, not {box}"
-        self._obs_N = np.zeros((num_slots, *box.shape), box.dtype)
-        self._final_N = np.zeros_like(self._obs_N) if self._same_step else self._obs_N
+        self._obs_N = shareable.zeros((num_slots, *box.shape), box.dtype)
+        self._final_N = np.zeros(self._obs_N.shape, box.dtype) if self._same_step else self._obs_N
         self._instructions = [""] * num_slots
         self._threads = min(threads or len(os.sched_getaffinity(0)), num_slots)
         self._crew = ThreadPoolExecutor(self._threads, thread_name_prefix=spec.id)

@@ -1,7 +1,7 @@
 """SlotMemory: anonymous memory that holds the fixed-size observation leaves of every slot.
 
-The memory is an anonymous file (memfd) that both sides inherit by descriptor. It has no name,
-so nothing is left behind whichever process dies first, and however. This file doesn't know
+The memory is an anonymous file (``core.shareable``) that both sides inherit by descriptor. It has
+no name, so nothing is left behind whichever process dies first, and however. This file doesn't know
 processes or episodes.
 
 Suffixes: S all slots of a runtime.
@@ -10,12 +10,12 @@ Suffixes: S all slots of a runtime.
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core.shareable import DATA_AT, open_region
 from universe2.core.spaces import FIXED, leaf_values, leaves
 
 _ALIGN = 64
@@ -42,10 +42,8 @@ class SlotMemory:
         plan += [*shapes, *(shapes if with_final else [])]
         sizes = [0 if p is None else int(np.prod(p[0])) * np.dtype(p[1]).itemsize for p in plan]
         starts = np.concatenate([[0], np.cumsum([-(-size // _ALIGN) * _ALIGN for size in sizes])])
-        self.fd = os.memfd_create("universe2") if fd < 0 else fd
-        if fd < 0:
-            os.ftruncate(self.fd, max(int(starts[-1]), _ALIGN))
-        self._map = mmap.mmap(self.fd, max(int(starts[-1]), _ALIGN))
+        starts += DATA_AT
+        self._map, self.fd = open_region(int(starts[-1])) if fd < 0 else (mmap.mmap(fd, int(starts[-1])), fd)
         arrays: list[np.ndarray | None] = [
             None
             if p is None
@@ -90,7 +88,5 @@ class SlotMemory:
                 array[slot] = 0
 
     def close(self) -> None:
-        """Give up the descriptor. Arrays stay valid for as long as someone holds them."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Start no more workers with it. It ends with the last of its arrays."""
+        self.fd = -1

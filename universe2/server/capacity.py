@@ -1,61 +1,155 @@
-"""Capacity: how many slots and sessions a server lends, and who has them."""
+"""Capacity: how many slots and sessions a server lends, who has them, and who waits for them.
+
+Who comes first is served first, also if fewer slots would do for somebody behind. It doesn't know
+sessions or streams.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections import Counter
+from dataclasses import dataclass
 
 from universe2.core.errors import CapacityError
 
 
-class Capacity:
-    """Counts slots and sessions. Each ``take_*`` returns a function that gives back, once."""
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The most that one token's holders may have at a time. 0: as much as the server has."""
 
-    def __init__(self, slots: int, sessions: int) -> None:
+    slots: int = 0
+    sessions: int = 0
+
+
+class Ticket:
+    """A claim to ``count`` slots and one session. ``leave`` gives up whatever it has, once."""
+
+    def __init__(self, capacity: Capacity, count: int, owner: str) -> None:
+        self.count = count
+        self.owner = owner
+        self._capacity = capacity
+
+    @property
+    def place(self) -> int:
+        """0: the slots are here; otherwise the place in the queue, from 1."""
+        return self._capacity.place_of(self)
+
+    def wait(self, timeout: float) -> bool:
+        """Until the place changes, or ``timeout`` seconds are over. True if the slots are here."""
+        return self._capacity.wait_for(self, timeout)
+
+    def leave(self) -> None:
+        self._capacity.leave(self)
+
+
+class Capacity:
+    """Counts slots and sessions. All methods may be called from any thread."""
+
+    def __init__(self, slots: int, sessions: int, queue: int = 0) -> None:
         self.slots = slots
         self.sessions = sessions
-        self._slots_free = slots
-        self._sessions_free = sessions
-        self._lock = threading.Lock()
+        self.queue = queue
+        self._held: set[Ticket] = set()
+        self._line: list[Ticket] = []
+        self._slots_of: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._pause = 5.0
+        """seconds between two sessions' ends, as a moving average"""
+        self._last_end = time.monotonic()
 
     @property
     def slots_free(self) -> int:
-        return self._slots_free
+        return self.slots - sum(self._slots_of.values())
 
     @property
     def sessions_open(self) -> int:
-        return self.sessions - self._sessions_free
+        return len(self._held)
 
-    def take_slots(self, count: int) -> Callable[[], None]:
-        """Lend ``count`` slots, or raise CapacityError that says how many there are."""
-        with self._lock:
-            if count > self._slots_free:
+    @property
+    def waiting(self) -> int:
+        """How many are in the queue."""
+        return len(self._line)
+
+    def enter(self, count: int, *, may_wait: bool, owner: str = "", share: Share | None = None) -> Ticket:
+        """Claim ``count`` slots: at once if they are free, or in the queue if the caller may wait.
+
+        Raises CapacityError: more than there ever are, more than the owner's share, or nothing free.
+        """
+        ticket = Ticket(self, count, owner)
+        with self._changed:
+            self._check_share(count, owner, share)
+            if count > self.slots:
                 raise CapacityError(
-                    f"{count} slots were asked for, {self._slots_free} of {self.slots} are free; "
+                    f"{count} slots were asked for, {self.slots_free} of {self.slots} are free; "
                     "ask for fewer, add a server, or start it with more --slots"
                 )
-            self._slots_free -= count
-        return self._once(slots=count)
+            if not self._line and self._fits(ticket):
+                self._grant(ticket)
+            elif not may_wait:
+                raise self._full(count, 1)
+            elif len(self._line) >= self.queue:
+                raise self._full(count, len(self._line) + 1)
+            else:
+                self._line.append(ticket)
+        return ticket
 
-    def take_session(self) -> Callable[[], None]:
-        """Lend one session, or raise CapacityError."""
-        with self._lock:
-            if not self._sessions_free:
-                raise CapacityError(
-                    f"all {self.sessions} sessions are open; start the server with more --sessions"
-                )
-            self._sessions_free -= 1
-        return self._once(sessions=1)
+    def place_of(self, ticket: Ticket) -> int:
+        with self._changed:
+            return self._line.index(ticket) + 1 if ticket in self._line else 0
 
-    def _once(self, slots: int = 0, sessions: int = 0) -> Callable[[], None]:
-        given_back = False
+    def retry_after(self, place: int) -> float:
+        """A guess, in seconds, from how fast sessions ended so far."""
+        return min(max(self._pause * place, 1.0), 300.0)
 
-        def give_back() -> None:
-            nonlocal given_back
-            with self._lock:
-                if not given_back:
-                    given_back = True
-                    self._slots_free += slots
-                    self._sessions_free += sessions
+    def wait_for(self, ticket: Ticket, timeout: float) -> bool:
+        with self._changed:
+            place = self.place_of(ticket)
+            self._changed.wait_for(lambda: self.place_of(ticket) != place, timeout)
+            return ticket in self._held
 
-        return give_back
+    def leave(self, ticket: Ticket) -> None:
+        with self._changed:
+            if ticket in self._line:
+                self._line.remove(ticket)
+            elif ticket in self._held:
+                self._held.remove(ticket)
+                self._slots_of[ticket.owner] -= ticket.count
+                now = time.monotonic()
+                self._pause += 0.2 * (now - self._last_end - self._pause)
+                self._last_end = now
+            while self._line and self._fits(self._line[0]):
+                self._grant(self._line.pop(0))
+            self._changed.notify_all()
+
+    def _fits(self, ticket: Ticket) -> bool:
+        return ticket.count <= self.slots_free and len(self._held) < self.sessions
+
+    def _grant(self, ticket: Ticket) -> None:
+        self._held.add(ticket)
+        self._slots_of[ticket.owner] += ticket.count
+
+    def _check_share(self, count: int, owner: str, share: Share | None) -> None:
+        if share is None:
+            return
+        sessions = sum(ticket.owner == owner for ticket in self._held)
+        if share.slots and self._slots_of[owner] + count > share.slots:
+            raise CapacityError(
+                f"{count} slots were asked for; the token {owner!r} has {self._slots_of[owner]} of its "
+                f"{share.slots}"
+            )
+        if share.sessions and sessions >= share.sessions:
+            raise CapacityError(f"the token {owner!r} has all of its {share.sessions} sessions open")
+
+    def _full(self, count: int, place: int) -> CapacityError:
+        seconds = self.retry_after(place)
+        if len(self._held) >= self.sessions:
+            text = f"all {self.sessions} sessions are open; start the server with more --sessions"
+        else:
+            text = (
+                f"{count} slots were asked for, {self.slots_free} of {self.slots} are free; "
+                "ask for fewer, add a server, or start it with more --slots"
+            )
+        if self._line:
+            text += f"; {len(self._line)} clients wait in the queue (it holds {self.queue})"
+        return CapacityError(f"{text}. Try again in {seconds:.0f} s, or be ready to wait", seconds)

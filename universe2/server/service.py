@@ -15,21 +15,37 @@ from dataclasses import dataclass, field
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from universe2.core.errors import CapacityError, ServerLostError, UsageError
+from universe2.core.errors import CapacityError, ProtocolError, ServerLostError, Universe2Error, UsageError
 from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
 from universe2.server.auth import TokenInterceptor, check_address
-from universe2.server.capacity import Capacity
-from universe2.server.session import OpenRuntime, Session
-from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL, encode
+from universe2.server.capacity import Capacity, Ticket
+from universe2.server.opening import OpenRuntime, check_ask
+from universe2.server.session import Session, error_header
+from universe2.wire.frames import (
+    MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES,
+    PROTOCOL,
+    Assembler,
+    Frame,
+    decode,
+    encode,
+)
+from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.server")
 
 SERVICE = "universe2.wire.v1.Universe"
-FEATURES = ("batched", "snapshot", "render", "chunks")
+FEATURES = ("batched", "snapshot", "render", "chunks", "resume", "queue", "shared_memory")
 SPARE_THREADS = 16
-"""Beyond one per session: for Info, health, and telling those over the limit that they are."""
+"""Beyond one per session and place in the queue: for Info, health, and telling those over the limit so."""
+
+FIRST_SECONDS = 10.0
+"""How long a stream may be open before its first frame has come."""
+
+QUEUE_TELLS_SECONDS = 5.0
+"""How often a client in the queue is told its place although that didn't change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +57,8 @@ class ServerConfig:
     """0 lets the system choose; ``Server.port`` says which"""
     slots: int = 256
     sessions: int = 64
+    queue: int = 64
+    """how many clients may wait for slots"""
     token: str | None = field(default=None, repr=False)
     insecure: bool = False
     """listen beyond this machine although there is no token"""
@@ -65,9 +83,12 @@ class Server:
 
     def __init__(self, config: ServerConfig, open_runtime: OpenRuntime = open_local) -> None:
         self.config = config
-        self.capacity = Capacity(config.slots, config.sessions)
+        keep_heap()
+        self.capacity = Capacity(config.slots, config.sessions, config.queue)
         self._open_runtime = open_runtime
-        self._sessions: dict[str, tuple[Session, grpc.ServicerContext]] = {}
+        self._sessions: dict[str, Session] = {}
+        self._silent: dict[grpc.ServicerContext, float] = {}
+        """streams that have said nothing yet, and since when"""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._health = health.HealthServicer()
@@ -92,7 +113,7 @@ class Server:
         self._health.enter_graceful_shutdown()
         stopped = self._grpc.stop(grace)
         with self._lock:
-            sessions = [session for session, _ in self._sessions.values()]
+            sessions = list(self._sessions.values())
         for session in sessions:
             session.end(ServerLostError("the server is shutting down"))
         stopped.wait(grace + 5.0)
@@ -107,7 +128,9 @@ class Server:
             ("grpc.max_send_message_length", -1),  # what a client accepts, it has said
         ]
         guards = [TokenInterceptor(self.config.token)] if self.config.token else []
-        pool = ThreadPoolExecutor(self.config.sessions + SPARE_THREADS, thread_name_prefix="grpc")
+        pool = ThreadPoolExecutor(
+            self.config.sessions + self.config.queue + SPARE_THREADS, thread_name_prefix="grpc"
+        )
         server = grpc.server(pool, interceptors=guards, options=options)
         methods = {
             "Info": grpc.unary_unary_rpc_method_handler(
@@ -150,37 +173,109 @@ class Server:
 
     def _session(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
-            give_back = self.capacity.take_session()
-        except CapacityError as error:
-            told = pb.Error(type="CapacityError", message=str(error))
-            yield encode(pb.Header(sequence=1, error=told))  # answers no frame: none has been read
-            return
-        session = Session(self.config, self.capacity, self._open_runtime)
-        with self._lock:
-            self._sessions[session.id] = (session, context)
-        # A stream that breaks while the runtime is waited for must end the wait.
-        try:
-            if not context.add_callback(session.end):
+            assembler = Assembler(self.config.max_frame_bytes)
+            first = self._first(requests, assembler, context)
+            if first is None:
                 return
-            yield from session.frames(requests)
+            if first.header.HasField("resume"):
+                session = self._known(first.header.session, first.header.resume.token)
+                yield from session.stream(requests, context, first.header.resume)
+                return
+            ask = first.header.open
+            check_ask(ask)
+            ticket = self.capacity.enter(ask.num_slots, may_wait=ask.queue_seconds > 0)
+            try:
+                yield from self._waited(ticket, ask.queue_seconds, context)
+            except BaseException:
+                ticket.leave()
+                raise
+            session = self._opened(first, assembler, ticket)
+            yield from session.stream(requests, context)
+        except Universe2Error as error:
+            log.info("a stream is refused: %s: %s", type(error).__name__, error)
+            # It answers no frame in particular: perhaps none could be read.
+            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+
+    def _first(
+        self, requests: Iterator[bytes], assembler: Assembler, context: grpc.ServicerContext
+    ) -> Frame | None:
+        """The first frame of a stream; None if it ends before. The reaper cuts streams that say nothing."""
+        with self._lock:
+            self._silent[context] = time.monotonic()
+        try:
+            for message in requests:
+                frame = decode(message)
+                if frame.header.HasField("resume"):
+                    return frame
+                whole = assembler.add(message)
+                if whole is None:
+                    continue
+                if not whole.header.HasField("open"):
+                    raise ProtocolError(f"a session begins with open, not {whole.header.WhichOneof('body')}")
+                return whole
+        except grpc.RpcError:
+            return None
         finally:
             with self._lock:
-                self._sessions.pop(session.id, None)
-            give_back()
+                self._silent.pop(context, None)
+        return None
+
+    def _waited(self, ticket: Ticket, seconds: float, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Tell the client its place in the queue until it is served, or CapacityError."""
+        end = time.monotonic() + seconds
+        while place := ticket.place:
+            queued = pb.Queued(place=place, retry_after_seconds=self.capacity.retry_after(place))
+            yield encode(pb.Header(queued=queued))
+            ticket.wait(min(QUEUE_TELLS_SECONDS, max(end - time.monotonic(), 0.0)))
+            if not context.is_active():
+                raise ServerLostError("the client left the queue")
+            if ticket.place and time.monotonic() >= end:
+                raise CapacityError(
+                    f"{ticket.count} slots did not become free within {seconds:g} s; "
+                    f"place {ticket.place} in the queue",
+                    self.capacity.retry_after(ticket.place),
+                )
+
+    def _opened(self, first: Frame, assembler: Assembler, ticket: Ticket) -> Session:
+        session = Session(self.config, assembler, self._over)
+        try:
+            session.open(first, self._open_runtime, ticket.leave)
+        except BaseException:
+            session.close()
+            raise
+        with self._lock:
+            self._sessions[session.id] = session
+        return session
+
+    def _known(self, name: str, token: bytes) -> Session:
+        with self._lock:
+            session = self._sessions.get(name)
+        if session is None:
+            raise ServerLostError(f"no session {name!r} is here: its lease is over, or the server began anew")
+        session.check_token(token)
+        return session
+
+    def _over(self, session: Session) -> None:
+        with self._lock:
+            self._sessions.pop(session.id, None)
 
     def _reap(self) -> None:
         """Until the server stops: end sessions that said nothing for the length of their lease."""
         told: set[str] = set()
         while not self._stopping.wait(0.25):
+            now = time.monotonic()
             with self._lock:
                 sessions = list(self._sessions.values())
-            told &= {session.id for session, _ in sessions}
-            for session, context in sessions:
-                silent = time.monotonic() - session.heard
+                mute = [context for context, since in self._silent.items() if now - since > FIRST_SECONDS]
+            for context in mute:
+                context.cancel()
+            told &= {session.id for session in sessions}
+            for session in sessions:
+                silent = now - session.heard
                 if silent <= session.lease:
                     continue
                 if session.id in told and silent > session.lease + 2.0:
-                    context.cancel()  # it doesn't even read what it is told
+                    session.hang_up()  # it doesn't even read what it is told
                 elif session.id not in told:
                     told.add(session.id)
                     log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)

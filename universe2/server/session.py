@@ -1,42 +1,43 @@
-"""Session: one stream and its Runtime.
+"""Session: a Runtime that one client holds, over one stream after the other.
 
-Two threads: gRPC's own runs ``frames`` and waits for the runtime; another reads requests and
-asks the runtime. That is what the Runtime contract allows: one sends, one receives. Requests that
-are wrong are answered with an error and the session goes on; frames that break the protocol
-end it.
+Two threads a stream: gRPC's own runs ``stream`` and waits for the runtime; another reads requests
+and asks the runtime. That is what the Runtime contract allows: one sends, one receives. Requests
+that are wrong are answered with an error and the session goes on; frames that break the protocol
+end it. A stream that breaks leaves the session as it is, until another takes it up or its lease
+is over.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 import queue
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol
 
 import grpc
-import numpy as np
 
 from universe2.core.errors import (
+    AuthenticationError,
+    CapacityError,
     ClosedError,
     DeadlineError,
     ProtocolError,
+    ServerLostError,
     Universe2Error,
-    UsageError,
-    VersionError,
 )
 from universe2.core.runtime import Runtime
-from universe2.core.spec import Autoreset, EnvConfig, Interface
-from universe2.server.capacity import Capacity
-from universe2.wire.batches import I64, read_request_slots, write_batch
-from universe2.wire.buffers import Buffer, BufferReader
-from universe2.wire.columns import read_values
-from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, chunks, encode
-from universe2.wire.schema import write_space
+from universe2.server.opening import OpenRuntime, describe, open_in_time
+from universe2.server.requests import HANDLERS
+from universe2.wire.batches import write_batch
+from universe2.wire.buffers import Buffer
+from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, encode
+from universe2.wire.journal import Journal
+from universe2.wire.sharing import Lender
 from universe2.wire.v1 import universe_pb2 as pb
-from universe2.wire.values import read_value, write_value
 
 log = logging.getLogger("universe2.server")
 
@@ -46,7 +47,8 @@ POLL = 0.05
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
 
-OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
+LEAVE_SECONDS = 10.0
+"""How long a stream that another replaces may take to leave."""
 
 
 class Limits(Protocol):
@@ -62,206 +64,196 @@ class Limits(Protocol):
     def max_frame_bytes(self) -> int: ...
 
 
-class _End:
+class _End(NamedTuple):
     """The session is over; ``error`` is what the client is told, if anything."""
 
-    def __init__(self, error: Universe2Error | None = None) -> None:
-        self.error = error
+    error: Universe2Error | None = None
+
+
+class _Leave(NamedTuple):
+    """A stream is over, and the session is not."""
+
+    stream: int
 
 
 class Session:
-    """Serves one stream from its first frame to its end."""
+    """One client's slots. ``over`` is called once, when they are free again."""
 
-    def __init__(self, limits: Limits, capacity: Capacity, open_runtime: OpenRuntime) -> None:
+    def __init__(self, limits: Limits, assembler: Assembler, over: Callable[[Session], None]) -> None:
         self.id = secrets.token_hex(8)
+        self.token = secrets.token_bytes(16)
         self.lease = limits.lease
         self.heard = time.monotonic()
         self._limits = limits
-        self._capacity = capacity
-        self._open_runtime = open_runtime
-        self._events: queue.SimpleQueue[_End | int | tuple[pb.Header, list[Buffer]]] = queue.SimpleQueue()
-        self._assembler = Assembler(limits.max_frame_bytes)
-        self._sequence = 0
+        self._over = over
+        self._events: queue.SimpleQueue[_End | _Leave | int | tuple[pb.Header, list[Buffer]]] = (
+            queue.SimpleQueue()
+        )
+        self._assembler = assembler
+        self._journal = Journal(2 * limits.max_frame_bytes)
+        self._lender: Lender | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
         self._runtime: Runtime | None = None
         self._give_back: Callable[[], None] = lambda: None
+        self._outstanding = 0
+        self._stream = 0
+        self._context: grpc.ServicerContext | None = None
+        self._attached = threading.Lock()
+        self._reader: threading.Thread | None = None
+        self._ending = self._ended = False
+        self._closing = threading.Lock()
 
-    def end(self, error: Universe2Error | None = None) -> None:
-        """Make ``frames`` stop, from any thread."""
-        self._events.put(_End(error))
+    # What the server does with it
 
-    def frames(self, requests: Iterator[bytes]) -> Iterator[bytes]:
-        """Everything that the server says on this stream."""
+    def open(self, frame: Frame, open_runtime: OpenRuntime, give_back: Callable[[], None]) -> None:
+        """Open the slots that a client's first frame asks for. ``give_back`` frees what it took."""
+        ask = frame.header.open
+        self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
+        self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
+        self._lender = Lender() if ask.shared_memory else None
+        runtime = open_in_time(open_runtime, ask, self._limits.open_deadline, give_back)
+        self._give_back = give_back
+        opened, mask = describe(runtime)
+        opened.session, opened.resume_token = self.id, self.token
+        opened.lease_seconds, opened.max_message_bytes = self.lease, self._limits.max_message_bytes
+        self._runtime = runtime
+        self.heard = time.monotonic()
+        log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
+        self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), mask)
+
+    def check_token(self, token: bytes) -> None:
+        """Raise AuthenticationError unless it is the one that ``opened`` gave."""
+        if not hmac.compare_digest(token, self.token):
+            raise AuthenticationError(f"session {self.id}: the resume token is wrong")
+
+    def stream(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext, resume: pb.Resume | None = None
+    ) -> Iterator[bytes]:
+        """Everything that the server says on one stream, the first or one that takes the session up again.
+
+        Raises Universe2Error if it can't be the session's stream, which leaves the session as it is.
+        """
+        number = self._attach(context)
         try:
-            frame = self._first(requests)
-            if frame is None:
-                return
-            header, buffers = self._open(frame)
-            yield from self._out(header, buffers)
-            threading.Thread(target=self._read, args=(requests,), daemon=True, name="session-read").start()
-            yield from self._serve()
+            if resume is not None:
+                self._assembler.restart()
+                resumed = pb.Resumed(received=self._assembler.received)
+                yield encode(pb.Header(session=self.id, resumed=resumed))
+            yield from self._journal.after(0 if resume is None else resume.received)
+            self._reader = threading.Thread(
+                target=self._read, args=(requests, number), daemon=True, name="session-read"
+            )
+            self._reader.start()
+            yield from self._serve(number)
         except Universe2Error as error:
             log.info("session %s ends: %s: %s", self.id, type(error).__name__, error)
             self.close()  # first: who is told so finds the slots free
-            yield from self._out(_error(error))
+            yield from self._post(error_header(error))
         except Exception as error:
             log.exception("session %s failed", self.id)
             self.close()
-            yield from self._out(_error(_failure(error)))
+            yield from self._post(error_header(_failure(error)))
         finally:
-            self.close()
+            self._attached.release()
+            if self._ending or self._assembler.received <= 1:  # a client that knows its session says more
+                self.close()
+
+    def end(self, error: Universe2Error | None = None) -> None:
+        """Tell the client why, if it has a stream, and close. From any thread; returns at once."""
+        self._ending = True
+        self._events.put(_End(error))
+        if not self._attached.locked():
+            threading.Thread(target=self.close, daemon=True, name="session-close").start()
+
+    def hang_up(self) -> None:
+        """Cancel the stream that it has."""
+        if self._context is not None:
+            self._context.cancel()
 
     def close(self) -> None:
         """Close the runtime and give its slots back. May be called twice."""
-        runtime, self._runtime = self._runtime, None
-        if runtime is not None:
+        with self._closing:
+            if self._ended:
+                return
+            self._ended = True
             try:
-                runtime.close()
+                if self._runtime is not None:
+                    self._runtime.close()
             finally:
                 self._give_back()
-                log.info("session %s closed; %d slots free", self.id, self._capacity.slots_free)
+                self._over(self)
+        log.info("session %s closed", self.id)
 
-    # Opening
+    # Streams
 
-    def _first(self, requests: Iterator[bytes]) -> Frame | None:
-        for message in requests:
-            self.heard = time.monotonic()
-            if (frame := self._assembler.add(message)) is not None:
-                return frame
-        return None
+    def _attach(self, context: grpc.ServicerContext) -> int:
+        """Become the session's stream: its number, once the one before has left."""
+        self.hang_up()
+        self._events.put(_Leave(self._stream))
+        if not self._attached.acquire(timeout=LEAVE_SECONDS):
+            raise DeadlineError(f"session {self.id}: the stream before is still busy")
+        if self._reader is not None:
+            self._reader.join(LEAVE_SECONDS)
+        if self._ended or (self._reader is not None and self._reader.is_alive()):
+            self._attached.release()
+            raise ServerLostError(f"session {self.id} has ended")
+        self._context = context
+        number = self._stream = self._stream + 1
+        # A stream that breaks while the runtime is waited for must end the wait.
+        if not context.add_callback(lambda: self._events.put(_Leave(number))):
+            self._events.put(_Leave(number))
+        return number
 
-    def _open(self, frame: Frame) -> tuple[pb.Header, list[Buffer]]:
-        if frame.header.WhichOneof("body") != "open":
-            raise ProtocolError(f"a session begins with open, not {frame.header.WhichOneof('body')}")
-        ask = frame.header.open
-        if ask.protocol != PROTOCOL:
-            raise VersionError(
-                f"the client speaks protocol {ask.protocol}, this server {PROTOCOL}; "
-                "install the same release of universe2 on both sides"
-            )
-        self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
-        self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        config = EnvConfig(
-            interface=cast(Interface, ask.interface),  # EnvConfig checks both
-            screen_size=(ask.screen_height or 64, ask.screen_width or 64),
-            autoreset=cast(Autoreset, ask.autoreset),
-            options={name: read_value(value) for name, value in ask.options.items()},
-        )
-        if ask.num_slots < 1:
-            raise UsageError(f"num_slots must be at least 1, got {ask.num_slots}")
-        self._give_back = self._capacity.take_slots(ask.num_slots)
-        runtime = self._opened_in_time(ask.env_id, ask.num_slots, config)
-        self._runtime = runtime
-        self.heard = time.monotonic()
-        spec_hash = runtime.spec.hash(config)
-        if ask.spec_hash and ask.spec_hash != spec_hash:
-            raise VersionError(
-                f"{ask.env_id}: the client's definition has hash {ask.spec_hash}, the server's {spec_hash}; "
-                "their episodes would differ. Install the same releases on both sides"
-            )
-        log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
-        mask: list[Buffer] = [] if runtime.action_mask is None else [runtime.action_mask.astype(np.uint8)]
-        return pb.Header(reply_to=frame.header.sequence, opened=self._description(runtime, spec_hash)), mask
-
-    def _opened_in_time(self, env_id: str, num_slots: int, config: EnvConfig) -> Runtime:
-        """Open in a thread of its own; what comes after the deadline is closed again there."""
-        done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
-        lock, late = threading.Lock(), threading.Event()
-        give_back = self._give_back
-
-        def work() -> None:
-            result: Runtime | Exception
-            try:
-                result = self._open_runtime(env_id, num_slots, config)
-            except Exception as error:  # noqa: BLE001  raised again in the session's thread
-                result = error
-            with lock:
-                if not late.is_set():
-                    done.put(result)
-                    return
-            if isinstance(result, Runtime):
-                result.close()
-            give_back()
-
-        threading.Thread(target=work, daemon=True, name="session-open").start()
-        try:
-            result = done.get(timeout=self._limits.open_deadline)
-        except queue.Empty:
-            with lock:
-                if done.empty():
-                    late.set()
-                    raise DeadlineError(
-                        f"{env_id}: {num_slots} slots were not open after {self._limits.open_deadline} s"
-                    ) from None
-            result = done.get_nowait()
-        if isinstance(result, Exception):
-            give_back()
-            raise result
-        return result
-
-    def _description(self, runtime: Runtime, spec_hash: str) -> pb.Opened:
-        spec = runtime.spec
-        return pb.Opened(
-            protocol=PROTOCOL,
-            session=self.id,
-            spec_hash=spec_hash,
-            observation_space=write_space(runtime.observation_space),
-            action_space=write_space(runtime.action_space),
-            has_action_mask=runtime.action_mask is not None,
-            group_size=runtime.group_size,
-            lease_seconds=self.lease,
-            max_message_bytes=self._limits.max_message_bytes,
-            spec=pb.SpecInfo(
-                id=spec.id,
-                runtime=spec.runtime,
-                description=spec.description,
-                options={name: write_value(value) for name, value in spec.options.items()},
-                reference=dict(spec.reference),
-                multi_agent=spec.multi_agent,
-            ),
-        )
-
-    # Replies
-
-    def _serve(self) -> Iterator[bytes]:
+    def _serve(self, stream: int) -> Iterator[bytes]:
+        """Replies and batches, until the stream or the session ends."""
         assert self._runtime is not None
-        outstanding = 0
         while True:
             try:
-                event = self._events.get(block=outstanding == 0, timeout=self.lease)
+                event = self._events.get(block=self._outstanding == 0, timeout=self.lease)
             except queue.Empty:
-                if not outstanding:
-                    continue  # the lease is the server's business
-            else:
-                if isinstance(event, int):
-                    outstanding += event
-                elif isinstance(event, _End):
-                    if event.error is not None:
-                        raise event.error
+                if self._outstanding:
+                    yield from self._receive()
+                continue  # the lease is the server's business
+            if isinstance(event, int):
+                self._outstanding += event
+            elif isinstance(event, tuple) and isinstance(event[0], pb.Header):
+                yield from self._post(*event)
+            elif isinstance(event, _Leave):
+                if event.stream == stream:
+                    log.info("session %s: its stream is over; it waits to be resumed", self.id)
                     return
-                else:
-                    yield from self._out(*event)
-                continue
-            try:
-                batch = self._runtime.recv(POLL)
-            except DeadlineError:
-                continue
-            outstanding -= len(batch)
-            body, buffers = write_batch(batch, self._runtime.observation_space)
-            yield from self._out(pb.Header(batch=body), buffers)
+            elif isinstance(event, _End):
+                if event.error is not None:
+                    raise event.error
+                self.close()
+                return
 
-    def _out(self, header: pb.Header, buffers: list[Buffer] | None = None) -> Iterator[bytes]:
-        self._sequence += 1
-        header.sequence = self._sequence
+    def _receive(self) -> Iterator[bytes]:
+        """What the runtime has ready, after a short wait."""
+        assert self._runtime is not None
+        try:
+            batch = self._runtime.recv(POLL)
+        except DeadlineError:
+            return
+        self._outstanding -= len(batch)
+        body, buffers = write_batch(batch, self._runtime.observation_space)
+        header = pb.Header(batch=body)
+        offers = [] if self._lender is None else self._lender.lend(header, buffers)
+        yield from self._post(header, buffers)
+        for offer in offers:
+            yield from self._post(offer)
+
+    def _post(self, header: pb.Header, buffers: list[Buffer] | None = None) -> list[bytes]:
+        """Number and keep a frame: the messages to send."""
         header.session = self.id
-        message = encode(header, buffers or ())
-        yield from chunks(message, header, self._client_message_bytes)
+        header.received = self._assembler.received
+        return self._journal.add(header, buffers or (), self._client_message_bytes)[1]
 
     # Requests
 
-    def _read(self, requests: Iterator[bytes]) -> None:
+    def _read(self, requests: Iterator[bytes], stream: int) -> None:
         """The reading thread: every request until the stream or the session ends."""
-        end = _End()
+        end: _End | _Leave = _Leave(stream)
         try:
             for message in requests:
                 self.heard = time.monotonic()
@@ -269,10 +261,11 @@ class Session:
                 if frame is None:
                     continue
                 if frame.header.WhichOneof("body") == "close":
+                    end = _End()
                     break
                 self._answer(frame)
         except grpc.RpcError:
-            log.info("session %s: the stream broke", self.id)
+            log.info("session %s: its stream broke", self.id)
         except Universe2Error as error:
             end = _End(error)
         except Exception as error:
@@ -284,91 +277,35 @@ class Session:
         header = frame.header
         if header.session != self.id:
             raise ProtocolError(f"a frame for session {header.session!r} came on the stream of {self.id!r}")
-        handler = _HANDLERS.get(header.WhichOneof("body") or "")
-        runtime = self._runtime
+        self._journal.acknowledge(header.received)
+        kind = header.WhichOneof("body") or ""
+        if kind == "attach" and self._lender is not None:
+            return self._lender.answered(header.attach)
+        handler, runtime = HANDLERS.get(kind), self._runtime
         if runtime is None:
             raise ClosedError("the session is closed")
         if handler is None:
-            raise ProtocolError(f"a client can't send {header.WhichOneof('body')}")
+            raise ProtocolError(f"a client can't send {kind or None}")
         try:
             event = handler(runtime, frame)
         except (ProtocolError, ClosedError):
             raise
         except Universe2Error as error:
-            event = (_error(error), [])
+            event = (error_header(error), [])
         if not isinstance(event, int):
             event[0].reply_to = header.sequence
             if self._events.qsize() >= MAX_REPLIES:
                 raise ProtocolError(f"the client asks and doesn't read: {MAX_REPLIES} replies are waiting")
         self._events.put(event)
+        return None
 
 
-_Event = int | tuple[pb.Header, list[Buffer]]
-
-
-def _reset(runtime: Runtime, frame: Frame) -> _Event:
-    reader = BufferReader(frame.buffers, copy=True)
-    slots = read_request_slots(reader, runtime.num_slots)
-    seeds = reader.array(I64, (len(slots),))
-    reader.done()
-    runtime.reset(slots, seeds)
-    return len(slots)
-
-
-def _send(runtime: Runtime, frame: Frame) -> _Event:
-    reader = BufferReader(frame.buffers, copy=True)
-    slots = read_request_slots(reader, runtime.num_slots)
-    actions = read_values(runtime.action_space, len(slots), reader)
-    reader.done()
-    runtime.send(slots, actions)
-    return len(slots)
-
-
-def _snapshot(runtime: Runtime, frame: Frame) -> _Event:
-    reader = BufferReader(frame.buffers)
-    slots = read_request_slots(reader, runtime.num_slots)
-    reader.done()
-    return pb.Header(snapshots=pb.Snapshots()), list(runtime.snapshot(slots))
-
-
-def _restore(runtime: Runtime, frame: Frame) -> _Event:
-    reader = BufferReader(frame.buffers)
-    slots = read_request_slots(reader, runtime.num_slots)
-    states = [bytes(reader.raw()) for _ in slots]
-    reader.done()
-    runtime.restore(slots, states)
-    return len(slots)
-
-
-def _render(runtime: Runtime, frame: Frame) -> _Event:
-    reader = BufferReader(frame.buffers)
-    slots = read_request_slots(reader, runtime.num_slots)
-    reader.done()
-    ask = frame.header.render
-    if (ask.height or ask.width) and not (8 <= ask.height <= 2048 and 8 <= ask.width <= 2048):
-        raise UsageError(f"a picture must be 8 to 2048 pixels high and wide, not {ask.height} × {ask.width}")
-    pictures = runtime.render(slots, (ask.height, ask.width) if ask.height else None)
-    body = pb.Pictures(heights=[p.shape[0] for p in pictures], widths=[p.shape[1] for p in pictures])
-    return pb.Header(pictures=body), [np.ascontiguousarray(p, np.uint8) for p in pictures]
-
-
-def _heartbeat(_runtime: Runtime, _frame: Frame) -> _Event:
-    return pb.Header(heartbeat=pb.Heartbeat()), []
-
-
-_HANDLERS: dict[str, Callable[[Runtime, Frame], _Event]] = {
-    "reset": _reset,
-    "send": _send,
-    "snapshot": _snapshot,
-    "restore": _restore,
-    "render": _render,
-    "heartbeat": _heartbeat,
-}
-
-
-def _error(error: Universe2Error, reply_to: int = 0) -> pb.Header:
+def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
+    """An error as a frame's header."""
     text = str(error).encode(errors="backslashreplace").decode()
-    return pb.Header(reply_to=reply_to, error=pb.Error(type=type(error).__name__, message=text))
+    seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
+    told = pb.Error(type=type(error).__name__, message=text, retry_after_seconds=seconds)
+    return pb.Header(reply_to=reply_to, error=told)
 
 
 def _failure(error: Exception) -> Universe2Error:

@@ -95,7 +95,7 @@ def chunks(message: bytes, header: pb.Header, limit: int) -> Iterable[bytes]:
 
 
 class Assembler:
-    """One direction of a stream: joins chunks, and checks that sequence numbers have no gap."""
+    """One direction of a session: joins chunks, and checks that sequence numbers have no gap."""
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._limit = max_frame_bytes
@@ -103,6 +103,15 @@ class Assembler:
         self._size = 0
         self._total = 0
         self._last = 0
+
+    @property
+    def received(self) -> int:
+        """The number of the last whole frame."""
+        return self._last
+
+    def restart(self) -> None:
+        """Another stream begins; it repeats the frame whose chunks were cut off."""
+        self._pieces, self._size, self._total = [], 0, 0
 
     def add(self, message: bytes) -> Frame | None:
         """The frame that ``message`` completes, or None if more pieces must come."""
@@ -138,7 +147,7 @@ class Assembler:
         if self._size < self._total:
             return None
         whole = b"".join(self._pieces)
-        self._pieces, self._size, self._total = [], 0, 0
+        self.restart()
         return whole
 
 

@@ -57,10 +57,12 @@ class Frame(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., buffers: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("sequence", "reply_to", "session", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk")
+    __slots__ = ("sequence", "reply_to", "session", "received", "shared", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk", "resume", "resumed", "queued", "offer", "attach")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
@@ -75,9 +77,16 @@ class Header(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    ATTACH_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     reply_to: int
     session: str
+    received: int
+    shared: _containers.RepeatedCompositeFieldContainer[SharedBuffer]
     open: Open
     opened: Opened
     reset: Reset
@@ -92,10 +101,15 @@ class Header(_message.Message):
     error: Error
     close: Close
     chunk: Chunk
-    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+    resume: Resume
+    resumed: Resumed
+    queued: Queued
+    offer: Offer
+    attach: Attach
+    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes")
+    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "shared_memory")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +128,8 @@ class Open(_message.Message):
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     env_id: str
     interface: str
@@ -125,10 +141,12 @@ class Open(_message.Message):
     lease_seconds: float
     spec_hash: str
     max_message_bytes: int
-    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    queue_seconds: float
+    shared_memory: bool
+    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., shared_memory: bool = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec")
+    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +157,7 @@ class Opened(_message.Message):
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session: str
     spec_hash: str
@@ -149,7 +168,64 @@ class Opened(_message.Message):
     lease_seconds: float
     max_message_bytes: int
     spec: SpecInfo
-    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ...) -> None: ...
+    resume_token: bytes
+    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+
+class Queued(_message.Message):
+    __slots__ = ("place", "retry_after_seconds")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    retry_after_seconds: float
+    def __init__(self, place: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("token", "received")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    token: bytes
+    received: int
+    def __init__(self, token: _Optional[bytes] = ..., received: _Optional[int] = ...) -> None: ...
+
+class Resumed(_message.Message):
+    __slots__ = ("received",)
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    def __init__(self, received: _Optional[int] = ...) -> None: ...
+
+class Offer(_message.Message):
+    __slots__ = ("region", "pid", "fd", "bytes", "digest")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FD_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    region: int
+    pid: int
+    fd: int
+    bytes: int
+    digest: bytes
+    def __init__(self, region: _Optional[int] = ..., pid: _Optional[int] = ..., fd: _Optional[int] = ..., bytes: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class Attach(_message.Message):
+    __slots__ = ("region", "proof")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    region: int
+    proof: bytes
+    def __init__(self, region: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class SharedBuffer(_message.Message):
+    __slots__ = ("buffer", "region", "offset", "bytes")
+    BUFFER_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    buffer: int
+    region: int
+    offset: int
+    bytes: int
+    def __init__(self, buffer: _Optional[int] = ..., region: _Optional[int] = ..., offset: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SpecInfo(_message.Message):
     __slots__ = ("id", "runtime", "description", "options", "reference", "multi_agent")
@@ -244,12 +320,14 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class Error(_message.Message):
-    __slots__ = ("type", "message")
+    __slots__ = ("type", "message", "retry_after_seconds")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     type: str
     message: str
-    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    retry_after_seconds: float
+    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
 
 class Close(_message.Message):
     __slots__ = ()

@@ -1,0 +1,176 @@
+"""A connection that is cut loses no step and repeats none; past the lease its slots are faults."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from cutting_proxy import CuttingProxy
+
+from universe2.client import open_remote
+from universe2.core.batch import Fault
+from universe2.core.runtime import Runtime
+from universe2.core.spec import EnvConfig
+from universe2.server import Server, ServerConfig
+from universe2.testing.counting import COUNTING, CountingRuntime
+
+
+class _Tallying(CountingRuntime):
+    """Counts every action that reaches it."""
+
+    steps = 0
+
+    def send(self, slots, actions):  # type: ignore[no-untyped-def]
+        super().send(slots, actions)
+        type(self).steps += len(slots)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    def opened(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        return _Tallying(COUNTING, num_slots, config)
+
+    _Tallying.steps = 0
+    server = Server(ServerConfig(port=0, slots=8), opened)
+    server.start()
+    yield server
+    server.stop(1.0)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[CuttingProxy]:
+    proxy = CuttingProxy(server.address)
+    yield proxy
+    proxy.close()
+
+
+def begin(proxy: CuttingProxy, slots: int, lease: float) -> Runtime:
+    runtime = open_remote(
+        COUNTING.id,
+        slots,
+        EnvConfig(autoreset="same_step"),
+        [proxy.address],
+        lease=lease,
+        reopen_deadline=5.0,
+    )
+    runtime.reset(range(slots), range(slots))
+    runtime.recv(5.0)
+    return runtime
+
+
+def step_all(runtime: Runtime) -> None:
+    """One step of every slot, whose number and last action must be the right ones."""
+    count = runtime.num_slots
+    actions = np.random.default_rng(0).integers(0, 5, count)
+    runtime.send(range(count), actions)
+    seen = 0
+    while seen < count:
+        batch = runtime.recv(20.0)
+        seen += len(batch)
+        assert not batch.fault.any(), batch.fault_text
+        going = ~batch.ended
+        assert (batch.obs["count"][going, 1] == batch.step[going]).all()
+        assert (batch.obs["count"][going, 2] == actions[batch.slots[going]]).all()
+
+
+def eventually(check, timeout: float = 10.0) -> bool:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + timeout
+    while not check() and time.monotonic() < end:
+        threading.Event().wait(0.02)
+    return bool(check())
+
+
+def test_cut_at_random_moments_no_step_is_lost_or_repeated(server: Server, proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 4, lease=20.0)
+    rng, stop = random.Random(0), threading.Event()
+
+    def cutter() -> None:
+        while not stop.wait(rng.uniform(0.02, 0.2)):
+            proxy.cut()
+            stop.wait(rng.uniform(0.0, 0.1))
+            proxy.mend()
+
+    thread = threading.Thread(target=cutter)
+    thread.start()
+    rounds, end = 0, time.monotonic() + 5.0
+    try:
+        while time.monotonic() < end:
+            step_all(runtime)
+            rounds += 1
+    finally:
+        stop.set()
+        thread.join(5.0)
+        proxy.mend()
+    step_all(runtime)
+    assert proxy.passed >= 3
+    assert _Tallying.steps == 4 * (rounds + 1)
+    runtime.close()
+    assert eventually(lambda: server.capacity.slots_free == 8)
+
+
+def test_cut_for_a_second(server: Server, proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 2, lease=20.0)
+    step_all(runtime)
+    proxy.cut()
+    threading.Timer(1.0, proxy.mend).start()
+    began = time.monotonic()
+    step_all(runtime)
+    assert 0.9 < time.monotonic() - began < 4.0
+    assert server.capacity.sessions_open == 1
+    runtime.close()
+
+
+def test_packets_that_vanish(proxy: CuttingProxy) -> None:
+    """Nobody is told that the connection is gone: silence must be enough."""
+    runtime = begin(proxy, 2, lease=4.0)
+    proxy.swallow()
+    threading.Timer(1.5, proxy.mend).start()
+    step_all(runtime)
+    runtime.close()
+
+
+def test_cut_past_the_lease_the_slots_are_faults_and_begin_anew(server: Server, proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 2, lease=1.0)
+    proxy.cut()
+    assert eventually(lambda: server.capacity.slots_free == 8)
+    runtime.send([0, 1], [0, 0])
+    proxy.mend()
+    batch = runtime.recv(10.0)
+    assert batch.fault.tolist() == [Fault.INFRASTRUCTURE] * 2
+    assert np.isnan(batch.reward).all()
+    runtime.send([0, 1], [0, 0])
+    batch = runtime.recv(10.0)
+    assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [0, 0])
+    runtime.close()
+
+
+@pytest.mark.slow
+def test_cut_for_thirty_seconds(proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 2, lease=60.0)
+    proxy.cut()
+    threading.Timer(30.0, proxy.mend).start()
+    runtime.send([0, 1], [1, 1])
+    batch = runtime.recv(45.0)
+    assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [1, 1])
+    runtime.close()
+
+
+def test_another_cannot_take_a_session_up(server: Server) -> None:
+    from universe2.client.stream import Stream
+    from universe2.wire.frames import encode
+    from universe2.wire.v1 import universe_pb2 as pb
+
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    name = runtime._parts[0].connection.opened.session  # type: ignore[attr-defined]
+    for session, kind in ((name, "AuthenticationError"), ("nobody", "ServerLostError")):
+        stream = Stream(server.address, None)
+        stream.send(encode(pb.Header(session=session, resume=pb.Resume(token=b"x" * 16))))
+        assert stream.first(5.0).error.type == kind
+        stream.hang_up()
+    runtime.reset([0], [0])
+    assert runtime.recv(5.0).fault.tolist() == [0]
+    runtime.close()

@@ -1,0 +1,102 @@
+"""Stream: one gRPC stream to a server, on a TCP connection of its own. It knows messages, not sessions."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from universe2.core.errors import (
+    AuthenticationError,
+    ProtocolError,
+    ServerLostError,
+    Universe2Error,
+)
+from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
+from universe2.wire.v1 import universe_pb2 as pb
+
+METHOD = "/universe2.wire.v1.Universe/Session"
+_SLACK = 2**16
+
+
+class Broken(ServerLostError):
+    """A stream ended, and another might do. ``refused``: nobody listens at the address."""
+
+    def __init__(self, message: str, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+def channel_to(address: str) -> grpc.Channel:
+    """A channel of its own TCP connection. Nothing is sent yet."""
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + _SLACK),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    return grpc.insecure_channel(address, options=options)
+
+
+def credentials(token: str | None) -> list[tuple[str, str]]:
+    """The metadata that shows a token."""
+    return [("authorization", f"Bearer {token}")] if token else []
+
+
+def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
+    """gRPC's error as ours."""
+    code, details = error.code(), error.details()
+    if code == grpc.StatusCode.UNAUTHENTICATED:
+        return AuthenticationError(f"{address}: {details}; pass token=… with the server's token")
+    if code == grpc.StatusCode.UNIMPLEMENTED:
+        return ProtocolError(f"{address} is a gRPC server, but not one of universe2")
+    return Broken(f"{address}: {details or code.name}", "Connection refused" in (details or ""))
+
+
+class Stream:
+    """Messages out without waiting, messages in by iteration, which raises Universe2Error at a bad end."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self.began = time.monotonic()
+        self._address = address
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._channel = channel_to(address)
+        stream = self._channel.stream_stream(METHOD)
+        self._call: Any = stream(iter(self._outbox.get, None), metadata=credentials(token))
+
+    def send(self, message: bytes) -> None:
+        self._outbox.put(message)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise as_error(error, self._address) from None
+
+    def first(self, timeout: float) -> pb.Header:
+        """The header of the first message, if it comes within ``timeout`` seconds. Raises Universe2Error."""
+        timer = threading.Timer(timeout, self.hang_up)
+        timer.start()
+        try:
+            return decode(next(iter(self._call))).header
+        except grpc.RpcError as error:
+            raise as_error(error, self._address) from None
+        except StopIteration:
+            raise Broken(f"{self._address}: the server ended the stream") from None
+        finally:
+            timer.cancel()
+
+    def half_close(self) -> None:
+        """Nothing more will be sent."""
+        self._outbox.put(None)
+
+    def hang_up(self) -> None:
+        """End it at once. May be called twice, from any thread."""
+        self._call.cancel()  # first: a half-closed stream would end the session
+        self._outbox.put(None)
+        self._channel.close()

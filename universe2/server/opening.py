@@ -1,0 +1,114 @@
+"""Opening a session's runtime: what the client asked for, checked, opened in time, and described."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+
+from universe2.core.errors import DeadlineError, UsageError, VersionError
+from universe2.core.runtime import Runtime
+from universe2.core.spec import Autoreset, EnvConfig, Interface
+from universe2.wire.buffers import Buffer
+from universe2.wire.frames import PROTOCOL
+from universe2.wire.schema import write_space
+from universe2.wire.v1 import universe_pb2 as pb
+from universe2.wire.values import read_value, write_value
+
+OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
+
+
+def check_ask(ask: pb.Open) -> EnvConfig:
+    """The environment's config as the client asked for it. Raises VersionError, UsageError."""
+    if ask.protocol != PROTOCOL:
+        raise VersionError(
+            f"the client speaks protocol {ask.protocol}, this server {PROTOCOL}; "
+            "install the same release of universe2 on both sides"
+        )
+    if ask.num_slots < 1:
+        raise UsageError(f"num_slots must be at least 1, got {ask.num_slots}")
+    return EnvConfig(
+        interface=cast(Interface, ask.interface),  # EnvConfig checks both
+        screen_size=(ask.screen_height or 64, ask.screen_width or 64),
+        autoreset=cast(Autoreset, ask.autoreset),
+        options={name: read_value(value) for name, value in ask.options.items()},
+    )
+
+
+def open_in_time(
+    open_runtime: OpenRuntime, ask: pb.Open, deadline: float, give_back: Callable[[], None]
+) -> Runtime:
+    """The runtime that was asked for, if it opens within ``deadline`` seconds.
+
+    Otherwise ``give_back`` is called, at the latest when what came too late is closed again.
+    Raises DeadlineError, VersionError, and whatever opening raises.
+    """
+    config = check_ask(ask)
+    done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
+    lock, late = threading.Lock(), threading.Event()
+
+    def work() -> None:
+        result: Runtime | Exception
+        try:
+            result = open_runtime(ask.env_id, ask.num_slots, config)
+            _check_hash(ask, result, config)
+        except Exception as error:  # noqa: BLE001  raised again in the session's thread
+            result = error
+        with lock:
+            if not late.is_set():
+                done.put(result)
+                return
+        if isinstance(result, Runtime):
+            result.close()
+        give_back()
+
+    threading.Thread(target=work, daemon=True, name="session-open").start()
+    try:
+        result = done.get(timeout=deadline)
+    except queue.Empty:
+        with lock:
+            if done.empty():
+                late.set()
+                raise DeadlineError(
+                    f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline} s"
+                ) from None
+        result = done.get_nowait()
+    if isinstance(result, Exception):
+        give_back()
+        raise result
+    return result
+
+
+def _check_hash(ask: pb.Open, runtime: Runtime, config: EnvConfig) -> None:
+    spec_hash = runtime.spec.hash(config)
+    if ask.spec_hash and ask.spec_hash != spec_hash:
+        runtime.close()
+        raise VersionError(
+            f"{ask.env_id}: the client's definition has hash {ask.spec_hash}, the server's {spec_hash}; "
+            "their episodes would differ. Install the same releases on both sides"
+        )
+
+
+def describe(runtime: Runtime) -> tuple[pb.Opened, list[Buffer]]:
+    """What the client must know of an open runtime. The session fills in what is its own."""
+    spec, mask = runtime.spec, runtime.action_mask
+    opened = pb.Opened(
+        protocol=PROTOCOL,
+        spec_hash=spec.hash(runtime.config),
+        observation_space=write_space(runtime.observation_space),
+        action_space=write_space(runtime.action_space),
+        has_action_mask=mask is not None,
+        group_size=runtime.group_size,
+        spec=pb.SpecInfo(
+            id=spec.id,
+            runtime=spec.runtime,
+            description=spec.description,
+            options={name: write_value(value) for name, value in spec.options.items()},
+            reference=dict(spec.reference),
+            multi_agent=spec.multi_agent,
+        ),
+    )
+    return opened, [] if mask is None else [mask.astype(np.uint8)]

@@ -1,0 +1,81 @@
+"""What a client may ask of a session's runtime: one function a request.
+
+Each takes the runtime and the frame, and returns the number of rows that the runtime owes for it,
+or the frame that answers it. Wrong requests raise; whether that ends the session is not said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from universe2.core.errors import UsageError
+from universe2.core.runtime import Runtime
+from universe2.wire.batches import I64, read_request_slots
+from universe2.wire.buffers import Buffer, BufferReader
+from universe2.wire.columns import read_values
+from universe2.wire.frames import Frame
+from universe2.wire.v1 import universe_pb2 as pb
+
+Outcome = int | tuple[pb.Header, list[Buffer]]
+
+
+def _reset(runtime: Runtime, frame: Frame) -> Outcome:
+    reader = BufferReader(frame.buffers, copy=True)
+    slots = read_request_slots(reader, runtime.num_slots)
+    seeds = reader.array(I64, (len(slots),))
+    reader.done()
+    runtime.reset(slots, seeds)
+    return len(slots)
+
+
+def _send(runtime: Runtime, frame: Frame) -> Outcome:
+    reader = BufferReader(frame.buffers, copy=True)
+    slots = read_request_slots(reader, runtime.num_slots)
+    actions = read_values(runtime.action_space, len(slots), reader)
+    reader.done()
+    runtime.send(slots, actions)
+    return len(slots)
+
+
+def _snapshot(runtime: Runtime, frame: Frame) -> Outcome:
+    reader = BufferReader(frame.buffers)
+    slots = read_request_slots(reader, runtime.num_slots)
+    reader.done()
+    return pb.Header(snapshots=pb.Snapshots()), list(runtime.snapshot(slots))
+
+
+def _restore(runtime: Runtime, frame: Frame) -> Outcome:
+    reader = BufferReader(frame.buffers)
+    slots = read_request_slots(reader, runtime.num_slots)
+    states = [bytes(reader.raw()) for _ in slots]
+    reader.done()
+    runtime.restore(slots, states)
+    return len(slots)
+
+
+def _render(runtime: Runtime, frame: Frame) -> Outcome:
+    reader = BufferReader(frame.buffers)
+    slots = read_request_slots(reader, runtime.num_slots)
+    reader.done()
+    ask = frame.header.render
+    if (ask.height or ask.width) and not (8 <= ask.height <= 2048 and 8 <= ask.width <= 2048):
+        raise UsageError(f"a picture must be 8 to 2048 pixels high and wide, not {ask.height} × {ask.width}")
+    pictures = runtime.render(slots, (ask.height, ask.width) if ask.height else None)
+    body = pb.Pictures(heights=[p.shape[0] for p in pictures], widths=[p.shape[1] for p in pictures])
+    return pb.Header(pictures=body), [np.ascontiguousarray(p, np.uint8) for p in pictures]
+
+
+def _heartbeat(_runtime: Runtime, _frame: Frame) -> Outcome:
+    return pb.Header(heartbeat=pb.Heartbeat()), []
+
+
+HANDLERS: dict[str, Callable[[Runtime, Frame], Outcome]] = {
+    "reset": _reset,
+    "send": _send,
+    "snapshot": _snapshot,
+    "restore": _restore,
+    "render": _render,
+    "heartbeat": _heartbeat,
+}
