@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.arcade import specs
+from universe2.envs.arcade import games
 from universe2.runtimes import open_runtime
 from universe2.runtimes.compiled import CompiledRuntime
 
@@ -38,7 +38,7 @@ def pictures(spec: EnvSpec, levels: int, pixels: int) -> list[np.ndarray]:
 
 def sheet(levels: int, pixels: int, gap: int = 8) -> Image.Image:
     """One row a game, one column a level."""
-    rows = [pictures(spec, levels, pixels) for spec in specs()]
+    rows = [pictures(spec, levels, pixels) for spec in games()]
     pitch = pixels + gap
     picture = Image.new("RGB", (gap + pitch * levels, gap + pitch * len(rows)), (18, 20, 28))
     for y, row in enumerate(rows):

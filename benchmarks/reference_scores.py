@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.arcade import HELD_OUT_LEVELS, specs
+from universe2.envs.arcade import HELD_OUT_LEVELS, games
 from universe2.runtimes.compiled import CompiledRuntime
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     episodes = parser.parse_args().episodes
     shown = Table("game", "policy", "mean ± standard error", "in the spec", "endings")
     scores: dict[str, dict[str, float]] = {}
-    for spec in specs():
+    for spec in games():
         scores[spec.id] = {}
         for policy in ("random", "heuristic"):
             returns, outcomes = play(spec, policy, episodes)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from universe2.core.spec import EnvConfig as EnvConfig
     from universe2.core.spec import EnvSpec as EnvSpec
     from universe2.faces.make import make as make
+    from universe2.faces.make import make_parallel as make_parallel
     from universe2.faces.make import make_pool as make_pool
     from universe2.faces.make import make_vec as make_vec
     from universe2.faces.make import open_runtime as open_runtime
@@ -36,6 +37,7 @@ _HOMES = {
     "EnvConfig": "universe2.core.spec",
     "EnvSpec": "universe2.core.spec",
     "make": "universe2.faces.make",
+    "make_parallel": "universe2.faces.make",
     "make_pool": "universe2.faces.make",
     "make_vec": "universe2.faces.make",
     "open_runtime": "universe2.faces.make",

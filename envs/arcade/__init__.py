@@ -1,6 +1,6 @@
 """The arcade family: our own games, scalar Python compiled by the compiled runtime.
 
-A game is one file here and one line in ``specs``; docs/adding-a-game.md shows a whole one.
+A game is one file here and one line in ``games``; docs/adding-a-game.md shows a whole one.
 ``difficulty`` is "easy" or "hard": the same rules with harder levels.
 Levels: ``start_level`` is the first and ``num_levels`` how many there are, 0 meaning no limit;
 an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, test on
@@ -27,6 +27,13 @@ HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 
 
 def specs() -> Iterable[EnvSpec]:
+    """The family: the games for one player, and the matches for several."""
+    from universe2.envs.arcade.matches import matches
+
+    return [*games(), *matches()]
+
+
+def games() -> Iterable[EnvSpec]:
     """All games. ``reference``: mean episode returns measured by benchmarks/reference_scores.py, on easy."""
     return [
         game_spec("Breakout-v0", "breakout", "Keep the ball up and clear the wall.", 1000, 3.31, 75.54),
@@ -72,6 +79,7 @@ _RANGES = {
     "start_level": (0, 2**31 - 1),
     "expert": (0, 1),
     "max_steps": (1, 2**31 - 1),
+    "players": (2, 4),
 }
 
 
@@ -83,6 +91,8 @@ def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
         raise UsageError(f'{spec.id}: option difficulty must be "easy" or "hard", got {wrong!r}')
     options["difficulty"] = DIFFICULTIES.index(options["difficulty"])
     for name, (low, high) in _RANGES.items():
+        if name not in options:
+            continue
         value = options[name]
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
             raise UsageError(f"{spec.id}: option {name} must be an integer, got {value!r}")

@@ -19,10 +19,10 @@ from universe2.core.screen import ARROW_BITS, ARROWS, DOWN, LEFT, RIGHT, UP
 FIRE = 16
 """The bit of the space bar, besides UP, RIGHT, LEFT and DOWN."""
 
-RUNNING, CLEARED, LOST = 0, 1, 2
-"""What ``step`` returns as its second value."""
+RUNNING, CLEARED, LOST, WON, DRAWN = 0, 1, 2, 4, 5
+"""What ``step`` returns as its second value; the last two are for several players."""
 
-OUTCOMES = ("", "cleared", "lost", "time")
+OUTCOMES = ("", "cleared", "lost", "time", "won", "drawn")
 """Names for the info column; "time" is the step limit, which no game decides itself."""
 
 __all__ = ["CLEARED", "DOWN", "FIRE", "LEFT", "LOST", "OUTCOMES", "RIGHT", "RUNNING", "UP", "Game"]
@@ -55,11 +55,17 @@ class Game:
         for field in ("rng", "hard"):
             if self.state.names is None or field not in self.state.names:
                 raise UsageError(f"a game's state needs an int64 field {field!r}")
-        for arrow, key in self.actions:
-            if arrow not in ARROWS or key not in ("none", "Space"):
-                raise UsageError(f'an action is (arrow, "none" or "Space"), got {(arrow, key)}')
+        self.keys()
 
     def keys(self) -> np.ndarray:
         """int64 (A,): the bits that ``step`` is given for each native action."""
-        bits = [ARROW_BITS[ARROWS.index(a)] | (FIRE if k == "Space" else 0) for a, k in self.actions]
-        return np.array(bits, np.int64)
+        return key_bits(self.actions)
+
+
+def key_bits(actions: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """int64 (A,): the bits of each (arrow, key). Raises UsageError for what has none."""
+    for arrow, key in actions:
+        if arrow not in ARROWS or key not in ("none", "Space"):
+            raise UsageError(f'an action is (arrow, "none" or "Space"), got {(arrow, key)}')
+    bits = [ARROW_BITS[ARROWS.index(a)] | (FIRE if k == "Space" else 0) for a, k in actions]
+    return np.array(bits, np.int64)

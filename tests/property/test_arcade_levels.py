@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.arcade import DIFFICULTIES, maze, runner, specs
+from universe2.envs.arcade import DIFFICULTIES, games, maze, runner
 from universe2.runtimes.compiled import CompiledRuntime
 
-SPECS = {spec.name: spec for spec in specs()}
+SPECS = {spec.name: spec for spec in games()}
 
 
 def states(spec: EnvSpec, levels: int) -> np.ndarray:

@@ -84,6 +84,7 @@ def test_public_names() -> None:
         "find",
         "list_envs",
         "make",
+        "make_parallel",
         "make_pool",
         "make_vec",
         "open_runtime",

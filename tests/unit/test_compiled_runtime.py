@@ -15,11 +15,11 @@ import pytest
 from universe2.core.errors import ClosedError, DeadlineError, InvalidActionError, Universe2Error, UsageError
 from universe2.core.screen import ARROWS, KEYS
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.arcade import specs
+from universe2.envs.arcade import games
 from universe2.envs.arcade.game import RUNNING, UP
 from universe2.runtimes.compiled import CompiledRuntime
 
-SPECS = list(specs())
+SPECS = list(games())
 IDS = [spec.name for spec in SPECS]
 MAZE = SPECS[IDS.index("Maze")]
 every_game = pytest.mark.parametrize("spec", SPECS, ids=IDS)
@@ -218,11 +218,11 @@ PROGRAM = """
 import hashlib, sys
 import numpy as np
 from universe2.core.spec import EnvConfig
-from universe2.envs.arcade import specs
+from universe2.envs.arcade import games
 from universe2.envs.arcade.game import RUNNING, UP
 from universe2.runtimes.compiled import CompiledRuntime
 
-for spec in specs():
+for spec in games():
     runtime = CompiledRuntime(spec, 2, EnvConfig(options={"size": 16}))
     runtime.reset([0, 1], [11, 12])
     sums = hashlib.sha256(runtime.recv().obs.tobytes())
@@ -286,7 +286,7 @@ def _trip(state: Any, keys: int) -> tuple[int, int]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_game_that_raises_is_an_error_and_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = next(spec for spec in specs() if spec.id == "arcade/Runner-v0")
+    spec = next(spec for spec in games() if spec.id == "arcade/Runner-v0")
     game = dataclasses.replace(load(spec.entry), step=_trip)
     monkeypatch.setattr("universe2.runtimes.compiled.load", lambda _entry: game)
     runtime = begun(spec)

@@ -34,7 +34,7 @@ class Runtime(ABC):
     action_space: spaces.Space[Any]
     """of one slot"""
     action_mask: np.ndarray | None = None
-    """bool (209,): live choices of the screen action; None under ``interface="native"``"""
+    """bool (209,): live choices of (each agent's) screen action; None under ``interface="native"``"""
     group_size: int = 1
     """Slots that must be sent together: contiguous blocks of this many; 1 means any subset."""
 

@@ -32,7 +32,7 @@ class Spaces(NamedTuple):
     observation: spaces.Space[Any]
     action: spaces.Space[Any]
     action_mask: np.ndarray | None = None
-    """bool (209,): live choices of the screen action; None under ``interface="native"``"""
+    """bool (209,): live choices of (each agent's) screen action; None under ``interface="native"``"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class EnvSpec:
     ``runtime`` names the runtime that drives it, ``entry`` (``module:attribute``) what that
     runtime is given, ``kwargs`` the fixed arguments of the entry. ``spaces_from``
     (``module:function``, called with spec and config) returns Spaces without starting anything.
-    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``.
+    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``. With ``multi_agent``
+    both spaces are Dicts, agent → space, and ``universe2.core.agents`` says how rewards travel.
     """
 
     id: str

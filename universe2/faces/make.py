@@ -1,13 +1,14 @@
-"""``make``, ``make_vec``, ``make_pool``, ``open_runtime``: an id, and where it should run.
+"""``make``, ``make_vec``, ``make_parallel``, ``make_pool``, ``open_runtime``: an id, and where it should run.
 
 Keyword arguments that aren't named here are the family's own options (``spec.options``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.vector import AutoresetMode
 
@@ -17,6 +18,9 @@ from universe2.core.spec import EnvConfig, EnvSpec, Interface
 from universe2.faces.env import OnFault, RuntimeEnv
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
+
+if TYPE_CHECKING:
+    from universe2.faces.parallel import RuntimeParallelEnv
 
 Remotes = str | Sequence[str] | None
 
@@ -63,7 +67,9 @@ def make(
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
     runtime = open_runtime(env_id, 1, config, remotes=remote, token=token)
-    return RuntimeEnv(runtime, render_mode, on_fault)
+    with _closed_if_raising(runtime):
+        _refuse_several(runtime)
+        return RuntimeEnv(runtime, render_mode, on_fault)
 
 
 def make_vec(
@@ -87,7 +93,32 @@ def make_vec(
         interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
     )
     runtime = open_runtime(env_id, num_envs, config, remotes=remotes or remote, token=token)
-    return RuntimeVectorEnv(runtime, copy, on_fault)
+    with _closed_if_raising(runtime):
+        _refuse_several(runtime)
+        return RuntimeVectorEnv(runtime, copy, on_fault)
+
+
+def make_parallel(
+    env_id: str,
+    *,
+    remote: Remotes = None,
+    remotes: Remotes = None,
+    token: str | None = None,
+    interface: Interface = "native",
+    screen_size: tuple[int, int] = (64, 64),
+    render_mode: str | None = None,
+    on_fault: OnFault = "raise",
+    **options: Any,
+) -> RuntimeParallelEnv:
+    """One environment of several agents as a ``pettingzoo.ParallelEnv``; see RuntimeParallelEnv."""
+    from universe2.faces.parallel import RuntimeParallelEnv
+
+    if remote and remotes:
+        raise UsageError("give remotes= or remote=, not both")
+    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    runtime = open_runtime(env_id, 1, config, remotes=remotes or remote, token=token)
+    with _closed_if_raising(runtime):
+        return RuntimeParallelEnv(runtime, render_mode, on_fault)
 
 
 def make_pool(
@@ -114,11 +145,31 @@ def make_pool(
                 options=options.get(env_id, {}),
             )
             opened.append((env_id, open_runtime(env_id, count, config, remotes=remotes, token=token)))
+            _refuse_several(opened[-1][1])
         return Pool(opened)
     except BaseException:
         for _, runtime in opened:
             runtime.close()
         raise
+
+
+@contextlib.contextmanager
+def _closed_if_raising(runtime: Runtime) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        runtime.close()
+        raise
+
+
+def _refuse_several(runtime: Runtime) -> None:
+    """A reward of one agent is not the sum of several's: raise UsageError, which says what to do."""
+    spec = runtime.spec
+    if spec.multi_agent:
+        raise UsageError(
+            f"{spec.id} has several agents: open it with universe2.make_parallel({spec.id!r}), "
+            "or many of it at once with universe2.open_runtime"
+        )
 
 
 def token_from(path: str | Path | None) -> str | None:

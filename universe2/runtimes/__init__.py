@@ -12,6 +12,7 @@ from universe2.core.spec import EnvConfig, EnvSpec, load
 
 RUNTIMES = {
     "compiled": "universe2.runtimes.compiled:CompiledRuntime",
+    "match": "universe2.runtimes.match:MatchRuntime",
     "native": "universe2.runtimes.native:NativeRuntime",
     "process": "universe2.runtimes.process:ProcessRuntime",
     "browser": "universe2.runtimes.browser:BrowserRuntime",

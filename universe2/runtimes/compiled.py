@@ -48,20 +48,22 @@ class CompiledRuntime(Runtime):
     which truncates); "expert" with the option of that name.
     """
 
+    _expert = "expert"
+
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig | None = None) -> None:
         self.spec, self.num_slots, self.config = spec, num_slots, config or EnvConfig()
         self.options = check_options(spec, self.config)
         self.game = cast(Game, load(spec.entry))
         self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
-        self._drivers = drivers(self.game)
+        self._drivers = self._open_drivers()
         self._keys_A = self.game.keys()
         self._table = screen.keyboard_table(self.game.actions)
         self._ledger = SlotLedger(num_slots, self.config.autoreset)
         self._on_screen = self.config.interface == "screen"
         side = self.options["size"]
-        height, width = self.config.screen_size if self._on_screen else (side, side)
-        self._canvases = canvases(height, width)
-        self._frames_N = shareable.zeros((num_slots, height, width, 3), np.uint8)
+        self._size = self.config.screen_size if self._on_screen else (side, side)
+        self._canvases = canvases(*self._size)
+        self._allocate()
         self._states_N = np.zeros(num_slots, self.game.state)
         self._blank = np.zeros(1, self.game.state)
         self._blank["hard"] = self.options["difficulty"]
@@ -71,11 +73,17 @@ class CompiledRuntime(Runtime):
         self._posted: Mailbox[_Work] = Mailbox(spec.id, self._ledger)
         self._format = StateFormat(spec.id, spec.hash(self.config), self._drivers.digest)
 
+    def _open_drivers(self) -> Any:
+        return drivers(self.game)
+
+    def _allocate(self) -> None:
+        self._frames_N = shareable.zeros((self.num_slots, *self._size, 3), np.uint8)
+
     # -- asking
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         slots_K, _ = self._ledger.begin_reset(slots, seeds)
-        self._post(slots_K, np.full(len(slots_K), RESET), np.zeros(len(slots_K), np.int64))
+        self._post(slots_K, np.full(len(slots_K), RESET), self._no_keys(len(slots_K)))
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
         checked = self._ledger.check_slots(slots)
@@ -83,7 +91,10 @@ class CompiledRuntime(Runtime):
         slots_K, again_K = self._ledger.begin_step(checked)
         self._post(slots_K, np.where(again_K, RESET, STEP), keys_K)
 
-    def _keys_of(self, actions: np.ndarray) -> np.ndarray:
+    def _no_keys(self, count: int) -> np.ndarray:
+        return np.zeros(count, np.int64)
+
+    def _keys_of(self, actions: Any) -> np.ndarray:
         native = self._table[actions[:, 0], actions[:, 1]] if self._on_screen else actions
         return self._keys_A[native]
 
@@ -121,10 +132,10 @@ class CompiledRuntime(Runtime):
         if self.config.autoreset == "same_step" and ended_K.any():
             self._begin_again(batch, np.flatnonzero(ended_K).astype(np.int32), outcome_K)
             began_K, outcome_K = began_K | ended_K, np.where(ended_K, 0, outcome_K)
-        batch.obs = self._observe(slots_K)
-        batch.info = self._info(self._level_N[slots_K], outcome_K, began_K)
+        batch.obs = self._wrap(as_rows(slots_K))
+        batch.info = self._info(slots_K, outcome_K, began_K)
         if self.options["expert"]:
-            batch.info["expert"] = Column(self._advice(slots_K), np.ones(len(slots_K), bool))
+            batch.info[self._expert] = Column(self._advice(slots_K), np.ones(len(slots_K), bool))
         return batch
 
     def _run(
@@ -142,11 +153,21 @@ class CompiledRuntime(Runtime):
             self._level_N[fresh] = start + (words >> np.uint64(1)).astype(np.int64) % span
             rng_K[fresh_K] = (_mix(words) >> np.uint64(33)).astype(np.int64)
             self._states_N[fresh] = self._blank
-        reward_K, outcome_K = np.empty(count), np.empty(count, np.int64)
-        tasks = task_K.astype(np.int64, copy=False)
-        level_K, rows_K = self._level_N[slots_K], slots_K
+        return self._drive(
+            slots_K, task_K.astype(np.int64, copy=False), keys_K, self._level_N[slots_K], rng_K
+        )
+
+    def _drive(
+        self,
+        slots_K: np.ndarray,
+        task_K: np.ndarray,
+        keys_K: np.ndarray,
+        level_K: np.ndarray,
+        rng_K: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        reward_K, outcome_K = np.empty(len(slots_K)), np.empty(len(slots_K), np.int64)
         self._drivers.drive(
-            self._states_N, slots_K, tasks, keys_K, level_K, rng_K, self._canvases, rows_K,
+            self._states_N, slots_K, task_K, keys_K, level_K, rng_K, self._canvases, slots_K,
             self._frames_N, reward_K, outcome_K,
         )  # fmt: skip
         return reward_K, outcome_K
@@ -155,27 +176,28 @@ class CompiledRuntime(Runtime):
         """Same-step autoreset: keep what the ended rows looked like, then begin their next episodes."""
         slots_M = batch.slots[rows_M]
         batch.final_rows = rows_M
-        batch.final_obs = self._wrap(self._frames_N[slots_M])
+        batch.final_obs = self._wrap(slots_M)
         ended_M = np.ones(len(rows_M), bool)
-        batch.final_info = self._info(self._level_N[slots_M], outcome_K[rows_M], ended_M)
+        batch.final_info = self._info(slots_M, outcome_K[rows_M], ended_M)
         self._ledger.roll_over(slots_M, self._ledger.next_seeds(slots_M))
-        self._run(slots_M, np.full(len(rows_M), RESET), np.zeros(len(rows_M), np.int64))
+        self._run(slots_M, np.full(len(rows_M), RESET), self._no_keys(len(rows_M)))
         self._outcome_N[slots_M] = 0
 
-    def _observe(self, slots_K: np.ndarray) -> Any:
-        return self._wrap(self._frames_N[as_rows(slots_K)])
+    def _wrap(self, rows: Any) -> Any:
+        """The observations of some slots: a slice gives views, an index array copies."""
+        return self._seen(self._frames_N[rows])
 
-    def _wrap(self, frames: np.ndarray) -> Any:
+    def _seen(self, frames: np.ndarray) -> Any:
         if not self._on_screen:
             return frames
         return {"screen": frames, "instruction": self._instructions[: len(frames)]}
 
-    def _info(self, level_K: np.ndarray, outcome_K: np.ndarray, began_K: np.ndarray) -> InfoColumns:
+    def _info(self, slots_K: np.ndarray, outcome_K: np.ndarray, began_K: np.ndarray) -> InfoColumns:
         ended_K = outcome_K != 0
         shown_K = began_K | ended_K
         if not shown_K.any():
             return {}
-        info = {"level": Column(np.where(shown_K, level_K, 0), shown_K)}
+        info = {"level": Column(np.where(shown_K, self._level_N[slots_K], 0), shown_K)}
         if ended_K.any():
             names = np.full(len(outcome_K), None, dtype=object)
             for row in np.flatnonzero(ended_K):
@@ -205,15 +227,19 @@ class CompiledRuntime(Runtime):
             (self._level_N[slot],) = _LEVEL.unpack_from(state.body)
             self._outcome_N[slot] = state.ending
             self._states_N[slot] = np.frombuffer(state.body, self.game.state, offset=_LEVEL.size)[0]
-        self._post(slots_K, np.full(len(slots_K), DRAW), np.zeros(len(slots_K), np.int64))
+        self._post(slots_K, np.full(len(slots_K), DRAW), self._no_keys(len(slots_K)))
 
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
         slots_K = self._idle(slots)
-        height, width = size or self._frames_N.shape[1:3]
+        height, width = size or self._size
         if not (8 <= height <= 2048 and 8 <= width <= 2048):
             raise UsageError(f"a picture is 8 to 2048 pixels high and wide, got {(height, width)}")
+        return list(self._pictures(slots_K, height, width))
+
+    def _pictures(self, slots_K: np.ndarray, height: int, width: int) -> np.ndarray:
+        """uint8 (K, height, width, 3): the slots as they are."""
         count = len(slots_K)
         frames = np.zeros((count, height, width, 3), np.uint8)
         zeros, rows_K = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
@@ -221,23 +247,26 @@ class CompiledRuntime(Runtime):
             self._states_N, slots_K, np.full(count, DRAW), zeros, zeros, zeros, canvases(height, width),
             rows_K, frames, np.zeros(count), np.zeros(count, np.int64),
         )  # fmt: skip
-        return list(frames)
+        return frames
 
     def heuristic(self, slots: Sequence[int] | np.ndarray) -> np.ndarray:
         """The scripted expert's actions for the slots' present states, as ``send`` takes them."""
         return self._advice(self._idle(slots))
 
     def _advice(self, slots_K: np.ndarray) -> np.ndarray:
-        keys_K = self._drivers.advise(self._states_N, slots_K)
-        action_of = {int(keys): action for action, keys in enumerate(self._keys_A)}
-        native = np.array([action_of[int(keys)] for keys in keys_K], np.int64)
+        return self._actions_of(self._drivers.advise(self._states_N, slots_K))
+
+    def _actions_of(self, keys: np.ndarray) -> np.ndarray:
+        """The actions that press ``keys``, int64 of the same shape (with an axis of five on the screen)."""
+        action_of = {int(bits): action for action, bits in enumerate(self._keys_A)}
+        native = np.array([action_of[int(bits)] for bits in keys.flat], np.int64).reshape(keys.shape)
         if not self._on_screen:
             return native
-        actions = np.zeros((len(native), len(screen.NVEC)), np.int64)
+        actions = np.zeros((*native.shape, len(screen.NVEC)), np.int64)
         pairs = np.array(
             [(screen.ARROWS.index(a), screen.KEYS.index(k)) for a, k in self.game.actions], np.int64
         )
-        actions[:, :2] = pairs[native]
+        actions[..., :2] = pairs[native]
         return actions
 
     def _idle(self, slots: Any) -> np.ndarray:

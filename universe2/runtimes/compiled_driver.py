@@ -33,7 +33,7 @@ from universe2.runtimes.compiled_build import (
 
 # Numba's types for these are wrong or missing.
 _intrinsic: Any = intrinsic
-_Pointer: Any = types.CPointer
+Pointer: Any = types.CPointer
 
 FEW = 16
 """Fewer slots than this are worked by the calling thread alone."""
@@ -45,13 +45,13 @@ FAILED = -1
 """The outcome of a slot whose game raised an exception."""
 
 
-def _unbound(*arguments: Any) -> Any:
+def unbound(*arguments: Any) -> Any:
     raise NotImplementedError("a placeholder: Drivers binds the game's function to this name")
 
 
-game_reset = game_step = game_draw = game_heuristic = game_state = invoke = _unbound
+game_reset = game_step = game_draw = game_heuristic = game_state = invoke = unbound
 
-_LOCK = threading.Lock()
+LOCK = threading.Lock()
 # Numba's threading layer may be one that two threads must not enter at once.
 
 
@@ -185,44 +185,51 @@ class Drivers:
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
         """The arguments of the function ``drive``, without the game."""
-        outcome_K = arrays[-1]
-        outcome_K.fill(FAILED)
-        if debugging():
-            records: Any = states_N.view(np.recarray)
-        else:
-            records = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
-        with _LOCK:
-            _drive_all()(self._address, records, *arrays)
-        if (outcome_K == FAILED).any():
-            raise Universe2Error(
-                "a game raised an exception, which was printed above; UNIVERSE2_DEBUG=1 shows where"
-            )
+        run(_drive_all(), self._address, states_N, *arrays)
 
     def advise(self, states_N: np.ndarray, slots_K: np.ndarray) -> np.ndarray:
         keys_K = np.zeros(len(slots_K), np.int64)
-        # Plain Python reads a record's fields as attributes only through this view.
-        records = states_N.view(np.recarray) if debugging() else states_N
-        with _LOCK:
-            self._advise(records, slots_K, keys_K)
+        with LOCK:
+            self._advise(records(states_N), slots_K, keys_K)
         return keys_K
+
+
+def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> None:
+    """Call a loop such as ``drive``, whose last argument is the outcomes; raise if a game raised."""
+    outcome_K = arrays[-1]
+    outcome_K.fill(FAILED)
+    states: Any = records(states_N)
+    if not debugging():
+        states = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
+    with LOCK:
+        loop(game, states, *arrays)
+    if (outcome_K == FAILED).any():
+        raise Universe2Error(
+            "a game raised an exception, which was printed above; UNIVERSE2_DEBUG=1 shows where"
+        )
+
+
+def records(states_N: np.ndarray) -> Any:
+    """The states as a game's functions take them: plain Python reads fields through this view only."""
+    return states_N.view(np.recarray) if debugging() else states_N
 
 
 @functools.cache
 def _drive_all() -> Function:
     """``drive``, for every game of this process."""
     if debugging():
-        return build(drive, {"invoke": _call_plainly}, "", parallel=False)
+        return build(drive, {"invoke": call_plainly}, "", parallel=False)
     key = digest({"drive": drive, "invoke": c_invoke})
     return build(drive, {"invoke": helper(c_invoke, {})}, key, parallel=True)
 
 
-def _call_plainly(game: Function, *arguments: Any) -> None:
+def call_plainly(game: Function, *arguments: Any) -> None:
     game(*arguments)
 
 
 def _c_signature(state: np.dtype) -> Any:
-    record, whole = _Pointer(from_dtype(state)), types.int64
-    pointers = _Pointer(types.int32), _Pointer(types.float64), _Pointer(types.int64)
+    record, whole = Pointer(from_dtype(state)), types.int64
+    pointers = Pointer(types.int32), Pointer(types.float64), Pointer(types.int64)
     canvas, reward, outcome = pointers
     return types.void(record, whole, whole, whole, whole, canvas, whole, whole, reward, outcome)
 

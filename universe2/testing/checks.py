@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 
+from universe2.core.agents import agents_of
 from universe2.core.errors import (
     ClosedError,
     InvalidActionError,
@@ -110,6 +111,7 @@ def autoreset_modes_agree(subject: Subject) -> None:
 
 
 def gymnasium_vector_keeps_final_observations(subject: Subject) -> None:
+    _for_one_agent(subject)
     ended = 0
     plain = subject.play([41, 42], "disabled")
     env = RuntimeVectorEnv(subject.opened(2, "same_step"))
@@ -288,6 +290,7 @@ def closing_twice_is_fine(subject: Subject) -> None:
 
 
 def gymnasium_says_so_too(subject: Subject) -> None:
+    _for_one_agent(subject)
     env = RuntimeEnv(subject.opened(1, "disabled"))
     try:
         with warnings.catch_warnings():
@@ -332,6 +335,13 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 )
 
 
+def _for_one_agent(subject: Subject) -> None:
+    runtime = subject.opened(1)
+    runtime.close()
+    if runtime.spec.multi_agent:
+        raise Skip("it has several agents")
+
+
 def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any]]:
     """(what is wrong, batched action for two slots), as far as the space allows."""
     space = runtime.action_space
@@ -351,6 +361,10 @@ def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any]]:
             wrong.append(("a NaN", bad))
     else:
         wrong.append((f"nothing for {[path for path, _ in leaves(space)]}", ()))
+    if runtime.spec.multi_agent:
+        first, good = agents_of(space)[0], empty(space, 2)
+        wrong.append((f"nothing for {first}", {agent: v for agent, v in good.items() if agent != first}))
+        wrong.append(("one agent too many", {**good, "stranger": good[first]}))
     return wrong
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, Interface
 from universe2.faces.make import open_runtime
+from universe2.testing.agents import AGENT_CHECKS
 from universe2.testing.checks import CHECKS, Opener, Skip, Subject
 
 
@@ -64,7 +65,7 @@ def check_runtime(
     """
     subject = Subject(open, config or EnvConfig(), steps, reference)
     report = Report(name)
-    for check in CHECKS:
+    for check in (*CHECKS, *AGENT_CHECKS):
         title = check.__name__.replace("_", " ")
         try:
             check(subject)

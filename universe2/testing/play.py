@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from universe2.core.agents import agents_of
 from universe2.core.batch import Batch
 from universe2.core.runtime import Runtime
+from universe2.core.screen import NVEC
 from universe2.core.seeding import fold31, next_seed
 from universe2.core.spaces import stack
 from universe2.trace import Episode, Recorder
@@ -45,8 +47,9 @@ class ActionSource:
         self._copies = [deepcopy(runtime.action_space) for _ in range(runtime.num_slots)]
         self._live: list[np.ndarray] = []
         if runtime.action_mask is not None:
-            ends = np.cumsum(np.asarray(runtime.action_space.nvec))  # type: ignore[attr-defined]
+            ends = np.cumsum(NVEC)
             self._live = [np.flatnonzero(part) for part in np.split(runtime.action_mask, ends[:-1])]
+        self._agents = agents_of(runtime.action_space) if runtime.spec.multi_agent else ()
         self._rngs = [np.random.default_rng(0) for _ in range(runtime.num_slots)]
 
     def begin(self, slot: int, seed: int) -> None:
@@ -56,9 +59,15 @@ class ActionSource:
 
     def next(self, slot: int) -> Any:
         """The next single action of ``slot``."""
+        if self._live and self._agents:
+            return {agent: self._alive(slot) for agent in self._agents}
         if self._live:
-            return np.array([self._rngs[slot].choice(part) for part in self._live], np.int64)
+            return self._alive(slot)
         return self._copies[slot].sample()
+
+    def _alive(self, slot: int) -> np.ndarray:
+        """A screen action of live choices."""
+        return np.array([self._rngs[slot].choice(part) for part in self._live], np.int64)
 
     def batch(self, slots_K: np.ndarray) -> Any:
         """One action per slot, batched."""

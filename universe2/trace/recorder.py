@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core.agents import agent_columns
 from universe2.core.batch import Batch, Fault, info_rows
 from universe2.core.errors import ProtocolError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import next_seed
 from universe2.trace.encoding import decode, encode, row_of
-from universe2.trace.hash import TrajectoryHash
+from universe2.trace.hash import TrajectoryHash, outcome_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Episode:
     length: int
     """transitions"""
     total: float
-    """sum of rewards (of what was played, if it was cut)"""
+    """sum of rewards, over all agents too (of what was played, if it was cut)"""
     terminated: bool
     truncated: bool
     actions: bytes
@@ -68,6 +69,7 @@ class Recorder:
     def __init__(self, runtime: Runtime) -> None:
         self._observation_space = runtime.observation_space
         self._action_space = runtime.action_space
+        self._several = runtime.spec.multi_agent
         self._same_step = runtime.config.autoreset == "same_step"
         self._open: dict[int, _Open] = {}
         self._sent: dict[int, Any] = {}
@@ -82,6 +84,7 @@ class Recorder:
         finals = {int(row): i for i, row in enumerate(batch.final_rows)}
         infos = info_rows(batch.info, len(batch))
         final_infos = info_rows(batch.final_info, len(batch.final_rows))
+        agents = _agent_bytes(batch) if self._several else [b""] * len(batch)
         done = []
         for row, slot in enumerate(batch.slots.tolist()):
             if batch.fault[row]:
@@ -90,7 +93,7 @@ class Recorder:
                 self._begin(slot, int(batch.seed[row]), batch.obs, row)
             else:
                 final = finals.get(row) if self._same_step else None
-                self._step(batch, row, slot, final)
+                self._step(batch, row, slot, final, agents[row])
                 if batch.terminated[row] or batch.truncated[row]:
                     info = infos[row] if final is None else final_infos[final]
                     done.append(self._end(batch, row, slot, info))
@@ -108,7 +111,7 @@ class Recorder:
         opened.chain.reset(row_of(self._observation_space, obs, row))
         self._open[slot] = opened
 
-    def _step(self, batch: Batch, row: int, slot: int, final: int | None) -> None:
+    def _step(self, batch: Batch, row: int, slot: int, final: int | None, agents: bytes) -> None:
         if slot not in self._open or slot not in self._sent:
             missing = "its episode's first observation" if slot not in self._open else "its action"
             raise ProtocolError(f"slot {slot}: step {batch.step[row]} came, but the recorder lacks {missing}")
@@ -116,7 +119,7 @@ class Recorder:
         obs, at = (batch.obs, row) if final is None else (batch.final_obs, final)
         reward = float(batch.reward[row])
         flags = bool(batch.terminated[row]), bool(batch.truncated[row])
-        opened.chain.step_bytes(action, reward, *flags, row_of(self._observation_space, obs, at))
+        opened.chain.step_bytes(action, reward, *flags, row_of(self._observation_space, obs, at), agents)
         opened.total += reward
         opened.actions.append(action)
         if opened.chain.steps != batch.step[row]:
@@ -134,6 +137,15 @@ class Recorder:
             opened = _Open(int(batch.seed[row]), chain)
         fault = Fault(int(batch.fault[row]))
         return _closed(opened, slot, (False, False), {}, fault, batch.fault_text.get(row, ""))
+
+
+def _agent_bytes(batch: Batch) -> list[bytes]:
+    """What the hash takes of each row's agents."""
+    columns = agent_columns(batch)
+    return [
+        b"".join(outcome_bytes(*agent) for agent in zip(*(column[row] for column in columns), strict=True))
+        for row in range(len(batch))
+    ]
 
 
 def _closed(

@@ -1,0 +1,243 @@
+"""The loops around a match's functions, and their machine code: ``compiled_driver`` for several players.
+
+Players' keys come as they press them and go to the game as the world has them; pictures go the
+other way (see ``mirrored`` and ``pack``).
+
+Suffixes: K slots of a call, N slots of the runtime, T threads, P players, F frames, H × W pixels,
+B bytes of a state.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import prange, types
+from numba.np.numpy_support import carray, from_dtype
+
+from universe2.core.screen import DOWN, LEFT, RIGHT, UP
+from universe2.envs.arcade.match import MOST, SPECTATOR, Match
+from universe2.runtimes.compiled_build import (
+    Function,
+    build,
+    debugging,
+    digest,
+    entry,
+    helper,
+    one_at_a_time,
+    rebind,
+)
+from universe2.runtimes.compiled_driver import (
+    FAILED,
+    FEW,
+    LOCK,
+    RESET,
+    STEP,
+    Pointer,
+    call_at,
+    call_plainly,
+    records,
+    run,
+    unbound,
+)
+
+WATCH = 3
+"""A task besides RESET, STEP and DRAW: the spectator's picture, in place of the players'."""
+VIEW = 4
+"""Part of all tasks: one player's picture."""
+
+match_reset = match_step = match_draw = match_heuristic = invoke = unbound
+
+
+def drive(
+    match: Any,
+    states_NB: Any,
+    slots_K: Any,
+    task_K: Any,
+    keys_KP: Any,
+    level_K: Any,
+    seed_K: Any,
+    canvas_THW: Any,
+    row_K: Any,
+    frame_PFHW3: Any,
+    reward_KP: Any,
+    outcome_K: Any,
+) -> None:
+    """Reset, step or just draw each slot; what player p sees goes to ``frame_PFHW3[p, row_K[k]]``.
+
+    ``match`` is the address of the match's ``work``: this loop is the same code for all of them.
+    """
+    count = slots_K.shape[0]
+    threads = canvas_THW.shape[0] if count >= FEW else 1
+    if threads == 1:
+        for k in range(count):
+            turn(
+                match, states_NB[slots_K[k]], task_K[k], keys_KP[k], level_K[k], seed_K[k],
+                canvas_THW[0], row_K[k], frame_PFHW3, reward_KP[k], outcome_K[k : k + 1],
+            )  # fmt: skip
+        return
+    for t in prange(threads):
+        for k in range(t * count // threads, (t + 1) * count // threads):
+            turn(
+                match, states_NB[slots_K[k]], task_K[k], keys_KP[k], level_K[k], seed_K[k],
+                canvas_THW[t], row_K[k], frame_PFHW3, reward_KP[k], outcome_K[k : k + 1],
+            )  # fmt: skip
+
+
+def turn(
+    match: Any, state_B: Any, task: int, keys_P: Any, level: int, seed: int,
+    canvas: Any, row: int, frame_PFHW3: Any, reward_P: Any, outcome: Any,
+) -> None:  # fmt: skip
+    """One slot: do the task, then draw each view."""
+    invoke(match, state_B, task, keys_P, level, seed, canvas, reward_P, outcome)
+    for p in range(frame_PFHW3.shape[0]):
+        player, seat = SPECTATOR if task == WATCH else p, keys_P[p : p + 1]  # the keys are used up
+        seat[0] = FAILED
+        invoke(match, state_B, VIEW, keys_P, level, player, canvas, reward_P, seat)
+        if seat[0] == FAILED:
+            outcome[0] = FAILED
+            return
+        pack(canvas, frame_PFHW3[p, row], seat[0])
+
+
+def work(
+    state: Any, task: int, keys_P: Any, level: int, which: int, canvas: Any, reward_P: Any, answer: Any
+) -> None:
+    """A task without its pictures, whose outcome is ``answer[0]``; ``which`` is the seed.
+
+    Or the picture of player ``which`` (VIEW), whose seat is ``answer[0]``.
+    """
+    found = 0
+    if task == VIEW:
+        match_draw(state, canvas, which)
+        found = 0 if which == SPECTATOR else state.seat[which]
+    elif task == RESET:
+        match_reset(state, level, which)
+    elif task == STEP:
+        for p in range(state.players):
+            state.gained[p] = 0
+            keys_P[p] = mirrored(keys_P[p], state.seat[p]) if state.live[p] else 0
+        found = match_step(state, keys_P)
+        for p in range(state.players):
+            reward_P[p] = float(state.gained[p])
+    answer[0] = found
+
+
+def c_work(
+    state: Any, task: int, keys: Any, level: int, which: int,
+    canvas: Any, height: int, width: int, reward: Any, answer: Any,
+) -> None:  # fmt: skip
+    """``work`` for a caller in C: pointers in place of arrays (of which those for players may be shorter)."""
+    work(
+        carray(state, (1,))[0], task, carray(keys, (MOST,)), level, which,
+        carray(canvas, (height, width)), carray(reward, (MOST,)), carray(answer, (1,)),
+    )  # fmt: skip
+
+
+def c_invoke(
+    match: int, state_B: Any, task: int, keys_P: Any, level: int, which: int,
+    canvas_HW: Any, reward_P: Any, answer: Any,
+) -> None:  # fmt: skip
+    """Call the ``c_work`` at the address ``match``."""
+    call_at(
+        match, state_B.ctypes.data, task, keys_P.ctypes.data, level, which, canvas_HW.ctypes.data,
+        canvas_HW.shape[0], canvas_HW.shape[1], reward_P.ctypes.data, answer.ctypes.data,
+    )  # fmt: skip
+
+
+def mirrored(keys: int, seat: int) -> int:
+    """A seat's keys as the world's, and the other way round."""
+    if seat & 1 and bool(keys & LEFT) != bool(keys & RIGHT):
+        keys ^= LEFT | RIGHT
+    if seat & 2 and bool(keys & UP) != bool(keys & DOWN):
+        keys ^= UP | DOWN
+    return keys
+
+
+def pack(canvas: Any, frame: Any, seat: int) -> None:
+    """0xRRGGBB → three bytes, mirrored as the seat sees it."""
+    height, width = canvas.shape
+    for y in range(height):
+        colours = canvas[height - 1 - y if seat & 2 else y]
+        octets = frame[y].reshape(-1)
+        start, pace = (3 * width - 3, -3) if seat & 1 else (0, 3)
+        for x in range(width):
+            colour, at = colours[x], start + pace * x
+            octets[at] = (colour >> 16) & 255
+            octets[at + 1] = (colour >> 8) & 255
+            octets[at + 2] = colour & 255
+
+
+def advise(states_N: Any, slots_K: Any, keys_KP: Any) -> None:
+    """The keys that the game's heuristic would press for each player."""
+    for k in range(slots_K.shape[0]):
+        state = states_N[slots_K[k]]
+        for p in range(keys_KP.shape[1]):
+            if state.live[p]:
+                keys_KP[k, p] = mirrored(match_heuristic(state, p), state.seat[p])
+
+
+class MatchDrivers:
+    """The compiled loops of one match. ``digest`` names its rules: everything but comments."""
+
+    def __init__(self, match: Match) -> None:
+        core: dict[str, Function] = {
+            "match_reset": match.reset,
+            "match_step": match.step,
+            "match_draw": match.draw,
+        }
+        expert: dict[str, Function] = {"match_heuristic": match.heuristic}
+        self.digest = digest({**core, "work": work, "c_work": c_work}, match.state)
+        advice = digest({**expert, "advise": advise}, match.state)
+        self._work = helper(work, core)
+        self._state = match.state
+        self._advise = build(advise, expert, advice, parallel=False)
+        self._address: Any = self._work if debugging() else 0
+
+    def prepare(self) -> None:
+        """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
+        if not debugging():
+            with one_at_a_time(self.digest):
+                self._address = entry(c_work, {"work": self._work}, self.digest, _c_signature(self._state))
+        slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((2, 1, 8, 8, 3), np.uint8)
+        keys, rewards = np.zeros((0, 2), np.int64), np.zeros((0, 2))
+        with one_at_a_time("drive matches"):
+            self.drive(
+                np.zeros(0, self._state), slots, none, keys, none, none, canvas, slots, frames, rewards, none
+            )
+
+    def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
+        """The arguments of the function ``drive``, without the match."""
+        run(_drive_all(), self._address, states_N, *arrays)
+
+    def advise(self, states_N: np.ndarray, slots_K: np.ndarray, players: int) -> np.ndarray:
+        """int64 (K, P): keys; 0 for a player that is out."""
+        keys_KP = np.zeros((len(slots_K), players), np.int64)
+        with LOCK:
+            self._advise(records(states_N), slots_K, keys_KP)
+        return keys_KP
+
+
+@functools.cache
+def _drive_all() -> Function:
+    """``drive``, for every match of this process."""
+    if debugging():
+        return build(drive, {"turn": rebind(turn, {"invoke": call_plainly})}, "", parallel=False)
+    key = digest({"drive": drive, "turn": turn, "invoke": c_invoke})
+    return build(drive, {"turn": helper(turn, {"invoke": helper(c_invoke, {})})}, key, parallel=True)
+
+
+def _c_signature(state: np.dtype) -> Any:
+    record, whole = Pointer(from_dtype(state)), types.int64
+    keys, canvas, reward = Pointer(types.int64), Pointer(types.int32), Pointer(types.float64)
+    return types.void(record, whole, keys, whole, whole, canvas, whole, whole, reward, keys)
+
+
+@functools.cache
+def match_drivers(match: Match) -> MatchDrivers:
+    """The match's loops, compiled once per process."""
+    built = MatchDrivers(match)
+    built.prepare()
+    return built
