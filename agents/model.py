@@ -110,11 +110,15 @@ class PatchEncoder(nn.Module):
         words = screen_BHW3.reshape(count, -1).view(torch.int32).view(count, rows, 4, columns, 3)
         bytes_ = words.transpose(2, 3).contiguous().view(count, rows, columns, 12).view(torch.uint8)
         moved = motion_BHW.view(count, rows, 2, columns, 2).transpose(2, 3).reshape(count, rows, columns, 4)
-        # the mean colour goes a way of its own: what matters is small, the background is not
-        pixels = bytes_.float()
-        mean_B48 = pixels.mean((1, 2))
-        patches = torch.cat([pixels - mean_B48[:, None, None], moved.float()], -1)
-        x = F.relu(F.linear(patches, self.patch.weight * _PIXEL, self.patch.bias))
+        pixels = bytes_.view(count, rows * columns, 48).float()
+        # The mean colour goes a way of its own: what matters is small, the background is not. It is
+        # taken off after the product, which spares two copies of all pixels.
+        mean_B48 = pixels.mean(1)
+        weight_W48, weight_W4 = (self.patch.weight * _PIXEL).split([48, 4], 1)
+        shift_BW = self.patch.bias - mean_B48 @ weight_W48.t()
+        x = torch.mm(moved.view(-1, 4).float(), weight_W4.t())
+        x = torch.addmm(x, pixels.view(-1, 48), weight_W48.t()).view(count, rows * columns, -1)
+        x = F.relu(x + shift_BW[:, None]).view(count, rows, columns, -1)
         x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
         seen = torch.cat([x.permute(0, 2, 3, 1).flatten(1), mean_B48 * _PIXEL], -1)
         return F.relu(self.out(seen))
@@ -170,15 +174,17 @@ class ResettingGRU(nn.Module):
 
     def forward(self, x_NTD: Tensor, first_NT: Tensor, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (N, T, D) and the last hidden vector (N, D)."""
-        gates_TN = self.inputs(x_NTD).transpose(0, 1).unbind(0)
-        keep_TN1 = (~first_NT).to(x_NTD.dtype).t().unsqueeze(-1).unbind(0)
         size = hidden_ND.shape[-1]
+        sizes = [2 * size, size]
+        # split before the loop: what a loop of small steps costs is its number of operations
+        gates_NTD, news_NTD = self.inputs(x_NTD).split(sizes, -1)
+        keep_NT1 = (~first_NT).to(x_NTD.dtype).unsqueeze(-1)
         outputs = []
-        for gates, keep in zip(gates_TN, keep_TN1, strict=True):
+        for gates, new, keep in zip(gates_NTD.unbind(1), news_NTD.unbind(1), keep_NT1.unbind(1), strict=True):
             hidden_ND = hidden_ND * keep
-            inner = self.recurrent(hidden_ND)
-            reset, update = torch.sigmoid(gates[:, : 2 * size] + inner[:, : 2 * size]).chunk(2, -1)
-            candidate = torch.tanh(torch.addcmul(gates[:, 2 * size :], reset, inner[:, 2 * size :]))
+            inner_gates, inner_new = self.recurrent(hidden_ND).split(sizes, -1)
+            reset, update = torch.sigmoid(gates + inner_gates).chunk(2, -1)
+            candidate = torch.tanh(torch.addcmul(new, reset, inner_new))
             hidden_ND = torch.lerp(candidate, hidden_ND, update)
             outputs.append(hidden_ND)
         return torch.stack(outputs, 1), hidden_ND
