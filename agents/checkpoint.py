@@ -18,19 +18,29 @@ from torch import Tensor
 
 from universe2.core.errors import TrainingError
 
-VERSION = 1
+VERSION = 2
 _KEY = "universe2_checkpoint"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """``data`` as the file ``path``, surviving a crash at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """``data`` as the file ``path``, surviving a crash at any moment.
+
+    Raises TrainingError if the disk is full or refuses; what was at ``path`` is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        kept = "; the last good one is still there" if path.exists() else ""
+        raise TrainingError(
+            f"cannot write {path} ({len(data) / 1e6:.1f} MB): {error.strerror}{kept}"
+        ) from error
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -60,5 +70,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise TrainingError(f"{path} is a safetensors file, but not a universe2 checkpoint")
     meta: dict[str, Any] = json.loads(header[_KEY])
     if meta["version"] != VERSION:
-        raise TrainingError(f"{path} has checkpoint version {meta['version']}; this reads {VERSION}")
+        raise TrainingError(
+            f"{path} is a checkpoint of version {meta['version']}, this universe2 reads version {VERSION}: "
+            "use the universe2 that wrote it, or train anew"
+        )
     return tensors, meta

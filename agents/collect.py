@@ -2,8 +2,8 @@
 
 Whatever members are ready are answered with one batched ``sample``. Every task fills its own
 quota of segments per update; a task that has filled it waits, one that is slow contributes
-what it has. A fault costs the transition it ended and nothing else. This file doesn't know
-what the segments are used for.
+what it has. A fault costs the transition it ended and nothing else. In lockstep, what is
+collected is a function of the seeds alone. This file doesn't know what the segments are used for.
 
 Suffixes: K slots of one call.
 """
@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from universe2.agents.learner import ArrayState, Learner, SlotObservations
+from universe2.agents.learner import Learner
+from universe2.agents.sampler import ArrayState, Sampler, SlotObservations
 from universe2.agents.segments import Episode, Lane, Segment
 from universe2.agents.text import TextTable
 from universe2.core.batch import Batch, Fault
@@ -38,6 +39,7 @@ class PoolLike(Protocol):
     def members(self) -> Sequence[Any]: ...
     def reset(self, seed: int) -> None: ...
     def send(self, index: int, slots: np.ndarray, actions: Any) -> None: ...
+    def restore_member(self, index: int, slots: np.ndarray, states: Sequence[bytes]) -> None: ...
     def recv(self, timeout: float | None = None) -> tuple[int, Batch]: ...
 
 
@@ -53,8 +55,12 @@ class CollectParams:
     quota: tuple[int, ...]
     patience: float = 0.25
     """Once half of the tasks are full, wait this fraction of the time so far for the others."""
-    max_lag: int = 512
+    max_steps_off_policy: int = 512
     """Segments begun more optimiser steps ago than this are dropped."""
+    minimum: int = 1
+    """Segments in all that patience waits for in any case."""
+    lockstep: bool = False
+    """Wait for every slot before any acts again, and for every quota, however long it takes."""
     stall_s: float = 300.0
     """Give up if no environment has moved for so long."""
 
@@ -65,10 +71,17 @@ def task_ids(pool: PoolLike) -> list[str]:
 
 
 class Collector:
-    """Steps a pool's slots; holds what they have produced until the learner takes it."""
+    """Steps a pool's slots; holds what they have produced until the learner takes it.
 
-    def __init__(self, pool: PoolLike, learner: Learner, params: CollectParams) -> None:
+    The learner's own policy acts, between the learner's other calls, or a snapshot of it
+    (``Learner.snapshot``) beside them.
+    """
+
+    def __init__(
+        self, pool: PoolLike, learner: Learner, params: CollectParams, sampler: Sampler | None = None
+    ) -> None:
         self.pool, self.learner, self.params = pool, learner, params
+        self.sampler = sampler or learner
         self.tasks = task_ids(pool)
         if len(params.quota) != len(self.tasks):
             raise ValueError(f"{len(params.quota)} quotas for {len(self.tasks)} tasks")
@@ -86,6 +99,8 @@ class Collector:
         """segments that were too old"""
         self._in_flight = 0
         """rows asked for and not received"""
+        self._held: list[tuple[int, Batch]] = []
+        """in lockstep: what came while others are still awaited"""
         self._last_move = time.monotonic()
 
     def start(self, seed: int) -> None:
@@ -95,15 +110,19 @@ class Collector:
         self._last_move = time.monotonic()
 
     def collect(self, give_up: Callable[[], bool] = lambda: False) -> list[Segment]:
-        """Play until the quotas are filled, or filled in part and patience is over, or ``give_up``."""
+        """Play until the quotas are filled, or filled in part and patience is over, or ``give_up``.
+
+        In lockstep there is neither patience nor giving up.
+        """
         began = time.monotonic()
         half_at: float | None = None
-        while not give_up():
+        while self.params.lockstep or not give_up():
             full = [len(queue) >= quota for queue, quota in zip(self.queues, self.params.quota, strict=True)]
             if all(full):
                 break
             now = time.monotonic()
-            if 2 * sum(full) >= len(full):
+            enough = sum(map(len, self.queues)) >= self.params.minimum
+            if 2 * sum(full) >= len(full) and enough and not self.params.lockstep:
                 half_at = now if half_at is None else half_at
                 left = half_at + self.params.patience * (half_at - began) - now
                 if left <= 0:
@@ -116,7 +135,7 @@ class Collector:
 
     def serve_until(self, future: Future[Any]) -> None:
         """Go on playing, as far as the quotas allow, until ``future`` is done."""
-        while not future.done():
+        while not future.done() and not self.params.lockstep:
             self.pump(_POLL_S)
             if not self._in_flight:
                 break
@@ -125,17 +144,35 @@ class Collector:
     def pump(self, timeout: float) -> bool:
         """Receive what is ready within ``timeout`` seconds and answer it. Was there anything?"""
         self._answer()  # slots that waited for their task's quota
+        came: list[tuple[int, Batch]] = []
         try:
             while self._in_flight:
-                self._receive(*self.pool.recv(timeout))
-                timeout = 0.0
+                with self.learner.watch("environments"):
+                    index, batch = self.pool.recv(timeout)
+                self._in_flight -= len(batch)
+                came.append((index, batch))
+                if not self.params.lockstep:
+                    self._receive(*came.pop())
+                    timeout = 0.0
         except DeadlineError:
             pass
+        self._held += came
+        if self._held and self._in_flight:  # in lockstep the rest is waited for
+            return False
+        for index, batch in sorted(self._held, key=lambda item: (item[0], item[1].slots[0])):
+            self._receive(index, batch)
+        self._held.clear()
         return self._answer()
 
-    def lag(self, segments: Sequence[Segment]) -> float:
-        """Mean optimiser steps between acting and now."""
-        return float(np.mean([self.learner.version - s.done["version"].mean() for s in segments]))
+    def lag(self, segments: Sequence[Segment]) -> dict[str, float]:
+        """Optimiser steps between acting and now: mean and maximum, as metrics."""
+        lags = self.learner.version - np.stack([s.done["version"] for s in segments])
+        return {"policy_lag": float(lags.mean()), "policy_lag_max": float(lags.max())}
+
+    def refresh(self) -> None:
+        """Act with the weights as they are after the calls made so far."""
+        if isinstance(self.sampler, Sampler):
+            self.learner.refresh(self.sampler)
 
     def _lane(self, member: Any) -> Lane:
         runtime = member.runtime
@@ -159,10 +196,10 @@ class Collector:
 
     def _receive(self, index: int, batch: Batch) -> None:
         lane = self.lanes[index]
-        self._in_flight -= len(batch)
         if (batch.fault != Fault.NONE).any():
             self._log_faults(index, batch)
-        segments, episodes = lane.receive(batch, self._value_of)
+        with self.learner.watch("collecting"):
+            segments, episodes = lane.receive(batch, self._value_of)
         self.queues[lane.task].extend(segments)
         self.episodes[lane.task].extend(episodes)
         self.episode_count[lane.task] += len(episodes)
@@ -172,7 +209,7 @@ class Collector:
             self._last_move = time.monotonic()
 
     def _value_of(self, obs: SlotObservations, state: ArrayState) -> np.ndarray:
-        return self.learner.sample(obs, state).result().value
+        return self.sampler.values(obs, state).result()
 
     def _answer(self) -> bool:
         """Act for every slot that waits and whose task has room, in one call; restart faulted ones."""
@@ -191,7 +228,7 @@ class Collector:
             obs = _joined([lane.observations(slots) for lane, slots in acting])
             names = acting[0][0].state
             state = {n: np.concatenate([lane.state[n][slots] for lane, slots in acting]) for n in names}
-            sample = self.learner.sample(obs, state).result()
+            sample = self.sampler.sample(obs, state).result()
             at = 0
             for lane, slots in acting:
                 rows = slice(at, at + len(slots))
@@ -224,9 +261,11 @@ class Collector:
     def _take(self, task: int) -> list[Segment]:
         queue = self.queues[task]
         taken: list[Segment] = []
+        if self.params.lockstep:  # whatever batches they came in
+            queue = self.queues[task] = deque(sorted(queue, key=lambda s: (s.version, s.slot)))
         while queue and len(taken) < self.params.quota[task]:
             segment = queue.popleft()
-            if self.learner.version - segment.version > self.params.max_lag:
+            if self.learner.version - segment.version > self.params.max_steps_off_policy:
                 self.dropped += 1
             else:
                 taken.append(segment)

@@ -20,6 +20,8 @@ from typing import Any
 
 from universe2.core.errors import UsageError
 
+ALGORITHMS = ("ppo", "vtrace")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
@@ -42,16 +44,26 @@ class TrainConfig:
     remotes: tuple[str, ...] = ()
     """``host:port`` of environment servers; none means environments in this process"""
     token_file: str = ""
+    algorithm: str = "ppo"
+    """``ppo`` or ``vtrace``"""
+    init_from: str = ""
+    """a checkpoint whose weights to start from"""
+    lora_rank: int = 0
+    """above 0: freeze the trunk of ``init_from`` and train adapters of this rank and the heads"""
     preset: str = "nano"
     screen_size: tuple[int, int] = (64, 64)
     device: str = "auto"
     """``auto`` is CUDA if there is any"""
+    precision: str = "auto"
+    """``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA"""
     threads: int = 0
     """of the CPU's arithmetic; 0 means half of the cores (see ``use_threads``)"""
     seed: int = 0
     total_steps: int = 100_000_000
     seconds: float = float("inf")
     checkpoint_seconds: float = 60.0
+    keep_every_steps: int = 0
+    """above 0: keep the first checkpoint beyond each multiple of it, as checkpoint-<steps>"""
 
     rollout: int = 32
     """transitions per segment"""
@@ -70,16 +82,27 @@ class TrainConfig:
     max_grad_norm: float = 0.5
     imitation_coef: float = 0.0
     """weight of imitating info["expert"], for tasks that give it (arcade: options = { expert = 1 })"""
+    reconstruction_coef: float = 0.0
+    """weight of painting the screen from the features; above 0 the network has a head for it"""
     patience: float = 0.25
     """see CollectParams"""
-    max_lag: int = 512
+    max_steps_off_policy: int = 512
     """see CollectParams"""
+    lockstep: bool = False
+    """collect, then learn, then collect: slower, but with environments in this process the run is
+    a function of its seed to the bit, also if it was killed and resumed. Else both go on at once."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UsageError("a training run needs at least one task")
         if self.rollout < 1 or self.minibatches < 1 or self.epochs < 1:
             raise UsageError("rollout, minibatches and epochs must be at least 1")
+        choices = {"algorithm": ALGORITHMS, "precision": ("auto", "float32", "bfloat16")}
+        for key, known in choices.items():
+            if getattr(self, key) not in known:
+                raise UsageError(f"{key} = {getattr(self, key)!r}: it must be one of {', '.join(known)}")
+        if self.lora_rank and not self.init_from:
+            raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
         for task in self.tasks:
             if task.slots < 1 or task.share <= 0:
                 raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")

@@ -3,12 +3,11 @@
 Every call returns a ``concurrent.futures.Future`` at once. One thread executes the calls in
 the order in which they were made, so ``forward_backward`` and ``optim_step`` may be submitted
 back to back. This file knows no environments and no algorithm.
-
-Suffixes: N slots, A = 209 choices, P = 5 parts, L ids of a text.
 """
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import dataclasses
 import os
@@ -24,21 +23,16 @@ import torch
 from torch import Tensor
 
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
-from universe2.agents.losses import (
-    Loss,
-    Metrics,
-    SegmentBatch,
-    TaskScales,
-    action_log_prob,
-    masked_log_probs,
-    sample_action,
-)
-from universe2.agents.model import ModelConfig, Network, Observation, State
-from universe2.agents.returns import Transitions, decode_value
+from universe2.agents.distributed import Ranks
+from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
+from universe2.agents.model import ModelConfig, Network, Observation
+from universe2.agents.returns import Transitions
+from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservations, on_device
+from universe2.agents.stopwatch import Stopwatch
 from universe2.core.errors import TrainingError
 
 T = TypeVar("T")
-ArrayState = dict[str, np.ndarray]
+CustomLoss = Callable[[Network, SegmentBatch], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -51,97 +45,118 @@ class OptimParams:
     max_grad_norm: float = 0.5
 
 
-class SlotObservations(NamedTuple):
-    """What N slots see at one time, as arrays."""
+class Saved(NamedTuple):
+    """What went along with a saved state."""
 
-    screen: np.ndarray
-    """uint8 (N, H, W, 3)"""
-    texts: np.ndarray
-    """int32 (N, L): hashed instructions, or (U, L) together with ``text_index``"""
-    text_index: np.ndarray
-    """int64 (N,): row of ``texts``"""
-    mask: np.ndarray
-    """bool (N, A)"""
-    prev_action: np.ndarray
-    """int64 (N, P)"""
-    prev_reward: np.ndarray
-    """float32 (N,)"""
-    first: np.ndarray
-    """bool (N,)"""
-
-
-class Sample(NamedTuple):
-    """Actions for N slots."""
-
-    action: np.ndarray
-    """int64 (N, P)"""
-    log_prob: np.ndarray
-    """float32 (N,)"""
-    value: np.ndarray
-    """float32 (N,)"""
-    state: ArrayState
-    """after this observation"""
-    version: int
-    """optimiser steps that the policy had seen"""
+    extra: dict[str, Any]
+    """JSON values"""
+    arrays: dict[str, np.ndarray]
 
 
 class Learner:
     """Network, optimiser, random numbers and per-task statistics behind one ordered queue.
 
     ``tasks`` names the tasks that ``SegmentBatch.task`` counts; their statistics are kept by
-    name, so a later run may add tasks or reorder them.
+    name, so a later run may add tasks or reorder them. With several ``ranks`` all of them must
+    make the same calls in the same order. ``bf16`` runs the network in bfloat16 where PyTorch
+    deems it safe; weights, optimiser and losses stay float32.
     """
 
     def __init__(
-        self, config: ModelConfig, tasks: Sequence[str], seed: int = 0, device: str | torch.device = "cpu"
+        self,
+        config: ModelConfig,
+        tasks: Sequence[str],
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        ranks: Ranks | None = None,
+        bf16: bool = False,
     ) -> None:
         keep_freed_memory()
         self.config = config
         self.tasks = list(tasks)
         self.device = torch.device(device)
+        self.ranks = ranks or Ranks()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(config)
         self.network = network.to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        self.scales = TaskScales(len(self.tasks))
-        self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.version = 0
+        self.network.bf16 = bf16
+        self.ranks.broadcast(self.network.state_dict().values())
+        self.optimizer = torch.optim.Adam(self._trained(), fused=True)
+        self.scales = TaskScales(len(self.tasks), self.ranks)
+        self.generator = torch.Generator(self.device).manual_seed(seed + 7919 * self.ranks.rank)
+        self.watch = Stopwatch()
         self.counts: dict[str, float] = {}
         """the algorithm's own counters; saved and loaded with the rest"""
         self._broken: TrainingError | None = None
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="learner")
+        self._sampler = Sampler(self.network, self.generator, self._queue, self.watch)
+
+    @property
+    def version(self) -> int:
+        """Optimiser steps so far."""
+        return self._sampler.version
+
+    @version.setter
+    def version(self, steps: int) -> None:
+        self._sampler.version = steps
 
     # -- primitives ---------------------------------------------------------------------------
 
     def sample(self, obs: SlotObservations, state: ArrayState) -> Future[Sample]:
         """Act: draw one action per slot from the current policy."""
-        return self._submit(self._sample, obs, state)
+        return self._sampler.sample(obs, state)
+
+    def values(self, obs: SlotObservations, state: ArrayState) -> Future[np.ndarray]:
+        """float32 (N,): what these observations are worth now."""
+        return self._sampler.values(obs, state)
+
+    def snapshot(self) -> Future[Sampler]:
+        """A copy of the current policy that acts on a thread of its own, beside the learning."""
+        return self._submit(self._snapshot)
+
+    def refresh(self, sampler: Sampler) -> Future[None]:
+        """Give a snapshot the weights of now."""
+        return self._submit(lambda: sampler.take_weights(self.network, self.version))
 
     def forward_backward(self, batch: SegmentBatch, loss: Loss) -> Future[Metrics]:
         """Add the loss's gradient to the gradients. ``loss`` is for example ``PPOLoss()``."""
-        return self._submit(self._forward_backward, batch, loss)
+        return self._submit(
+            self._backward, batch, lambda network, b: loss(network(b.obs, b.state), b, self.scales)
+        )
 
-    def forward_backward_custom(
-        self, batch: SegmentBatch, fn: Callable[[Network, SegmentBatch], tuple[Tensor, dict[str, Tensor]]]
-    ) -> Future[Metrics]:
+    def forward_backward_custom(self, batch: SegmentBatch, fn: CustomLoss) -> Future[Metrics]:
         """Like ``forward_backward``, for a loss that calls the network itself: fn(network, batch)."""
-        return self._submit(self._backward, batch, lambda: fn(self.network, batch))
+        return self._submit(self._backward, batch, fn)
 
     def optim_step(self, params: OptimParams) -> Future[Metrics]:
         """Move the weights along the gradients gathered so far, and clear them."""
         return self._submit(self._optim_step, params)
 
-    def save_state(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> Future[Path]:
-        """Everything an exact continuation needs, to one file. ``extra`` (JSON values) goes along.
+    def agree(self, value: float) -> float:
+        """The largest ``value`` that any rank gave: every rank gets the same answer."""
+        return value if self.ranks.size == 1 else self._submit(self.ranks.maximum, value).result()
 
-        Gradients that no ``optim_step`` has used yet are not saved.
+    def save_state(
+        self,
+        path: str | Path,
+        extra: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> Future[Path]:
+        """Everything an exact continuation needs, to one file.
+
+        ``extra`` (JSON values) and ``arrays`` go along. Gradients that no ``optim_step`` has
+        used yet are not saved.
         """
-        return self._submit(self._save, Path(path), dict(extra or {}))
+        return self._submit(self._save, Path(path), dict(extra or {}), dict(arrays or {}))
 
-    def load_state(self, path: str | Path) -> Future[dict[str, Any]]:
-        """The inverse; the ``extra`` that was saved. The network must have the same sizes."""
+    def load_state(self, path: str | Path) -> Future[Saved]:
+        """The inverse; what was given along. The network must have the same sizes."""
         return self._submit(self._load, Path(path))
+
+    def load_weights(self, path: str | Path) -> Future[None]:
+        """The network alone, to start something new from; adapters begin as they are."""
+        return self._submit(self._load_weights, Path(path))
 
     def close(self) -> None:
         """Wait for what was submitted and stop the thread. May be called twice."""
@@ -149,65 +164,72 @@ class Learner:
 
     def initial_state(self, count: int) -> ArrayState:
         """The recurrent state of ``count`` fresh slots."""
-        return {name: value.cpu().numpy() for name, value in self.network.initial_state(count).items()}
+        return self._sampler.initial_state(count)
+
+    def to_device(self, array: np.ndarray) -> Tensor:
+        """The array as a tensor where the network lives."""
+        return on_device(array, self.device)
 
     # -- what the thread does -------------------------------------------------------------------
 
     def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
         return self._queue.submit(call, *args)
 
-    def _sample(self, obs: SlotObservations, state: ArrayState) -> Sample:
-        with torch.inference_mode():
-            output = self.network(self._on_device(obs), self._state(state))
-            logits_NA = output.logits[:, 0]
-            action_NP = sample_action(logits_NA, self.generator)
-            log_prob_N = action_log_prob(masked_log_probs(logits_NA), action_NP)
-            value_N = decode_value(output.value_logits[:, 0], self.config.value_limit)
-            after = {name: value.cpu().numpy() for name, value in output.state.items()}
-        arrays = (action_NP.cpu().numpy(), log_prob_N.cpu().numpy(), value_N.cpu().numpy())
-        return Sample(*arrays, after, self.version)
+    def _trained(self) -> list[Tensor]:
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
 
-    def _forward_backward(self, batch: SegmentBatch, loss: Loss) -> Metrics:
-        return self._backward(batch, lambda: loss(self._forward(batch), batch, self.scales))
+    def _snapshot(self) -> Sampler:
+        network = copy.deepcopy(self.network).requires_grad_(False)
+        queue = ThreadPoolExecutor(1, thread_name_prefix="sampler")
+        sampler = Sampler(network, self.generator, queue, self.watch)
+        sampler.version = self.version
+        return sampler
 
-    def _forward(self, batch: SegmentBatch) -> Any:
-        return self.network(batch.obs, batch.state)
-
-    def _backward(
-        self, batch: SegmentBatch, compute: Callable[[], tuple[Tensor, dict[str, Tensor]]]
-    ) -> Metrics:
+    def _backward(self, batch: SegmentBatch, compute: CustomLoss) -> Metrics:
         if self._broken is not None:
             raise self._broken
-        loss, metrics = compute()
-        # one transfer for all numbers: each would stall a GPU
-        numbers = torch.stack([loss.detach(), *metrics.values()]).tolist()
-        if not np.isfinite(numbers[0]):
-            self._broken = NonFiniteLoss(
-                f"the loss is {numbers[0]} after {self.version} optimiser steps; "
-                "likely causes: a learning rate that is too high, or rewards that are not finite",
-                batch,
-            )
-            raise self._broken
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self.watch("learning"):
+            batch = self._normalised(batch)
+            loss, metrics = compute(self.network, batch)
+            # one transfer for all numbers: each would stall a GPU
+            sums = self.ranks.sum(torch.stack([loss.detach(), *metrics.values()]))
+            numbers = sums.tolist()
+            if not np.isfinite(numbers[0]):
+                self._broken = NonFiniteLoss(
+                    f"the loss is {numbers[0]} after {self.version} optimiser steps; "
+                    "likely causes: a learning rate that is too high, or rewards that are not finite",
+                    batch,
+                )
+                raise self._broken
+            loss.backward()  # type: ignore[no-untyped-call]
         return dict(zip(("loss/total", *metrics), numbers, strict=True))
+
+    def _normalised(self, batch: SegmentBatch) -> SegmentBatch:
+        """The weights of all valid transitions, of all ranks, sum to 1."""
+        total = self.ranks.sum((batch.weight[:, None] * batch.transitions.valid).sum())
+        return dataclasses.replace(batch, weight=batch.weight / total.clamp(min=1e-8))
 
     def _optim_step(self, params: OptimParams) -> Metrics:
         if self._broken is not None:
             raise self._broken
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), params.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group.update(lr=params.lr, betas=params.betas, eps=params.eps)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        with self.watch("learning"):
+            trained = self._trained()
+            self.ranks.sum_gradients(trained)
+            norm = torch.nn.utils.clip_grad_norm_(trained, params.max_grad_norm)
+            for group in self.optimizer.param_groups:
+                group.update(lr=params.lr, betas=params.betas, eps=params.eps)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         self.version += 1
         return {"optim/grad_norm": float(norm), "optim/lr": params.lr}
 
-    def _save(self, path: Path, extra: dict[str, Any]) -> Path:
+    def _save(self, path: Path, extra: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
         tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{name}.{key}"] = value
         tensors["rng.sample"] = self.generator.get_state()
+        tensors |= {f"extra.{name}": torch.from_numpy(array) for name, array in arrays.items()}
         meta = {
             "model": dataclasses.asdict(self.config),
             "tasks": self.tasks,
@@ -220,7 +242,7 @@ class Learner:
         write_checkpoint(path, tensors, meta)
         return path
 
-    def _load(self, path: Path) -> dict[str, Any]:
+    def _load(self, path: Path) -> Saved:
         tensors, meta = read_checkpoint(path)
         if model_config(meta) != self.config:
             raise TrainingError(
@@ -235,7 +257,8 @@ class Learner:
                     key: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(self.device)
                     for key, value in found.items()
                 }
-        self.generator.set_state(tensors["rng.sample"])
+        if self.ranks.rank == 0:  # the others' random numbers begin anew
+            self.generator.set_state(tensors["rng.sample"])
         for i, task in enumerate(self.tasks):
             if task in meta["tasks"]:
                 at = meta["tasks"].index(task)
@@ -244,27 +267,21 @@ class Learner:
         self.version = meta["optimizer_steps"]
         self.counts = dict(meta["counts"])
         self._broken = None
-        extra: dict[str, Any] = meta["extra"]
-        return extra
+        arrays = {name: tensor.numpy() for name, tensor in _under(tensors, "extra.").items()}
+        return Saved(meta["extra"], arrays)
 
-    def _on_device(self, obs: SlotObservations) -> Observation:
-        to = self.to_device
-        return Observation(
-            screen=to(obs.screen)[:, None],
-            texts=to(obs.texts),
-            text_index=to(obs.text_index)[:, None],
-            mask=to(obs.mask),
-            prev_action=to(obs.prev_action)[:, None],
-            prev_reward=to(obs.prev_reward)[:, None],
-            first=to(obs.first)[:, None],
-        )
-
-    def _state(self, state: ArrayState) -> State:
-        return {name: self.to_device(value) for name, value in state.items()}
-
-    def to_device(self, array: np.ndarray) -> Tensor:
-        """The array as a tensor where the network lives."""
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, non_blocking=True)
+    def _load_weights(self, path: Path) -> None:
+        tensors, meta = read_checkpoint(path)
+        theirs, mine = model_config(meta), self.config
+        if dataclasses.replace(theirs, lora_rank=0, reconstruct=False) != dataclasses.replace(
+            mine, lora_rank=0, reconstruct=False
+        ):
+            raise TrainingError(f"{path} holds a network of other sizes: {theirs}, expected {mine}")
+        if theirs.lora_rank:
+            raise TrainingError(f"{path} holds adapters; start from a checkpoint of full weights")
+        found = {self.network.trunk_name(name): t for name, t in _under(tensors, "model.").items()}
+        there = self.network.state_dict()
+        self.network.load_state_dict({name: found.get(name, value) for name, value in there.items()})
 
 
 class NonFiniteLoss(TrainingError):

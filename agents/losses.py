@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from universe2.agents.model import Observation, Output, State
-from universe2.agents.returns import Targets, Transitions, decode_value, two_hot, vtrace
+from universe2.agents.distributed import Ranks
+from universe2.agents.model import Observation, Output, State, thumbnail
+from universe2.agents.returns import Transitions, decode_value, two_hot, vtrace
+from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
 
 
@@ -37,7 +39,13 @@ class SegmentBatch:
     task: Tensor
     """int64 (N,)"""
     weight: Tensor
-    """float32 (N,): of each transition of the segment in the loss"""
+    """float32 (N,): of each transition of the segment in the loss. As the loss gets them, those
+    of all valid transitions (of all ranks) sum to 1, so that a weighted sum is a mean."""
+
+    def mean(self, x_NT: Tensor) -> Tensor:
+        """The weighted mean over the valid transitions; what others hold doesn't matter."""
+        valid = self.transitions.valid
+        return (self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)).sum()
 
 
 Metrics = dict[str, float]
@@ -79,7 +87,10 @@ def sample_action(logits: Tensor, generator: torch.Generator) -> Tensor:
 class TaskScales:
     """A running root mean square of the advantages of each of K tasks."""
 
-    def __init__(self, count: int, rate: float = 0.02, floor: float = 0.01) -> None:
+    def __init__(
+        self, count: int, ranks: Ranks | None = None, rate: float = 0.02, floor: float = 0.01
+    ) -> None:
+        self._ranks = ranks or Ranks()
         self.square = torch.zeros(count, dtype=torch.float64)
         self.updates = torch.zeros(count, dtype=torch.float64)
         self._rate, self._floor = rate, floor
@@ -89,7 +100,7 @@ class TaskScales:
         sums_N = torch.stack([(advantage_NT.square() * valid_NT).sum(1), valid_NT.sum(1)])
         stats = torch.zeros(2, len(self.square), device=advantage_NT.device)
         stats.index_add_(1, task_N, sums_N.float())
-        totals, counts = stats.cpu().double()
+        totals, counts = self._ranks.sum(stats).cpu().double()
         seen = counts > 0
         self.updates += seen
         # plain averaging at first, then exponential forgetting
@@ -100,57 +111,85 @@ class TaskScales:
 
 
 @dataclass(frozen=True)
-class PPOLoss:
-    """Clipped policy optimisation on V-trace targets that are computed afresh in every call.
+class ActorCriticLoss:
+    """What the losses of policy and value share; V-trace targets are computed afresh in every call.
 
     With ``imitation_coef`` > 0 the policy is also drawn to what the expert would have done in
-    the states that it reached itself (Ross et al., 2011; Schmitt et al., 2018), where one says it.
+    the states that it reached itself (Ross et al., 2011; Schmitt et al., 2018), where one says
+    it. With ``reconstruction_coef`` > 0 the features must also tell what is on the screen.
     """
 
-    clip: float = 0.2
     gamma: float = 0.99
     lam: float = 0.95
     value_coef: float = 0.5
     entropy_coef: float = 0.01
     value_limit: float = 9.0
     imitation_coef: float = 0.0
+    reconstruction_coef: float = 0.0
+
+    def policy(self, log_ratio: Tensor, log_prob: Tensor, advantage: Tensor) -> Tensor:
+        """(N, T): the policy's loss, given log π/μ, log π and scaled advantages."""
+        raise NotImplementedError
 
     def __call__(
         self, output: Output, batch: SegmentBatch, scales: TaskScales
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        valid = batch.transitions.valid
         parts = masked_log_probs(output.logits[:, :-1])
-        log_ratio = action_log_prob(parts, batch.action) - batch.log_prob
-        targets = self._targets(output, batch, log_ratio)
-        scale_N = scales.update(targets.advantage, valid, batch.task)
-        advantage = targets.advantage / scale_N[:, None]
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
-        policy = -torch.minimum(ratio * advantage, clipped * advantage)
+        log_prob = action_log_prob(parts, batch.action)
+        log_ratio = log_prob - batch.log_prob
+        with torch.no_grad():
+            value_NS = decode_value(output.value_logits, self.value_limit)
+            targets = vtrace(batch.transitions, value_NS, log_ratio.exp(), self.gamma, self.lam)
+            scale_N = scales.update(targets.advantage, batch.transitions.valid, batch.task)
+        policy = self.policy(log_ratio, log_prob, targets.advantage / scale_N[:, None])
         value_logits = output.value_logits[:, :-1]
         hot = two_hot(targets.value, value_logits.shape[-1], self.value_limit)
         value = -(hot * value_logits.log_softmax(-1)).sum(-1)
         nats = entropy(parts)
-        weight = batch.weight[:, None] * valid
-        total = weight.sum().clamp(min=1e-8)
-
-        def mean(x: Tensor) -> Tensor:
-            return (weight * torch.where(valid, x, 0.0)).sum() / total
-
-        loss = mean(policy + self.value_coef * value - self.entropy_coef * nats)
+        terms = policy + self.value_coef * value - self.entropy_coef * nats
         if self.imitation_coef:
-            loss = loss + self.imitation_coef * mean(imitation(parts, batch.expert))
+            terms = terms + self.imitation_coef * imitation(parts, batch.expert)
+        if self.reconstruction_coef:
+            terms = terms + self.reconstruction_coef * reconstruction(output, batch)
         with torch.no_grad():
+            ratio = log_ratio.exp()
             metrics = {
-                "loss/policy": mean(policy),
-                "loss/value": mean(value),
-                "loss/entropy": mean(nats),
-                "loss/kl": mean(ratio - 1 - log_ratio),
-                "loss/clipped": mean((ratio != clipped).float()),
+                "loss/policy": batch.mean(policy),
+                "loss/value": batch.mean(value),
+                "loss/value_error": batch.mean((targets.value - value_NS[:, :-1]).abs()),
+                "loss/entropy": batch.mean(nats),
+                "loss/kl": batch.mean(ratio - 1 - log_ratio),
+                "loss/off_policy": batch.mean((log_ratio.abs() > 0.2).float()),
             }
-        return loss, metrics
+        return batch.mean(terms), metrics
 
-    def _targets(self, output: Output, batch: SegmentBatch, log_ratio: Tensor) -> Targets:
-        with torch.no_grad():
-            value_NS = decode_value(output.value_logits, self.value_limit)
-            return vtrace(batch.transitions, value_NS, log_ratio.exp(), self.gamma, self.lam)
+
+@dataclass(frozen=True)
+class PPOLoss(ActorCriticLoss):
+    """Clipped policy optimisation (Schulman et al., 2017)."""
+
+    clip: float = 0.2
+
+    def policy(self, log_ratio: Tensor, log_prob: Tensor, advantage: Tensor) -> Tensor:
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        return -torch.minimum(ratio * advantage, clipped * advantage)
+
+
+@dataclass(frozen=True)
+class VTraceLoss(ActorCriticLoss):
+    """The policy gradient of IMPALA (Espeholt et al., 2018): truncated importance weights, no clip."""
+
+    clip_rho: float = 1.0
+
+    def policy(self, log_ratio: Tensor, log_prob: Tensor, advantage: Tensor) -> Tensor:
+        rho = log_ratio.detach().exp().clamp(max=self.clip_rho)
+        return -rho * advantage * log_prob
+
+
+def reconstruction(output: Output, batch: SegmentBatch) -> Tensor:
+    """(N, T): squared error of the painted screens, mean over pixels. The network must paint."""
+    if output.picture is None:
+        raise UsageError("a reconstruction loss needs a network with reconstruct = True")
+    error = output.picture[:, :-1] - thumbnail(batch.obs.screen[:, :-1])
+    return error.square().mean((-3, -2, -1))

@@ -13,13 +13,14 @@ texts, L ids of a text, V value bins, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from universe2.agents.lora import add_adapters, trunk_name
 from universe2.agents.returns import bins, symlog
 from universe2.agents.text import BUCKETS
 from universe2.core.errors import UsageError
@@ -43,20 +44,24 @@ class ModelConfig:
     value_bins: int = 127
     value_limit: float = 9.0
     """the bins span symlog returns of ±this (±8,100 for 9)"""
+    reconstruct: bool = False
+    """a head that paints the screen, for ``PPOLoss.reconstruction_coef``"""
+    lora_rank: int = 0
+    """of adapters beside a frozen trunk; 0 means that all weights are trained"""
 
 
 PRESETS = {
     "nano": ModelConfig("patch", 16, 128),
     "small": ModelConfig("impala", 16, 256),
+    "base": ModelConfig("impala", 48, 512),
 }
 
 
 def preset(name: str, screen_size: tuple[int, int] = (64, 64)) -> ModelConfig:
-    """The sizes called ``name``: ``nano`` for two CPU cores, ``small`` for a GPU."""
+    """The sizes called ``name``: ``nano`` for two CPU cores, ``small`` and ``base`` for a GPU."""
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
-    sizes = PRESETS[name]
-    return ModelConfig(sizes.encoder, sizes.width, sizes.hidden, screen_size)
+    return replace(PRESETS[name], screen_size=screen_size)
 
 
 class Observation(NamedTuple):
@@ -86,6 +91,8 @@ class Output(NamedTuple):
     value_logits: Tensor
     """float32 (N, T, V)"""
     state: State
+    picture: Tensor | None = None
+    """float32 (N, T, H/4, W/4, 3) in [0, 1]: the screen as the features tell it, if asked for"""
 
 
 class PatchEncoder(nn.Module):
@@ -114,14 +121,20 @@ class PatchEncoder(nn.Module):
         # The mean colour goes a way of its own: what matters is small, the background is not. It is
         # taken off after the product, which spares two copies of all pixels.
         mean_B48 = pixels.mean(1)
-        weight_W48, weight_W4 = (self.patch.weight * _PIXEL).split([48, 4], 1)
-        shift_BW = self.patch.bias - mean_B48 @ weight_W48.t()
-        x = torch.mm(moved.view(-1, 4).float(), weight_W4.t())
-        x = torch.addmm(x, pixels.view(-1, 48), weight_W48.t()).view(count, rows * columns, -1)
-        x = F.relu(x + shift_BW[:, None]).view(count, rows, columns, -1)
+        # bfloat16 could not hold the difference of two large sums.
+        with torch.autocast(screen_BHW3.device.type, enabled=False):
+            x = self._patches(pixels, mean_B48, moved).view(count, rows, columns, -1)
         x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
         seen = torch.cat([x.permute(0, 2, 3, 1).flatten(1), mean_B48 * _PIXEL], -1)
         return F.relu(self.out(seen))
+
+    def _patches(self, pixels_BC48: Tensor, mean_B48: Tensor, moved: Tensor) -> Tensor:
+        """(B, C, W): the first layer on the C patches of each screen."""
+        weight_W48, weight_W4 = torch.split(self.patch.weight * _PIXEL, [48, 4], 1)
+        shift_BW = self.patch.bias - mean_B48 @ weight_W48.t()
+        x = torch.mm(moved.view(-1, 4).float(), weight_W4.t())
+        x = torch.addmm(x, pixels_BC48.view(-1, 48), weight_W48.t())
+        return F.relu(x.view(*pixels_BC48.shape[:2], -1) + shift_BW[:, None])
 
 
 class ResidualBlock(nn.Module):
@@ -177,12 +190,15 @@ class ResettingGRU(nn.Module):
         size = hidden_ND.shape[-1]
         sizes = [2 * size, size]
         # split before the loop: what a loop of small steps costs is its number of operations
-        gates_NTD, news_NTD = self.inputs(x_NTD).split(sizes, -1)
-        keep_NT1 = (~first_NT).to(x_NTD.dtype).unsqueeze(-1)
+        # the memory is float32 always, also where the products are not
+        gates_NTD, news_NTD = torch.split(self.inputs(x_NTD).to(hidden_ND.dtype), sizes, -1)
+        keep_NT1 = (~first_NT).to(hidden_ND.dtype).unsqueeze(-1)
+        weight, bias = self.recurrent.weight, self.recurrent.bias  # an adapter's sum only once
         outputs = []
         for gates, new, keep in zip(gates_NTD.unbind(1), news_NTD.unbind(1), keep_NT1.unbind(1), strict=True):
             hidden_ND = hidden_ND * keep
-            inner_gates, inner_new = self.recurrent(hidden_ND).split(sizes, -1)
+            inner = F.linear(hidden_ND, weight, bias).to(hidden_ND.dtype)
+            inner_gates, inner_new = torch.split(inner, sizes, -1)
             reset, update = torch.sigmoid(gates + inner_gates).chunk(2, -1)
             candidate = torch.tanh(torch.addcmul(new, reset, inner_new))
             hidden_ND = torch.lerp(candidate, hidden_ND, update)
@@ -210,6 +226,9 @@ class Network(nn.Module):
         self.core = ResettingGRU(hidden, hidden)
         self.policy = nn.Linear(hidden, CHOICES)
         self.value = nn.Linear(hidden, config.value_bins)
+        self.picture = nn.Linear(hidden, 3 * height * width // 16) if config.reconstruct else None
+        self.bf16 = False
+        """products in bfloat16; the learner's choice"""
         for layer in (*self.encoder.modules(), self.mix, self.core.inputs):
             if isinstance(layer, (nn.Linear, nn.Conv2d)):
                 # the default shrinks what passes through layer by layer, and learning starts late
@@ -221,6 +240,8 @@ class Network(nn.Module):
         nn.init.zeros_(self.value.weight)
         # the first guess: a return near 0, with far bins so unlikely that they don't matter
         self.value.bias.data = -2 * symlog(bins(config.value_bins, config.value_limit)).abs()
+        if config.lora_rank:
+            add_adapters(self, config.lora_rank)
         nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def initial_state(self, count: int) -> State:
@@ -234,11 +255,24 @@ class Network(nn.Module):
 
     def forward(self, obs: Observation, state: State) -> Output:
         """All T times of N sequences, from the state before the first of them."""
-        features_NTD, brightness = self._encode(obs, state["brightness"])
-        core_NTD, hidden_ND = self.core(features_NTD, obs.first, state["hidden"])
-        out_NTD = F.relu(features_NTD + core_NTD)
-        logits = self.policy(out_NTD).float().masked_fill(~obs.mask[:, None], -torch.inf)
-        return Output(logits, self.value(out_NTD).float(), {"hidden": hidden_ND, "brightness": brightness})
+        with torch.autocast(obs.screen.device.type, torch.bfloat16, enabled=self.bf16):
+            features_NTD, last_NHW = self._encode(obs, state["brightness"])
+            core_NTD, hidden_ND = self.core(features_NTD, obs.first, state["hidden"])
+            out_NTD = F.relu(features_NTD + core_NTD)
+            logits = self.policy(out_NTD).float().masked_fill(~obs.mask[:, None], -torch.inf)
+            value_logits = self.value(out_NTD).float()
+            picture = self._paint(out_NTD) if self.picture is not None else None
+        return Output(logits, value_logits, {"hidden": hidden_ND, "brightness": last_NHW}, picture)
+
+    def trunk_name(self, name: str) -> str:
+        """What the weight ``name`` of a network without adapters is called in this one."""
+        return trunk_name(self, name)
+
+    def _paint(self, out_NTD: Tensor) -> Tensor:
+        assert self.picture is not None
+        height, width = self.config.screen_size
+        painted: Tensor = self.picture(out_NTD).float()
+        return painted.view(*out_NTD.shape[:2], height // 4, width // 4, 3)
 
     def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, T, D) without memory, and the brightness of the last screen."""
@@ -260,3 +294,9 @@ def brightness(screen: Tensor) -> Tensor:
     picked = screen[..., ::2, ::2, :]
     # three sums of views: a reduction over an axis of length 3 is three times slower
     return picked[..., 0].short() + picked[..., 1].short() + picked[..., 2].short()
+
+
+def thumbnail(screen: Tensor) -> Tensor:
+    """uint8 (…, H, W, 3) → float32 (…, H/4, W/4, 3) in [0, 1]: means of 4 × 4 pixels."""
+    *lead, height, width, _ = screen.shape
+    return screen.view(*lead, height // 4, 4, width // 4, 4, 3).float().mean((-4, -2)) * _PIXEL

@@ -2,29 +2,22 @@
 
 Collect segments from all tasks; then, for a few epochs, take minibatches that hold every task
 in the same proportion, add up gradients and step. Targets are computed afresh in every
-minibatch (see ``PPOLoss``), so data that is a little stale is corrected for. While the learner
-works, the collector goes on answering slots whose tasks are behind.
-
-Suffixes: N segments of an update.
+minibatch (see ``ActorCriticLoss``), so data that is a little stale is corrected for. While the
+learner works, the collector goes on answering slots whose tasks are behind.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import numpy as np
 
 from universe2.agents.collect import Collector
 from universe2.agents.config import TrainConfig
-from universe2.agents.learner import Learner, OptimParams
-from universe2.agents.losses import Metrics, PPOLoss
-from universe2.agents.segments import Segment, segment_batch
-
-MAX_WEIGHT = 4.0
-"""A transition of a task that is behind counts at most this many times."""
-_AHEAD = 2  # minibatches queued, so that the learner never waits for their assembly
+from universe2.agents.learner import Learner
+from universe2.agents.losses import Metrics, PPOLoss, SegmentBatch
+from universe2.agents.minibatches import learn, minibatches, optim_params, task_weights
 
 
 def train_ppo(
@@ -39,61 +32,31 @@ def train_ppo(
     ``after_update`` gets the update's mean metrics; what it raises ends the training.
     """
     loss = PPOLoss(
-        config.clip,
-        config.gamma,
-        config.lam,
-        config.value_coef,
-        config.entropy_coef,
-        learner.config.value_limit,
-        config.imitation_coef,
+        gamma=config.gamma,
+        lam=config.lam,
+        value_coef=config.value_coef,
+        entropy_coef=config.entropy_coef,
+        value_limit=learner.config.value_limit,
+        imitation_coef=config.imitation_coef,
+        reconstruction_coef=config.reconstruction_coef,
+        clip=config.clip,
     )
-    rng = np.random.default_rng([config.seed, learner.version])
-    while (done := part_done()) < 1:
+    shares = [task.share for task in config.tasks]
+    while (done := learner.agree(part_done())) < 1:
         segments = collector.collect(lambda: part_done() >= 1)
-        if not segments or part_done() >= 1:
+        if learner.agree(float(not segments or part_done() >= 1)):
             continue
         lag = collector.lag(segments)
-        lr = config.lr * (1 - (1 - config.lr_end) * done)
-        params = OptimParams(lr=lr, max_grad_norm=config.max_grad_norm)
-        weights = task_weights(segments, [task.share for task in config.tasks])
-        pending: deque[Future[Metrics]] = deque()
-        collected: list[Metrics] = []
-        for _ in range(config.epochs):
-            for minibatch in minibatches(segments, config.minibatches, rng):
-                batch = segment_batch(minibatch, weights, collector.texts, learner)
-                pending.append(learner.forward_backward(batch, loss))
-                pending.append(learner.optim_step(params))
-                while len(pending) > 2 * _AHEAD:
-                    collector.serve_until(pending[0])
-                    collected.append(pending.popleft().result())
-        for future in pending:
-            collector.serve_until(future)
-            collected.append(future.result())
-        after_update({**mean_metrics(collected), "policy_lag": lag})
+        params = optim_params(config, done)
+        rng = np.random.default_rng([config.seed, learner.version])
 
+        def step(batch: SegmentBatch) -> list[Future[Metrics]]:
+            done = [learner.forward_backward(batch, loss), learner.optim_step(params)]  # noqa: B023
+            collector.refresh()
+            return done
 
-def task_weights(segments: Sequence[Segment], shares: Sequence[float]) -> list[float]:
-    """What a transition of each task counts, so that every task present has its share."""
-    counts = Counter(segment.task for segment in segments)
-    present = sum(shares[task] for task in counts)
-    even = [len(segments) * share / present for share in shares]
-    return [
-        min(even[task] / counts[task], MAX_WEIGHT) if counts[task] else 0.0 for task in range(len(shares))
-    ]
-
-
-def minibatches(segments: Sequence[Segment], count: int, rng: np.random.Generator) -> Iterator[list[Segment]]:
-    """The segments in random order, dealt so that each minibatch has its part of every task."""
-    task_N = np.array([segment.task for segment in segments])
-    place_N = np.empty(len(segments))
-    for task in np.unique(task_N):
-        mine = rng.permutation(np.flatnonzero(task_N == task))
-        place_N[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
-    for part in np.array_split(np.argsort(place_N), min(count, len(segments))):
-        yield [segments[i] for i in part]
-
-
-def mean_metrics(metrics: Sequence[Metrics]) -> Metrics:
-    """The mean of each metric over those dicts that have it."""
-    names = dict.fromkeys(name for m in metrics for name in m)
-    return {name: float(np.mean([m[name] for m in metrics if name in m])) for name in names}
+        batches = (
+            part for _ in range(config.epochs) for part in minibatches(segments, config.minibatches, rng)
+        )
+        metrics = learn(collector, batches, task_weights(segments, shares), step)
+        after_update({**metrics, **lag})

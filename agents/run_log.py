@@ -6,15 +6,18 @@ all tasks together) and a row of the learner's own numbers, every few seconds.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector
 from universe2.agents.losses import Metrics
 
@@ -41,12 +44,19 @@ def task_rows(collector: Collector) -> list[dict[str, Any]]:
 
 
 class RunLog:
-    """Writes a run's files in ``folder``; appends if they are there."""
+    """Writes a run's files in ``folder``; appends if they are there, but for rows beyond ``steps``.
 
-    def __init__(self, folder: Path) -> None:
+    Such rows were written between the last checkpoint and the run's death, and come again.
+    """
+
+    def __init__(self, folder: Path, steps: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder))
+        path = folder / "metrics.jsonl"
+        if path.exists():
+            _cut(path, steps)
+        self._metrics = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        self._wandb = _wandb_run(folder)
         self._handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._level = log.level
@@ -64,10 +74,15 @@ class RunLog:
         for name, value in metrics.items():
             self._scalar(name, value, steps)
         self._metrics.flush()
+        if self._wandb is not None:
+            scores = {f"return/{row['task']}": row["return_mean"] for row in tasks}
+            self._wandb.log({**scores, **metrics}, step=steps)
 
     def close(self) -> None:
         self._metrics.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
         log.removeHandler(self._handler)
         log.setLevel(self._level)
         log.propagate = True
@@ -79,6 +94,25 @@ class RunLog:
 
     def _scalar(self, name: str, value: float, steps: int) -> None:
         self._board.add_scalar(name, value, steps)
+
+
+def _cut(path: Path, steps: int) -> None:
+    """Without the rows beyond ``steps``, and without a last line that was cut off."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    kept = [line for line in lines if json.loads(line)["steps"] <= steps]
+    if len(kept) < len(lines):
+        write_atomically(path, "".join(line + "\n" for line in kept).encode())
+
+
+def _wandb_run(folder: Path) -> Any:
+    """A Weights & Biases run if the package is installed and set up by its own WANDB_MODE; else None.
+
+    Without WANDB_MODE nothing is sent anywhere: having a package is not a wish to use it.
+    """
+    if not os.environ.get("WANDB_MODE") or importlib.util.find_spec("wandb") is None:
+        return None
+    wandb = importlib.import_module("wandb")
+    return wandb.init(project="universe2", name=folder.name, dir=str(folder), resume="allow")
 
 
 def _rounded(value: Any) -> Any:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from universe2.agents.learner import ArrayState, Learner, Sample, SlotObservations
+from universe2.agents.learner import Learner
 from universe2.agents.losses import SegmentBatch
 from universe2.agents.model import Observation
 from universe2.agents.returns import Transitions
+from universe2.agents.sampler import ArrayState, Sample, SlotObservations
 from universe2.agents.text import TextTable
 from universe2.core.batch import Batch
 from universe2.core.screen import NVEC
@@ -40,6 +41,7 @@ class Segment:
     """T rows each: action, log_prob, reward, terminated, truncated, final_value, valid, version"""
     state: ArrayState
     """before the first observation"""
+    slot: int = 0
 
     @property
     def version(self) -> int:
@@ -101,8 +103,9 @@ class Lane:
         """the observation at the cursor awaits an action"""
         self.faulted = np.zeros(S, bool)
         """the slot had a fault and awaits any send, which restarts it"""
-        self._score = np.zeros(S)
-        self._steps = np.zeros(S, np.int64)
+        self.score = np.zeros(S)
+        """of the episode so far"""
+        self.steps = np.zeros(S, np.int64)
 
     def receive(self, batch: Batch, value_of: ValueOf) -> tuple[list[Segment], list[Episode]]:
         """Write a batch's rows. What they completed: segments, and episodes that no fault cut."""
@@ -206,14 +209,14 @@ class Lane:
     def _score_episodes(self, batch: Batch, moved_K: np.ndarray) -> list[Episode]:
         slots = batch.slots
         fresh = slots[~moved_K]
-        self._score[fresh] = 0
-        self._steps[fresh] = 0
-        self._score[slots[moved_K]] += batch.reward[moved_K]
-        self._steps[slots[moved_K]] += 1
+        self.score[fresh] = 0
+        self.steps[fresh] = 0
+        self.score[slots[moved_K]] += batch.reward[moved_K]
+        self.steps[slots[moved_K]] += 1
         over = slots[moved_K & batch.ended]
-        episodes = [Episode(self.task, float(self._score[s]), int(self._steps[s])) for s in over]
-        self._score[over] = 0
-        self._steps[over] = 0
+        episodes = [Episode(self.task, float(self.score[s]), int(self.steps[s])) for s in over]
+        self.score[over] = 0
+        self.steps[over] = 0
         return episodes
 
     def _cut(self, slots: np.ndarray) -> list[Segment]:
@@ -236,7 +239,7 @@ class Lane:
             return {name: value[k] for name, value in arrays.items()}
 
         return [
-            Segment(self.task, self.mask, row(seen, k), row(done, k), row(state, k))
+            Segment(self.task, self.mask, row(seen, k), row(done, k), row(state, k), int(slots[k]))
             for k in range(len(slots))
             if done["valid"][k].any()
         ]

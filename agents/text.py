@@ -39,6 +39,11 @@ class TextTable:
         self._capacity = capacity
         self._next = 0
 
+    @property
+    def texts(self) -> list[str]:
+        """The texts by row."""
+        return list(self._texts)
+
     def rows(self, texts: Iterable[str]) -> np.ndarray:
         """int32: the row of each text; unknown texts are added."""
         known = self._rows

@@ -6,32 +6,39 @@ This file knows no algorithm (see ``ppo``) and no environment. What it leaves in
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
 from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
-from universe2.agents.learner import Learner, NonFiniteLoss, use_threads
+from universe2.agents.distributed import Ranks, join_ranks, leave_ranks
+from universe2.agents.learner import Learner, NonFiniteLoss, Saved, use_threads
 from universe2.agents.losses import Metrics
-from universe2.agents.model import preset
+from universe2.agents.model import ModelConfig, preset
 from universe2.agents.ppo import train_ppo
 from universe2.agents.progress import Progress
+from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
 from universe2.agents.run_log import RunLog, task_rows
+from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UsageError
 from universe2.core.seeding import mix
 
 CHECKPOINT = "checkpoint"
+SCRIPTS = {"ppo": train_ppo, "vtrace": train_vtrace}
 _LOG_S = 2.0
 
 
@@ -48,44 +55,61 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     if not resume and path.exists():
         raise UsageError(f"{path} exists; continue that run with --resume, or choose another out_dir")
     use_threads(config.threads)
-    learner = Learner(
-        preset(config.preset, config.screen_size),
-        [task.env_id for task in config.tasks],
-        config.seed,
-        _device(config.device),
-    )
+    ranks = join_ranks()
+    device = _device(config.device, ranks)
+    bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    tasks = [task.env_id for task in config.tasks]
+    learner = Learner(model_sizes(config), tasks, config.seed, device, ranks, bf16)
     try:
-        if resume:
-            learner.load_state(path).result()
-        write_atomically(path.with_name("config.json"), json.dumps(config.to_json(), indent=1).encode())
-        with _open_pool(config) as pool:
-            run = Run(config, learner, pool, path)
-            run.go(console)
+        saved = learner.load_state(path).result() if resume else None
+        if config.init_from and not resume:
+            learner.load_weights(config.init_from).result()
+        if ranks.rank == 0:
+            write_atomically(path.with_name("config.json"), json.dumps(config.to_json(), indent=1).encode())
+        with _open_pool(config, ranks) as pool:
+            Run(config, learner, pool, path).go(console, saved)
     finally:
         learner.close()
+        leave_ranks()
     return path
+
+
+def model_sizes(config: TrainConfig) -> ModelConfig:
+    """The network that a config asks for."""
+    sizes = preset(config.preset, config.screen_size)
+    return dataclasses.replace(sizes, reconstruct=config.reconstruction_coef > 0, lora_rank=config.lora_rank)
 
 
 class Run:
     """One run in progress; what ``Progress`` shows."""
 
     def __init__(self, config: TrainConfig, learner: Learner, pool: PoolLike, path: Path) -> None:
-        params = CollectParams(config.rollout, config.quota(), config.patience, config.max_lag)
+        params = CollectParams(
+            config.rollout,
+            config.quota(),
+            config.patience,
+            config.max_steps_off_policy,
+            minimum=config.minibatches if learner.ranks.size > 1 else 1,
+            lockstep=config.lockstep,
+        )
         self.config, self.learner, self.path = config, learner, path
-        self.collector = Collector(pool, learner, params)
+        self.leads = learner.ranks.rank == 0
+        """writes the files and shows the progress"""
+        # in lockstep the policy acts between updates; else a copy of it acts beside the learning
+        self.sampler = None if config.lockstep else learner.snapshot().result()
+        self.collector = Collector(pool, learner, params, self.sampler)
         self.stop = threading.Event()
-        counts = learner.counts
-        self._steps_before = int(counts.get("steps", 0))
-        self._seconds_before = counts.get("seconds", 0.0)
+        self._seconds_before = learner.counts.get("seconds", 0.0)
+        self._kept = 0
         self._began = self._saved = self._logged = time.monotonic()
-        self._recent = (self._began, self._steps_before)
+        self._recent = (self._began, 0)
         self._rate = 0.0
         self._lag = 0.0
 
     @property
     def steps(self) -> int:
-        """Transitions of the whole run, also before it was resumed."""
-        return self._steps_before + sum(self.collector.steps.values())
+        """Transitions of the whole run, also before it was resumed, of all ranks (as far as known here)."""
+        return sum(self.collector.steps.values()) * self.learner.ranks.size
 
     @property
     def seconds(self) -> float:
@@ -108,20 +132,30 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         return task_rows(self.collector)
 
-    def go(self, console: Console | None = None) -> None:
+    def go(self, console: Console | None = None, saved: Saved | None = None) -> None:
         """Train to the end. The state is saved whatever ends it."""
-        run_log = RunLog(self.path.parent)
+        if saved is not None:
+            restore_counters(self.collector, saved.extra["counters"])
+        self._kept = self._multiple()
+        self._recent = (time.monotonic(), self.steps)
+        run_log = RunLog(self.path.parent, self.steps) if self.leads else None
+        progress = Progress(self, console) if self.leads else None
         self._began = time.monotonic()
         try:
-            with stop_on_signal(self.stop), Progress(self, console) as progress:
+            with ExitStack() as stack:
+                stack.enter_context(stop_on_signal(self.stop))
+                if progress is not None:
+                    stack.enter_context(progress)
                 log.info("training %s from step %d", ", ".join(self.collector.tasks), self.steps)
-                self.collector.start(mix(self.config.seed + self.learner.version) >> 1)
+                self._start(saved)
 
                 def after_update(metrics: Metrics) -> None:
                     self._after_update(metrics, run_log)
-                    progress.tick()
+                    if progress is not None:
+                        progress.tick()
 
-                train_ppo(self.learner, self.collector, self.config, self.part_done, after_update)
+                script = SCRIPTS[self.config.algorithm]
+                script(self.learner, self.collector, self.config, self.part_done, after_update)
         except NonFiniteLoss as error:
             bad = self.path.with_name("bad_batch.safetensors")
             error.save_batch(bad)
@@ -129,21 +163,45 @@ class Run:
             raise TrainingError(f"{error}. The batch is in {bad}") from error
         except Universe2Error as error:
             log.error("%s: %s", type(error).__name__, error)
-            self.save()
+            self.save(exactly=False)
             raise
         else:
             self.save()
             log.info("%s at step %d", "stopped" if self.stop.is_set() else "done", self.steps)
         finally:
-            run_log.write(self.seconds, self.steps, self.rows(), {})
-            run_log.close()
+            if self.sampler is not None:
+                self.sampler.close()
+            if run_log is not None:
+                run_log.write(self.seconds, self.steps, self.rows(), {})
+                run_log.close()
 
-    def save(self) -> None:
-        """The state, now."""
+    def save(self, exactly: bool = True) -> None:
+        """The state, now. Not ``exactly``: without what is in progress, say after a fault."""
+        if not self.leads:
+            return
         self.learner.counts = {"steps": self.steps, "seconds": self.seconds}
-        self.learner.save_state(self.path, {"config": self.config.to_json()}).result()
+        extra: dict[str, Any] = {"config": self.config.to_json(), "counters": counters(self.collector)}
+        arrays: dict[str, np.ndarray] = {}
+        if self.config.lockstep and exactly:
+            arrays, extra["texts"] = in_progress(self.collector)
+        self.learner.save_state(self.path, extra, arrays).result()
+        if self._multiple() > self._kept:
+            self._kept = self._multiple()
+            kept = self.path.with_name(f"{CHECKPOINT}-{self.steps:012d}")
+            kept.unlink(missing_ok=True)
+            os.link(self.path, kept)
 
-    def _after_update(self, metrics: Metrics, run_log: RunLog) -> None:
+    def _multiple(self) -> int:
+        return self.steps // self.config.keep_every_steps if self.config.keep_every_steps else 0
+
+    def _start(self, saved: Saved | None) -> None:
+        if self.config.lockstep and saved is not None and "texts" in saved.extra:
+            restore_in_progress(self.collector, saved.arrays, saved.extra["texts"])
+        else:
+            seed = self.config.seed + self.learner.version + 104729 * self.learner.ranks.rank
+            self.collector.start(mix(seed) >> 1)
+
+    def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
         now = time.monotonic()
         self._lag = metrics["policy_lag"]
         if now - self._logged >= _LOG_S:
@@ -152,8 +210,10 @@ class Run:
             self._recent = (now, self.steps)
             self._logged = now
             extra = {"steps_per_second": self._rate, "dropped_segments": float(self.collector.dropped)}
-            run_log.write(self.seconds, self.steps, self.rows(), {**metrics, **extra})
-        if now - self._saved >= self.config.checkpoint_seconds:
+            shares = self.learner.watch.shares()
+            if run_log is not None:
+                run_log.write(self.seconds, self.steps, self.rows(), {**metrics, **extra, **shares})
+        if now - self._saved >= self.config.checkpoint_seconds or self._multiple() > self._kept:
             self._saved = now
             self.save()
 
@@ -182,12 +242,15 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _open_pool(config: TrainConfig) -> Any:
+def _open_pool(config: TrainConfig, ranks: Ranks) -> Any:
     from universe2.faces.make import make_pool, token_from
 
+    remotes = config.remotes[ranks.rank :: ranks.size]
+    if config.remotes and not remotes:
+        raise UsageError(f"{len(config.remotes)} remotes for {ranks.size} ranks: each needs one of its own")
     return make_pool(
         {task.env_id: task.slots for task in config.tasks},
-        remotes=list(config.remotes) or None,
+        remotes=list(remotes) or None,
         token=token_from(config.token_file),
         interface="screen",
         screen_size=config.screen_size,
@@ -196,9 +259,11 @@ def _open_pool(config: TrainConfig) -> Any:
     )
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, ranks: Ranks) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.size > 1:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f'device = "{name}", but PyTorch finds no CUDA device here')
     return torch.device(name)

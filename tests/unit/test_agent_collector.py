@@ -10,8 +10,8 @@ from toy_pool import BLACK, SIZE, Toy, ToyFault, ToyPool
 
 from universe2.agents.collect import Collector, CollectParams
 from universe2.agents.learner import Learner
+from universe2.agents.minibatches import MAX_WEIGHT, minibatches, task_weights
 from universe2.agents.model import ModelConfig
-from universe2.agents.ppo import MAX_WEIGHT, minibatches, task_weights
 from universe2.core.errors import InterfaceError, TrainingError
 from universe2.core.screen import ScreenMap
 
@@ -153,7 +153,7 @@ def test_a_task_with_many_slots_waits_for_its_share(make):
 
 
 def test_too_old_segments_are_dropped(make):
-    collector = make({"many": (Counter, 4)}, quota=(2,), max_lag=10)
+    collector = make({"many": (Counter, 4)}, quota=(2,), max_steps_off_policy=10)
     assert len(collector.collect()) == 2
     collector.learner.version += 50
     assert collector._take(0) == []

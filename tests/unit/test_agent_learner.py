@@ -10,9 +10,10 @@ import torch
 
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.checkpoint_policy import load
-from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams, SlotObservations
+from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams
 from universe2.agents.losses import PPOLoss
 from universe2.agents.model import ModelConfig, Network, Observation, preset
+from universe2.agents.sampler import SlotObservations
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import LENGTH, TextTable, hashed_ids
 from universe2.core.errors import InterfaceError, TrainingError, UsageError
@@ -127,7 +128,7 @@ def test_resume_is_exact_to_the_bit(learner, tmp_path):
     learner.save_state(tmp_path / "checkpoint", {"note": "hi"}).result()
     other = Learner(CONFIG, ["a", "b"], seed=99)
     try:
-        assert other.load_state(tmp_path / "checkpoint").result() == {"note": "hi"}
+        assert other.load_state(tmp_path / "checkpoint").result().extra == {"note": "hi"}
         assert other.version == 3
         assert other.counts == {"steps": 12.5}
         for seed in range(3, 6):

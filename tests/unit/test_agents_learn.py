@@ -12,6 +12,8 @@ from universe2.agents.config import TaskConfig, TrainConfig
 from universe2.agents.learner import Learner
 from universe2.agents.model import ModelConfig
 from universe2.agents.ppo import train_ppo
+from universe2.agents.sampler import Sampler
+from universe2.agents.vtrace import train_vtrace
 from universe2.core.screen import ARROWS, KEYS, ScreenMap
 
 UP, DOWN = ARROWS.index("up"), ARROWS.index("down")
@@ -74,7 +76,18 @@ class Endless(Toy):
         return (0, 0, 40 * self.step_count), 1.0, False, self.step_count == 5
 
 
-def run(tasks, updates, **changes):
+class Outdated(Sampler):
+    """A policy that hears of every eighth change of the weights only."""
+
+    heard = 0
+
+    def take_weights(self, network, version):
+        self.heard += 1
+        if self.heard % 8 == 0:
+            super().take_weights(network, version)
+
+
+def run(tasks, updates, script=train_ppo, outdated=False, **changes):
     """Train on toys; (learner, collector)."""
     torch.set_num_threads(1)
     names = list(tasks)
@@ -86,15 +99,20 @@ def run(tasks, updates, **changes):
     )
     learner = Learner(ModelConfig("patch", 4, 64, SIZE, text_dim=16), names, config.seed)
     params = CollectParams(config.rollout, config.quota())
-    collector = Collector(ToyPool(tasks), learner, params)
+    sampler = None
+    if outdated:
+        sampler = learner.snapshot().result()
+        sampler.__class__ = Outdated
+    collector = Collector(ToyPool(tasks), learner, params, sampler)
     collector.start(0)
-    done = 0
+    collector.lags = []
 
     def after_update(metrics):
-        nonlocal done
-        done += 1
+        collector.lags.append(metrics["policy_lag"])
 
-    train_ppo(learner, collector, config, lambda: done / updates, after_update)
+    script(learner, collector, config, lambda: len(collector.lags) / updates, after_update)
+    if sampler is not None:
+        sampler.close()
     learner.close()
     return learner, collector
 
@@ -124,9 +142,16 @@ def test_a_truncated_episode_is_worth_what_would_have_come():
     lane = collector.lanes[0]
     slots = np.arange(32)
     state = {name: value[slots] for name, value in lane.state.items()}
-    values = learner._sample(lane.observations(slots), state).value
+    values = learner._sampler._values(lane.observations(slots), state)
     # 5 if truncation bootstraps; at most 3.4 (five more rewards) if it were an end
     assert values.mean() == pytest.approx(1 / (1 - gamma), abs=0.6)
+
+
+def test_stale_data_is_corrected_for():
+    """By V-trace alone, without clipping."""
+    _, collector = run({"keys": (Keyboard, 32)}, 60, train_vtrace, outdated=True, minibatches=4)
+    assert 3 < np.mean(collector.lags) < 20  # optimiser steps between acting and learning
+    assert mean_score(collector, 0) > 0.8
 
 
 def test_two_tasks_at_once():

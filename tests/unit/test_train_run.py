@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
+import shutil
 import signal
 
 import pytest
+import torch
 from rich.console import Console
 from toy_pool import SIZE, Toy, ToyFault, ToyPool
 
 from universe2.agents import train as train_module
-from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
+from universe2.agents.checkpoint_policy import load
 from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_config
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
@@ -36,7 +40,7 @@ class Poisonous(Toy):
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     toys = {"toys/Flaky-v0": (Flaky, 8)}
-    monkeypatch.setattr(train_module, "_open_pool", lambda config: ToyPool(toys))
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys))
     monkeypatch.setattr(train_module, "_LOG_S", 0.0)
     return TrainConfig(
         tasks=(TaskConfig(env_id="toys/Flaky-v0", slots=8),),
@@ -97,7 +101,9 @@ def test_a_signal_saves_and_stops(config, monkeypatch):
 
 
 def test_a_poisonous_reward_stops_with_the_batch_saved(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(train_module, "_open_pool", lambda config: ToyPool({"toys/Flaky-v0": (Poisonous, 8)}))
+    monkeypatch.setattr(
+        train_module, "_open_pool", lambda config, ranks: ToyPool({"toys/Flaky-v0": (Poisonous, 8)})
+    )
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*bad_batch.safetensors"):
         train(config, console=quiet())
     tensors, _ = read_checkpoint(tmp_path / "run" / "bad_batch.safetensors")
@@ -136,3 +142,112 @@ def test_quotas_follow_the_shares():
     assert config.quota() == (32, 96)
     with pytest.raises(UsageError, match="too few for 4 minibatches"):
         TrainConfig(tasks=tasks[:1], out_dir="x", rollout=32, batch_steps=64)
+
+
+class Walk(Toy):
+    """Up adds one to a random walk that ends at random; its colour shows where it is."""
+
+    def reset(self):
+        self.at = int(self.rng.integers(5))
+        return (40 * self.at, 0, 0)
+
+    def step(self, action):
+        self.at = max(0, self.at + (1 if action[0] == 1 else -1))
+        over = bool(self.rng.random() < 0.15)
+        return (min(255, 40 * self.at), 0, 0), float(self.at), over and self.at % 2 == 0, over
+
+
+class Killed(BaseException):
+    """Nothing cleans up after it but what cleans up after a kill: nothing is saved."""
+
+
+def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(config, monkeypatch, tmp_path):
+    """To the bit: weights, optimiser, random numbers, statistics, episodes, metrics."""
+    toys = {"toys/Walk-v0": (Walk, 6), "toys/Flaky-v0": (Flaky, 4)}  # quotas are no multiple of these
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys, seed=1))
+    tasks = tuple(TaskConfig(env_id=name, slots=slots) for name, (_, slots) in toys.items())
+    lockstep = {**vars(config), "tasks": tasks, "lockstep": True, "epochs": 2, "total_steps": 1500}
+    whole = TrainConfig(**{**lockstep, "out_dir": str(tmp_path / "whole")})
+    broken = TrainConfig(**{**lockstep, "out_dir": str(tmp_path / "broken"), "checkpoint_seconds": 0.0})
+    train(whole, console=quiet())
+
+    updates, tick = [], train_module.Progress.tick
+    checkpoint = tmp_path / "broken" / "checkpoint"
+
+    def stop_later(self):
+        tick(self)
+        updates.append(1)
+        if len(updates) == 4:
+            shutil.copy(checkpoint, tmp_path / "fourth")
+        if len(updates) == 7:
+            raise Killed
+
+    monkeypatch.setattr(train_module.Progress, "tick", stop_later)
+    with pytest.raises(Killed):
+        train(broken, console=quiet())
+    shutil.copy(tmp_path / "fourth", checkpoint)
+    train(broken, resume=True, console=quiet())
+
+    (tensors, meta), (others, other) = (
+        read_checkpoint(tmp_path / name / "checkpoint") for name in ("whole", "broken")
+    )
+    assert tensors.keys() == others.keys()
+    for name, value in tensors.items():
+        if not name.endswith(".bytes"):  # pickles of equal toys may differ
+            assert torch.equal(value, others[name]), name
+    assert meta["extra"]["counters"] == other["extra"]["counters"]
+    assert meta["task_square"] == other["task_square"]
+
+    def curve(name):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        timed = ("seconds", "steps_per_second")
+        return [{k: v for k, v in row.items() if k not in timed and "time/" not in k} for row in rows]
+
+    assert curve("whole") == curve("broken")
+
+
+def test_checkpoints_are_kept_by_policy(config, tmp_path):
+    path = train(TrainConfig(**{**vars(config), "keep_every_steps": 250}), console=quiet())
+    kept = sorted(p.name for p in path.parent.glob("checkpoint-*"))
+    steps = [read_checkpoint(path.with_name(name))[1]["counts"]["steps"] for name in kept]
+    assert [int(name.removeprefix("checkpoint-")) for name in kept] == steps
+    assert [s // 250 for s in steps] == [1, 2]
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(config, monkeypatch):
+    path = train(config, console=quiet())
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("universe2.agents.checkpoint.os.fsync", full)
+    with pytest.raises(TrainingError, match=r"cannot write .*No space left on device; the last good one"):
+        write_checkpoint(path, {"x": torch.zeros(3)}, {})
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir() if ".tmp" in p.name] == []
+
+
+def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
+    first = train(config, console=quiet())
+    full = TrainConfig(**{**vars(config), "out_dir": str(tmp_path / "full"), "init_from": str(first)})
+    lora = TrainConfig(**{**vars(full), "out_dir": str(tmp_path / "lora"), "lora_rank": 2, "lr": 0.05})
+    tensors, _ = read_checkpoint(first)
+    tuned, _ = read_checkpoint(train(full, console=quiet()))
+    adapted, _ = read_checkpoint(train(lora, console=quiet()))
+    assert not torch.equal(tuned["model.mix.weight"], tensors["model.mix.weight"])
+    frozen = "model.mix.parametrizations.weight.original"
+    assert torch.equal(adapted[frozen], tensors["model.mix.weight"])
+    assert torch.equal(adapted["model.encoder.conv.weight"], tensors["model.encoder.conv.weight"])
+    assert adapted["model.mix.parametrizations.weight.0.b"].any()
+    assert not torch.equal(adapted["model.policy.weight"], tensors["model.policy.weight"])
+    assert f"adam.{frozen.removeprefix('model.')}.exp_avg" not in adapted
+    load(str(tmp_path / "lora"))  # it plays, too
+    with pytest.raises(UsageError, match="lora_rank needs init_from"):
+        TrainConfig(**{**vars(lora), "init_from": ""})
+
+
+def test_unknown_algorithms_are_named(config):
+    with pytest.raises(UsageError, match="algorithm = 'pop': it must be one of ppo, vtrace"):
+        TrainConfig(**{**vars(config), "algorithm": "pop"})

@@ -6,6 +6,7 @@ truncated)``; its screen is that colour all over. ``ToyFault`` raised from a ste
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,12 @@ class ToyRuntime:
     action_mask: np.ndarray
     observation_space: Any = field(default_factory=lambda: screen_observation_space(SIZE))
     group_size: int = 1
+    toys: list[Toy] = field(default_factory=list)
+    steps: Any = None
+    faulted: Any = None
+
+    def snapshot(self, slots: np.ndarray) -> list[bytes]:
+        return [pickle.dumps((self.toys[s], self.steps[s], self.faulted[s])) for s in slots]
 
 
 @dataclass
@@ -71,11 +78,20 @@ class ToyPool:
         self.sent: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.steps = [np.zeros(m.num_slots, np.int64) for m in self.members]
         self.faulted = [np.ones(m.num_slots, bool) for m in self.members]
+        for m, member in enumerate(self.members):
+            runtime = member.runtime
+            runtime.toys, runtime.steps, runtime.faulted = self.toys[m], self.steps[m], self.faulted[m]
 
     def reset(self, seed: int) -> None:
         for index, member in enumerate(self.members):
             self.send(index, np.arange(member.num_slots), np.zeros((member.num_slots, 5), np.int64))
         self.sent.clear()
+
+    def restore_member(self, index: int, slots: np.ndarray, states: list[bytes]) -> None:
+        for slot, state in zip(slots, states, strict=True):
+            self.toys[index][slot], self.steps[index][slot], self.faulted[index][slot] = pickle.loads(state)
+        rows = [self._blank() | {"colour": BLACK, "step": int(self.steps[index][s])} for s in slots]
+        self.ready.append((index, self._batch(index, slots, rows)))
 
     def send(self, index: int, slots: np.ndarray, actions: np.ndarray) -> None:
         self.sent.append((index, slots.copy(), actions.copy()))
@@ -93,9 +109,12 @@ class ToyPool:
     def __exit__(self, *exc: object) -> None:
         pass
 
+    def _blank(self) -> dict[str, Any]:
+        return {"reward": 0.0, "terminated": False, "truncated": False, "fault": 0, "final": None}
+
     def _row(self, index: int, slot: int, action: np.ndarray) -> dict[str, Any]:
         toy = self.toys[index][slot]
-        row = {"reward": 0.0, "terminated": False, "truncated": False, "fault": 0, "final": None}
+        row = self._blank()
         if self.faulted[index][slot]:
             self.faulted[index][slot] = False
             self.steps[index][slot] = 0

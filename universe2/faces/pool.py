@@ -77,6 +77,12 @@ class Pool:
         self.members[index].runtime.reset(slots, seeds)
         self._sent(index, len(slots))
 
+    def restore_member(self, index: int, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        """``Runtime.restore`` of one member."""
+        self._check_open()
+        self.members[index].runtime.restore(slots, states)
+        self._sent(index, len(slots))
+
     def send(self, index: int, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
         """``Runtime.send`` of one member."""
         self._check_open()
