@@ -38,7 +38,7 @@ protos: setup
 	$(BIN)/python protos/generate.py
 
 bench: setup
-	for script in arcade web remote train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in arcade web wire train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -1,4 +1,4 @@
-"""dm_env_rpc as a peer of remote.py: its messages, its async connection, its spec managers.
+"""dm_env_rpc as a peer of wire.py: its messages, its async connection, its spec managers.
 
     python dm_env_rpc_peer.py serve                          prints: serving on ADDRESS
     python dm_env_rpc_peer.py run ADDRESS ENVIRONMENTS SECONDS   prints environment steps per second

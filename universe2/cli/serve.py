@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def command(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with the settings below and more; flags go before it.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the settings are right.")] = False,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Anything but this machine's own needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 lets the system choose one.")] = 15900,
-    slots: Annotated[int, typer.Option(help="Environments lent at the same time, over all sessions.")] = 256,
-    sessions: Annotated[int, typer.Option(help="Sessions open at the same time.")] = 64,
+        str | None,
+        typer.Option(help="Address to listen on [127.0.0.1]. Anything but this machine's own needs a token."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port [15900]; 0 lets the system choose one.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Environments lent at the same time, over all sessions [256].")
+    ] = None,
+    sessions: Annotated[int | None, typer.Option(help="Sessions open at the same time [64].")] = None,
+    queue: Annotated[int | None, typer.Option(help="Clients that may wait for slots [64].")] = None,
+    families: Annotated[
+        str | None, typer.Option(help="Families to offer, with commas: arcade,atari [all].")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(help="File with the token that callers must show: one line, 16 characters or more."),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM): serve over TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Serve only clients with a certificate from this authority (PEM).")
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although there is no token.")
     ] = False,
     lease: Annotated[
-        float, typer.Option(help="Seconds of silence after which a session's slots are taken back.")
-    ] = 60.0,
+        float | None,
+        typer.Option(help="Seconds of silence after which a session's slots are taken back [60]."),
+    ] = None,
+    drain: Annotated[
+        float | None, typer.Option(help="Seconds that running sessions may go on after SIGTERM [30].")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of Prometheus metrics, on the same address [none].")
+    ] = None,
     max_message_mb: Annotated[
-        float, typer.Option(help="Largest gRPC message, in MiB. What is larger travels in pieces.")
-    ] = 16.0,
+        float | None,
+        typer.Option(help="Largest gRPC message, in MiB [16]. What is larger travels in pieces."),
+    ] = None,
     max_frame_mb: Annotated[
-        float, typer.Option(help="Largest batch of all its pieces, in MiB. What is larger is refused.")
-    ] = 256.0,
+        float | None,
+        typer.Option(help="Largest batch of all its pieces, in MiB [256]. What is larger is refused."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; goes to stderr.")] = "info",
+    log_format: Annotated[str, typer.Option(help="text, or json: one object a line.")] = "text",
 ) -> None:
     """Serve this machine's environments over gRPC until Ctrl-C or SIGTERM.
 
@@ -45,12 +71,11 @@ def command(
 
         universe2 serve --host 0.0.0.0 --token-file token
 
-    Ends in good order: accepts nothing new, ends the sessions, closes their environments.
+    SIGTERM ends it gently: it opens nothing new, tells the running sessions, and waits for them as
+    long as --drain says. Ctrl-C, or a second SIGTERM, ends them at once. Either way it exits with 0.
     """
-    import logging
     import os
     import signal
-    import sys
     import threading
 
     # gRPC's own log would say in three lines what our error says in one.
@@ -58,33 +83,44 @@ def command(
 
     from universe2.core.errors import UsageError
     from universe2.server import Server, ServerConfig
-    from universe2.server.auth import read_token
+    from universe2.server.auth import read_token, server_credentials
+    from universe2.server.config import TlsFiles, read_config
+    from universe2.server.logs import set_up
     from universe2.server.service import serve_forever
 
-    level = log_level.upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise UsageError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    set_up(log_level, log_format)
+    flags: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "slots": slots,
+        "sessions": sessions,
+        "queue": queue,
+        "families": None if families is None else tuple(families.split(",")),
+        "token": None if token_file is None else read_token(token_file),
+        "insecure": insecure or None,
+        "lease": lease,
+        "drain_seconds": drain,
+        "metrics_port": metrics_port,
+        "max_message_bytes": None if max_message_mb is None else int(max_message_mb * 2**20),
+        "max_frame_bytes": None if max_frame_mb is None else int(max_frame_mb * 2**20),
+    }
+    if tls_cert or tls_key or tls_client_ca:
+        if tls_cert is None or tls_key is None:
+            raise UsageError("TLS needs both --tls-cert and --tls-key")
+        flags["tls"] = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = ServerConfig(**{**(read_config(config) if config else {}), **given})
+    if settings.tls is not None:
+        server_credentials(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
+    guard = "token required" if settings.everyone() else "no token"
+    about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
+    if check:
+        print(f"the settings are right: {settings.host}:{settings.port} ({about})")
+        return
+    server = Server(settings)
+    stop, drained = threading.Event(), threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set() if drained.is_set() else drained.set())
+    serve_forever(
+        server, stop, lambda ready: print(f"serving on {ready.address} ({about})", flush=True), drained
     )
-    config = ServerConfig(
-        host=host,
-        port=port,
-        slots=slots,
-        sessions=sessions,
-        token=None if token_file is None else read_token(token_file),
-        insecure=insecure,
-        lease=lease,
-        max_message_bytes=int(max_message_mb * 2**20),
-        max_frame_bytes=int(max_frame_mb * 2**20),
-    )
-    server = Server(config)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-    def announce(ready: Server) -> None:
-        guard = "token required" if config.token else "no token"
-        print(f"serving on {ready.address} ({slots} slots, {guard})", flush=True)
-
-    serve_forever(server, stop, announce)

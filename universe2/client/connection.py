@@ -274,6 +274,8 @@ class Connection:
             answer.put(frame)
         elif header.HasField("heartbeat"):
             return None
+        elif header.HasField("drain"):
+            log.warning("%s shuts down: the session ends in %g s", self.address, header.drain.seconds)
         elif header.HasField("offer"):
             self.send(pb.Header(attach=self._borrower.answer(header.offer)))
         elif header.HasField("error") and not header.reply_to:

@@ -42,6 +42,8 @@ def open_remote(
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
 
+    A server with TLS is ``"tls://host:port"``, with PEM files as in ``?ca=ca.pem&cert=me.pem&key=me.key``.
+
     The environment's own packages need not be installed here, nor its id be known. Times are in
     seconds: a request without a result for ``deadline`` makes its session count as lost; slots of a
     lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears

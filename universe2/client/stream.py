@@ -6,7 +6,9 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import grpc
 
@@ -15,6 +17,7 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
+    UsageError,
 )
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
 from universe2.wire.v1 import universe_pb2 as pb
@@ -32,15 +35,38 @@ class Broken(ServerLostError):
 
 
 def channel_to(address: str) -> grpc.Channel:
-    """A channel of its own TCP connection. Nothing is sent yet."""
-    options = [
+    """A channel of its own TCP connection to ``host:port`` or ``tls://host:port``. Nothing is sent yet.
+
+    With TLS, ``?ca=FILE`` names who signed the server's certificate (otherwise those that the
+    system trusts), ``&cert=FILE&key=FILE`` the client's own, and ``&name=HOST`` the name in the
+    server's certificate, if it isn't the host. Raises UsageError.
+    """
+    options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + _SLACK),
         ("grpc.max_send_message_length", -1),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
     ]
-    return grpc.insecure_channel(address, options=options)
+    if not address.startswith("tls://"):
+        return grpc.insecure_channel(address, options=options)
+    parts = urlsplit(address)
+    files = dict(parse_qsl(parts.query))
+    if unknown := set(files) - {"ca", "cert", "key", "name"}:
+        raise UsageError(f"{address}: no setting {sorted(unknown)[0]!r}; there are ca, cert, key and name")
+    if ("cert" in files) != ("key" in files):
+        raise UsageError(f"{address}: cert and key go together")
+    if "name" in files:
+        options.append(("grpc.ssl_target_name_override", files["name"]))
+    secrets = grpc.ssl_channel_credentials(*(_pem(files.get(name)) for name in ("ca", "key", "cert")))
+    return grpc.secure_channel(parts.netloc, secrets, options=options)
+
+
+def _pem(path: str | None) -> bytes | None:
+    try:
+        return None if path is None else Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
 def credentials(token: str | None) -> list[tuple[str, str]]:

@@ -1,35 +1,56 @@
-"""Who may call: a bearer token compared in constant time, and where a server may listen."""
+"""Who may call: bearer tokens compared in constant time, TLS, and where a server may listen."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from universe2.core.errors import UsageError
+from universe2.server.capacity import Share
 
 OPEN_SERVICE = "/grpc.health.v1.Health/"
 """Callable without a token, so that a load balancer can ask."""
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Somebody who may call: a name for logs and limits, the token, and what it entitles to."""
+
+    name: str
+    token: str = field(repr=False)
+    share: Share = field(default_factory=Share)
+
+
+def holder_of(holders: Sequence[Holder], metadata: Iterable[tuple[str, str | bytes]]) -> Holder | None:
+    """Whose token a call shows. All are compared, so that the time taken tells nothing."""
+    given = dict(metadata).get("authorization", "")
+    given = given.encode() if isinstance(given, str) else given
+    found = None
+    for holder in holders:
+        if hmac.compare_digest(given, f"Bearer {holder.token}".encode()):
+            found = holder
+    return found
+
+
 class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
     """Refuses every call, health apart, without ``authorization: Bearer <token>``."""
 
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
+    def __init__(self, holders: Sequence[Holder]) -> None:
+        self._holders = holders
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         handler = continuation(details)
         if handler is None or details.method.startswith(OPEN_SERVICE):
             return handler
-        given = dict(details.invocation_metadata).get("authorization", "")
-        given = given.encode() if isinstance(given, str) else given
-        if hmac.compare_digest(given, self._expected):
+        if holder_of(self._holders, details.invocation_metadata) is not None:
             return handler
+        given = "authorization" in dict(details.invocation_metadata)
         return _refusal(handler, "the token is wrong" if given else "the server asks for a token; none came")
 
 
@@ -39,23 +60,36 @@ def _refusal(handler: Any, message: str) -> Any:
     def refuse(_request: Any, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
 
-    if handler.response_streaming:
+    if handler.request_streaming:
         return grpc.stream_stream_rpc_method_handler(refuse)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(refuse)
     return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def read_token(path: Path) -> str:
     """The token in a file: its only line, 16 characters or more."""
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise UsageError(f"cannot read the token file {path}: {error.strerror}") from None
+    token = _read(path, "token").decode(errors="replace").strip()
     if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"the token in {path} must be one line of at least 16 printable ASCII characters")
     return token
 
 
-def check_address(host: str, token: str | None, insecure: bool) -> None:
+def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
+    """TLS from PEM files; with ``client_ca`` only clients whose certificate it signed may connect."""
+    pair = _read(key, "TLS key"), _read(certificate, "TLS certificate")
+    ca = None if client_ca is None else _read(client_ca, "client CA")
+    return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} file {path}: {error.strerror}") from None
+
+
+def check_address(host: str, token: bool, insecure: bool) -> None:
     """Refuse to listen beyond this machine without a token, unless told so in so many words."""
     if token or insecure or host == "localhost":
         return

@@ -10,27 +10,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-from universe2.core.errors import CapacityError, ProtocolError, ServerLostError, Universe2Error, UsageError
+from universe2.core.errors import (
+    CapacityError,
+    ProtocolError,
+    ServerLostError,
+    Universe2Error,
+    UnknownEnvError,
+    UsageError,
+)
 from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
-from universe2.server.auth import TokenInterceptor, check_address
+from universe2.server.auth import TokenInterceptor, holder_of, server_credentials
 from universe2.server.capacity import Capacity, Ticket
+from universe2.server.config import ServerConfig
+from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_ask
 from universe2.server.session import Session, error_header
-from universe2.wire.frames import (
-    MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES,
-    PROTOCOL,
-    Assembler,
-    Frame,
-    decode,
-    encode,
-)
+from universe2.wire.frames import PROTOCOL, Assembler, Frame, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -48,36 +49,6 @@ QUEUE_TELLS_SECONDS = 5.0
 """How often a client in the queue is told its place although that didn't change."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerConfig:
-    """How a server is run. Times in seconds, sizes in bytes."""
-
-    host: str = "127.0.0.1"
-    port: int = 15900
-    """0 lets the system choose; ``Server.port`` says which"""
-    slots: int = 256
-    sessions: int = 64
-    queue: int = 64
-    """how many clients may wait for slots"""
-    token: str | None = field(default=None, repr=False)
-    insecure: bool = False
-    """listen beyond this machine although there is no token"""
-    lease: float = 60.0
-    """a session that says nothing for so long is reaped, unless its client asks for another lease"""
-    open_deadline: float = 120.0
-    max_message_bytes: int = MAX_MESSAGE_BYTES
-    max_frame_bytes: int = MAX_FRAME_BYTES
-
-    def __post_init__(self) -> None:
-        if self.slots < 1 or self.sessions < 1:
-            raise UsageError(f"slots and sessions must be at least 1, got {self.slots} and {self.sessions}")
-        if not 0 <= self.port <= 65535:
-            raise UsageError(f"port must lie in 0..65535, got {self.port}")
-        if not 2**16 <= self.max_message_bytes <= 2**30:
-            raise UsageError(f"a message may be 64 KiB to 1 GiB, got {self.max_message_bytes} bytes")
-        check_address(self.host, self.token, self.insecure)
-
-
 class Server:
     """Serves until ``stop``. ``open_runtime`` is what a session's slots come from."""
 
@@ -86,11 +57,14 @@ class Server:
         keep_heap()
         self.capacity = Capacity(config.slots, config.sessions, config.queue)
         self._open_runtime = open_runtime
+        self.metrics = Metrics(self.capacity)
+        self._holders = config.everyone()
         self._sessions: dict[str, Session] = {}
         self._silent: dict[grpc.ServicerContext, float] = {}
         """streams that have said nothing yet, and since when"""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._draining = threading.Event()
         self._health = health.HealthServicer()
         self._grpc = self._build()
         self.port = self._bind()
@@ -102,10 +76,29 @@ class Server:
 
     def start(self) -> None:
         """Begin to accept. Returns at once."""
+        if self.config.metrics_port:
+            self.metrics.serve(self.config.host, self.config.metrics_port)
         self._grpc.start()
         self._reaper.start()
         for name in ("", SERVICE):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self, give_up: threading.Event) -> None:
+        """Open no more sessions, tell the running ones, and wait until they are over.
+
+        At most ``drain_seconds``, or until ``give_up`` is set. What still runs then, ``stop`` ends.
+        """
+        seconds = self.config.drain_seconds
+        self._draining.set()
+        self._health.enter_graceful_shutdown()
+        with self._lock:
+            sessions = list(self._sessions.values())
+        log.info("draining: %d sessions may go on for %g s", len(sessions), seconds)
+        for session in sessions:
+            session.tell(pb.Header(drain=pb.Drain(seconds=seconds)))
+        end = time.monotonic() + seconds
+        while self.capacity.sessions_open and time.monotonic() < end and not give_up.wait(0.05):
+            pass
 
     def stop(self, grace: float = 5.0) -> None:
         """Accept nothing more, end all sessions, wait at most ``grace`` seconds for them."""
@@ -127,7 +120,7 @@ class Server:
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),  # what a client accepts, it has said
         ]
-        guards = [TokenInterceptor(self.config.token)] if self.config.token else []
+        guards = [TokenInterceptor(self._holders)] if self._holders else []
         pool = ThreadPoolExecutor(
             self.config.sessions + self.config.queue + SPARE_THREADS, thread_name_prefix="grpc"
         )
@@ -140,12 +133,18 @@ class Server:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
 
     def _bind(self) -> int:
         address = _join(self.config.host, self.config.port)
+        tls = self.config.tls
         try:
-            port = self._grpc.add_insecure_port(address)
+            if tls is None:
+                port = self._grpc.add_insecure_port(address)
+            else:
+                secrets = server_credentials(tls.certificate, tls.key, tls.client_ca)
+                port = self._grpc.add_secure_port(address, secrets)
         except RuntimeError:
             port = 0
         if not port:
@@ -166,7 +165,7 @@ class Server:
             slots_free=self.capacity.slots_free,
             sessions_total=self.capacity.sessions,
             sessions_open=self.capacity.sessions_open,
-            families=families(),
+            families=self.config.families or families(),
             max_message_bytes=self.config.max_message_bytes,
             max_frame_bytes=self.config.max_frame_bytes,
         )
@@ -182,8 +181,14 @@ class Server:
                 yield from session.stream(requests, context, first.header.resume)
                 return
             ask = first.header.open
-            check_ask(ask)
-            ticket = self.capacity.enter(ask.num_slots, may_wait=ask.queue_seconds > 0)
+            self._admit(ask)
+            holder = holder_of(self._holders, context.invocation_metadata())
+            ticket = self.capacity.enter(
+                ask.num_slots,
+                may_wait=ask.queue_seconds > 0,
+                owner="" if holder is None else holder.name,
+                share=None if holder is None else holder.share,
+            )
             try:
                 yield from self._waited(ticket, ask.queue_seconds, context)
             except BaseException:
@@ -220,9 +225,21 @@ class Server:
                 self._silent.pop(context, None)
         return None
 
+    def _admit(self, ask: pb.Open) -> None:
+        """Raise unless what is asked for may be opened here at all."""
+        check_ask(ask)
+        family = ask.env_id.split("/", 1)[0]
+        if self._draining.is_set():
+            raise ServerLostError("the server is shutting down and opens no more sessions")
+        if self.config.families and family not in self.config.families:
+            raise UnknownEnvError(
+                f"this server doesn't offer the family {family!r}, only {', '.join(self.config.families)}"
+            )
+
     def _waited(self, ticket: Ticket, seconds: float, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Tell the client its place in the queue until it is served, or CapacityError."""
-        end = time.monotonic() + seconds
+        began = time.monotonic()
+        end = began + seconds
         while place := ticket.place:
             queued = pb.Queued(place=place, retry_after_seconds=self.capacity.retry_after(place))
             yield encode(pb.Header(queued=queued))
@@ -235,9 +252,10 @@ class Server:
                     f"place {ticket.place} in the queue",
                     self.capacity.retry_after(ticket.place),
                 )
+        self.metrics.slot_wait_seconds.observe(time.monotonic() - began)
 
     def _opened(self, first: Frame, assembler: Assembler, ticket: Ticket) -> Session:
-        session = Session(self.config, assembler, self._over)
+        session = Session(self.config, assembler, self.metrics, self._over)
         try:
             session.open(first, self._open_runtime, ticket.leave)
         except BaseException:
@@ -278,6 +296,7 @@ class Server:
                     session.hang_up()  # it doesn't even read what it is told
                 elif session.id not in told:
                     told.add(session.id)
+                    self.metrics.reaped.inc()
                     log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
                     session.end(
                         ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over")
@@ -288,12 +307,19 @@ def _join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def serve_forever(server: Server, stop: threading.Event, announce: Callable[[Server], None]) -> None:
-    """Start, announce, and serve until ``stop`` is set; then stop in good order."""
+def serve_forever(
+    server: Server,
+    stop: threading.Event,
+    announce: Callable[[Server], None],
+    drain: threading.Event | None = None,
+) -> None:
+    """Start, announce, and serve until ``stop`` or ``drain`` is set; then stop, at once or when drained."""
     server.start()
     announce(server)
     try:
-        while not stop.wait(1.0):
-            pass
+        while not stop.wait(0.2):
+            if drain is not None and drain.is_set():
+                server.drain(stop)
+                return
     finally:
         server.stop()

@@ -15,6 +15,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -30,7 +31,9 @@ from universe2.core.errors import (
     Universe2Error,
 )
 from universe2.core.runtime import Runtime
+from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, describe, open_in_time
+from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import HANDLERS
 from universe2.wire.batches import write_batch
 from universe2.wire.buffers import Buffer
@@ -62,6 +65,8 @@ class Limits(Protocol):
     def max_message_bytes(self) -> int: ...
     @property
     def max_frame_bytes(self) -> int: ...
+    @property
+    def max_faults(self) -> int: ...
 
 
 class _End(NamedTuple):
@@ -79,12 +84,15 @@ class _Leave(NamedTuple):
 class Session:
     """One client's slots. ``over`` is called once, when they are free again."""
 
-    def __init__(self, limits: Limits, assembler: Assembler, over: Callable[[Session], None]) -> None:
+    def __init__(
+        self, limits: Limits, assembler: Assembler, metrics: Metrics, over: Callable[[Session], None]
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.token = secrets.token_bytes(16)
         self.lease = limits.lease
         self.heard = time.monotonic()
         self._limits = limits
+        self._metrics = metrics
         self._over = over
         self._events: queue.SimpleQueue[_End | _Leave | int | tuple[pb.Header, list[Buffer]]] = (
             queue.SimpleQueue()
@@ -96,6 +104,8 @@ class Session:
         self._runtime: Runtime | None = None
         self._give_back: Callable[[], None] = lambda: None
         self._outstanding = 0
+        self._asked: deque[float] = deque()
+        """monotonic times of requests whose results are outstanding"""
         self._stream = 0
         self._context: grpc.ServicerContext | None = None
         self._attached = threading.Lock()
@@ -113,6 +123,9 @@ class Session:
         self._lender = Lender() if ask.shared_memory else None
         runtime = open_in_time(open_runtime, ask, self._limits.open_deadline, give_back)
         self._give_back = give_back
+        if runtime.group_size == 1:
+            most = ask.max_faults or self._limits.max_faults
+            runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
         opened, mask = describe(runtime)
         opened.session, opened.resume_token = self.id, self.token
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._limits.max_message_bytes
@@ -120,6 +133,10 @@ class Session:
         self.heard = time.monotonic()
         log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), mask)
+
+    def tell(self, header: pb.Header) -> None:
+        """Have the client told, as soon as its stream is free. From any thread."""
+        self._events.put((header, []))
 
     def check_token(self, token: bytes) -> None:
         """Raise AuthenticationError unless it is the one that ``opened`` gave."""
@@ -137,6 +154,7 @@ class Session:
         try:
             if resume is not None:
                 self._assembler.restart()
+                self._metrics.resumed.inc()
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
             yield from self._journal.after(0 if resume is None else resume.received)
@@ -216,6 +234,7 @@ class Session:
                 continue  # the lease is the server's business
             if isinstance(event, int):
                 self._outstanding += event
+                self._asked.append(time.monotonic())
             elif isinstance(event, tuple) and isinstance(event[0], pb.Header):
                 yield from self._post(*event)
             elif isinstance(event, _Leave):
@@ -236,10 +255,17 @@ class Session:
         except DeadlineError:
             return
         self._outstanding -= len(batch)
+        ready = time.monotonic()
+        if self._asked:
+            self._metrics.step_seconds.observe(ready - self._asked.popleft())
+        if not self._outstanding:
+            self._asked.clear()
+        self._metrics.batch(batch)
         body, buffers = write_batch(batch, self._runtime.observation_space)
         header = pb.Header(batch=body)
         offers = [] if self._lender is None else self._lender.lend(header, buffers)
         yield from self._post(header, buffers)
+        self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
         for offer in offers:
             yield from self._post(offer)
 
@@ -247,7 +273,13 @@ class Session:
         """Number and keep a frame: the messages to send."""
         header.session = self.id
         header.received = self._assembler.received
-        return self._journal.add(header, buffers or (), self._client_message_bytes)[1]
+        _, messages = self._journal.add(header, buffers or (), self._client_message_bytes)
+        self._metrics.bytes_out.inc(sum(map(len, messages)))
+        return messages
+
+    def _parked(self, slot: int, text: str) -> None:
+        self._metrics.parked.inc()
+        log.warning("session %s: slot %d is parked: %s", self.id, slot, text.splitlines()[-1])
 
     # Requests
 
@@ -257,6 +289,7 @@ class Session:
         try:
             for message in requests:
                 self.heard = time.monotonic()
+                self._metrics.bytes_in.inc(len(message))
                 frame = self._assembler.add(message)
                 if frame is None:
                     continue

@@ -1,0 +1,284 @@
+"""Running a server: settings, tokens and their limits, TLS, metrics, reflection, draining, parked slots."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from universe2.client import open_remote, server_info
+from universe2.core.batch import Batch, Fault
+from universe2.core.errors import (
+    AuthenticationError,
+    CapacityError,
+    ServerLostError,
+    UnknownEnvError,
+    UsageError,
+)
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.server import Server, ServerConfig
+from universe2.server.auth import Holder
+from universe2.server.capacity import Share
+from universe2.server.config import TlsFiles, read_config
+from universe2.server.logs import JsonFormatter
+from universe2.testing.counting import COUNTING, CountingRuntime
+
+ALICE, BOB = "alice-token-of-16+", "bob-token-of-16-and-more"
+
+
+def start(opened: Any = None, **config: Any) -> Server:
+    settings = ServerConfig(**{"port": 0, "slots": 8, **config})
+    server = Server(settings) if opened is None else Server(settings, opened)
+    server.start()
+    return server
+
+
+@pytest.fixture
+def server(counting: EnvSpec) -> Iterator[Server]:
+    server = start()
+    yield server
+    server.stop(1.0)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "serve.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_settings_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "alice").write_text(ALICE)
+    text = 'host = "0.0.0.0"\nslots = 512\nfamilies = ["arcade"]\n[tokens.alice]\nfile = "alice"\nslots = 2\n'
+    config = ServerConfig(**read_config(write(tmp_path, text)))
+    assert (config.host, config.slots, config.families) == ("0.0.0.0", 512, ("arcade",))
+    assert config.everyone() == (Holder("alice", ALICE, Share(slots=2)),)
+    assert ALICE not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("slotz = 3", "no setting 'slotz'"),
+        ("slots = ", "is not TOML"),
+        ("slots = 0", "at least 1"),
+        ('families = ["chess"]', "no family 'chess'"),
+        ('host = "0.0.0.0"', "--insecure"),
+        ('token_file = "nowhere"', "cannot read the token file"),
+        ("[tokens.bob]\nslots = 3", "needs file"),
+        ('[tls]\nkey = "k"', "tls needs certificate and key"),
+        ("port = 70000", "0..65535"),
+        ("lease = 0", "above 0 s"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint.replace(".", r"\.")):
+        ServerConfig(**read_config(write(tmp_path, text)))
+
+
+def test_tokens_have_limits_of_their_own(counting: EnvSpec) -> None:
+    share = Share(slots=3, sessions=2)
+    server = start(holders=(Holder("alice", ALICE, share), Holder("bob", BOB)))
+    try:
+        first = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE)
+        with pytest.raises(CapacityError, match="'alice' has 2 of its 3"):
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE)
+        second = open_remote(COUNTING.id, 5, EnvConfig(), [server.address], token=BOB)
+        with pytest.raises(AuthenticationError):
+            open_remote(COUNTING.id, 1, EnvConfig(), [server.address], token="neither-of-the-two")
+        first.close()
+        second.close()
+    finally:
+        server.stop(1.0)
+
+
+def test_only_the_families_that_are_allowed(counting: EnvSpec) -> None:
+    server = start(families=("arcade",))
+    try:
+        with pytest.raises(UnknownEnvError, match="doesn't offer the family 'testing', only arcade"):
+            open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+        assert list(server_info(server.address).families) == ["arcade"]
+    finally:
+        server.stop(1.0)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+def test_tls_in_both_directions(counting: EnvSpec, tmp_path: Path) -> None:
+    for name in ("server", "client", "stranger"):
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        command += ["-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+        command += ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    pem = {name: tmp_path / f"{name}.pem" for name in ("server", "client", "stranger")}
+    files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=pem["client"])
+    server = start(tls=files)
+    try:
+        base = f"tls://{server.address}?name=server&ca={pem['server']}"
+        mine = f"{base}&cert={pem['client']}&key={tmp_path / 'client.key'}"
+        runtime = open_remote(COUNTING.id, 1, EnvConfig(), [mine])
+        runtime.reset([0], [4])
+        assert runtime.recv(5.0).seed.tolist() == [4]
+        runtime.close()
+        strange = f"{base}&cert={pem['stranger']}&key={tmp_path / 'stranger.key'}"
+        for wrong in (base, strange, f"tls://{server.address}?name=server", server.address):
+            with pytest.raises(ServerLostError):
+                open_remote(COUNTING.id, 1, EnvConfig(), [wrong])
+        with pytest.raises(UsageError, match="cert and key go together"):
+            open_remote(COUNTING.id, 1, EnvConfig(), [f"{base}&cert=x"])
+    finally:
+        server.stop(1.0)
+
+
+def metric(server: Server, name: str, **labels: str) -> float:
+    return server.metrics.registry.get_sample_value(f"universe2_{name}", labels) or 0.0
+
+
+def test_what_happens_is_counted(server: Server) -> None:
+    runtime = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    runtime.reset(range(3), range(3))
+    runtime.recv(5.0)
+    runtime.send(range(3), [0] * 3)
+    runtime.recv(5.0)
+    assert metric(server, "steps_total") == 6
+    assert metric(server, "slots_taken") == 3
+    assert metric(server, "step_seconds_count") == 2
+    assert metric(server, "bytes_total", direction="in") > 100
+    runtime.close()
+    assert metric(server, "sessions_open") == 0
+
+
+def test_metrics_over_http(counting: EnvSpec) -> None:
+    server = start(metrics_port=free_port())
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{server.config.metrics_port}/metrics", timeout=5
+        ) as page:
+            assert b"universe2_slots_total 8.0" in page.read()
+    finally:
+        server.stop(1.0)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_reflection_names_the_service(server: Server) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        (reply,) = stub.ServerReflectionInfo(iter([ask]), timeout=5.0)
+    names = {service.name for service in reply.list_services_response.service}
+    assert {"universe2.wire.v1.Universe", "grpc.health.v1.Health"} <= names
+
+
+def test_a_log_line_is_an_object() -> None:
+    record = logging.LogRecord(
+        "universe2.server", logging.WARNING, "", 1, "session %s: silent", ("0123456789abcdef",), None
+    )
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["level"], line["session"]) == ("warning", "0123456789abcdef")
+
+
+SERVE = [sys.executable, "-m", "universe2", "serve"]
+
+
+def test_check_validates_and_stops(tmp_path: Path) -> None:
+    path = write(tmp_path, "slots = 12")
+    done = subprocess.run(
+        [*SERVE, "--check", "--config", str(path), "--port", "0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "the settings are right: 127.0.0.1:0 (12 slots, no token)\n")
+    path.write_text("slots = -1")
+    done = subprocess.run(
+        [*SERVE, "--check", "--config", str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "at least 1" in done.stderr
+
+
+def test_sigterm_drains_and_exits_with_0() -> None:
+    command = [*SERVE, "--port", "0", "--drain", "30"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[2]
+        runtime = open_remote("gymnasium/CartPole-v1", 1, EnvConfig(), [address], reopen_deadline=0.2)
+        runtime.reset([0], [0])
+        runtime.recv(60.0)
+        process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + 10.0
+        refused = ""
+        while not refused and time.monotonic() < end:
+            try:
+                open_remote("gymnasium/CartPole-v1", 1, EnvConfig(), [address]).close()
+            except ServerLostError as error:
+                refused = str(error)
+        assert "opens no more sessions" in refused
+        runtime.send([0], [0])  # the running one goes on
+        assert runtime.recv(10.0).fault.tolist() == [0]
+        runtime.close()
+        assert process.wait(10) == 0
+
+
+class _Broken(CountingRuntime):
+    """Slot 1 fails at every step."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        for row in np.flatnonzero((batch.slots == 1) & (batch.step > 0)).tolist():
+            batch.fault[row], batch.reward[row] = Fault.ENVIRONMENT, np.nan
+            batch.fault_text[row] = "it fell over"
+        failed = batch.fault > 0
+        self._ledger.finish(batch.slots[failed], np.ones(int(failed.sum()), bool))
+        return batch
+
+
+def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on() -> None:
+    server = start(lambda _id, slots, config: _Broken(COUNTING, slots, config), max_faults=3)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [4, 4])
+        runtime.recv(5.0)
+        texts = []
+        for _ in range(8):
+            runtime.send([0, 1], [0, 0])
+            rows = 0
+            while rows < 2:
+                batch = runtime.recv(5.0)
+                rows += len(batch)
+                texts += batch.fault_text.values()
+                assert not batch.fault[batch.slots == 0].any()
+        assert [text.count("parked after 3 faults") for text in texts] == [0, 0, 1, 1, 1, 1]
+        assert "it fell over" in texts[-1]
+        assert metric(server, "parked_total") == 1
+        assert metric(server, "faults_total", kind="environment") == 3
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_threads_of_sessions_end(server: Server) -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address]).close()
+    end = time.monotonic() + 10.0
+    # gRPC keeps its pool's threads for the next calls.
+    while threading.active_count() > before + 8 and time.monotonic() < end:
+        threading.Event().wait(0.05)
+    assert threading.active_count() <= before + 8

@@ -1,0 +1,139 @@
+"""ServerConfig: how a server is run, from flags or a TOML file, checked before anything starts.
+
+host = "0.0.0.0"
+slots = 512
+families = ["arcade", "atari"]
+metrics_port = 9090
+
+[tls]
+certificate = "server.pem"
+key = "server.key"
+client_ca = "clients.pem"     # only clients with a certificate from here
+
+[tokens.alice]
+file = "alice.token"
+slots = 128
+sessions = 4
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from universe2.core.errors import UsageError
+from universe2.core.registry import families
+from universe2.server.auth import Holder, check_address, read_token
+from universe2.server.capacity import Share
+from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """PEM files: the server's certificate chain and key, and who signs its clients', if they need one."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How a server is run. Times in seconds, sizes in bytes. Raises UsageError if it can't be."""
+
+    host: str = "127.0.0.1"
+    port: int = 15900
+    """0 lets the system choose; ``Server.port`` says which"""
+    slots: int = 256
+    sessions: int = 64
+    queue: int = 64
+    """how many clients may wait for slots"""
+    token: str | None = field(default=None, repr=False)
+    """what callers must show; more than one, and their limits: ``holders``"""
+    holders: tuple[Holder, ...] = ()
+    insecure: bool = False
+    """listen beyond this machine although there is no token"""
+    tls: TlsFiles | None = None
+    families: tuple[str, ...] = ()
+    """which environment families are offered; empty: all"""
+    lease: float = 60.0
+    """a session that says nothing for so long is reaped, unless its client asks for another lease"""
+    open_deadline: float = 120.0
+    drain_seconds: float = 30.0
+    """how long running sessions may go on after SIGTERM"""
+    max_faults: int = 5
+    """faults in a row after which a slot is parked, unless its client asks for another number"""
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    metrics_port: int = 0
+    """Prometheus metrics over HTTP, on the same host; 0: none"""
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.sessions < 1 or self.queue < 0 or self.max_faults < 1:
+            raise UsageError(
+                "slots, sessions and max_faults must be at least 1 and queue at least 0, "
+                f"got {self.slots}, {self.sessions}, {self.max_faults} and {self.queue}"
+            )
+        for name in ("port", "metrics_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise UsageError(f"{name} must lie in 0..65535, got {getattr(self, name)}")
+        if not 2**16 <= self.max_message_bytes <= 2**30:
+            raise UsageError(f"a message may be 64 KiB to 1 GiB, got {self.max_message_bytes} bytes")
+        if self.max_frame_bytes < self.max_message_bytes:
+            raise UsageError(
+                f"a frame ({self.max_frame_bytes} bytes) can't be smaller than a message "
+                f"({self.max_message_bytes})"
+            )
+        for name in ("lease", "open_deadline", "drain_seconds"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be above 0 s, got {getattr(self, name)}")
+        if unknown := set(self.families) - set(families()):
+            raise UsageError(f"no family {sorted(unknown)[0]!r}; there are {', '.join(families())}")
+        check_address(self.host, bool(self.token or self.holders), self.insecure)
+
+    def everyone(self) -> tuple[Holder, ...]:
+        """All who may call, with what they must show; empty: anyone."""
+        alone = (Holder("token", self.token),) if self.token else ()
+        return (*alone, *self.holders)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The arguments of ServerConfig in a TOML file. Relative paths in it are relative to it."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    known = {f.name for f in fields(ServerConfig)} - {"token", "holders"} | {"token_file", "tokens"}
+    if unknown := set(content) - known:
+        raise UsageError(f"{path}: no setting {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
+    home = path.parent
+    tokens = content.pop("tokens", {})
+    if tokens:
+        content["holders"] = tuple(_holder(home, name, entry) for name, entry in tokens.items())
+    if "token_file" in content:
+        content["token"] = read_token(home / content.pop("token_file"))
+    if "tls" in content:
+        content["tls"] = _tls(home, content["tls"])
+    if "families" in content:
+        content["families"] = tuple(content["families"])
+    return content
+
+
+def _holder(home: Path, name: str, entry: Mapping[str, Any]) -> Holder:
+    if unknown := set(entry) - {"file", "slots", "sessions"}:
+        raise UsageError(f"tokens.{name}: no setting {sorted(unknown)[0]!r}; there are file, slots, sessions")
+    if "file" not in entry:
+        raise UsageError(f"tokens.{name} needs file, the file with the token")
+    share = Share(slots=int(entry.get("slots", 0)), sessions=int(entry.get("sessions", 0)))
+    return Holder(name, read_token(home / entry["file"]), share)
+
+
+def _tls(home: Path, entry: Mapping[str, Any]) -> TlsFiles:
+    if not {"certificate", "key"} <= set(entry) <= {"certificate", "key", "client_ca"}:
+        raise UsageError(f"tls needs certificate and key, and may have client_ca; got {sorted(entry)}")
+    return TlsFiles(**{name: home / file for name, file in entry.items()})

@@ -1,0 +1,127 @@
+"""ParkingRuntime: a runtime whose slots, when they fail too often in a row, are asked no more.
+
+Every runtime restarts a slot after a fault. One that fails again and again would be restarted for
+ever; here it is parked: its steps are answered by a fault that says so, at no cost, and the other
+slots go on. It doesn't know why a slot fails.
+
+Suffixes: N slots of the runtime, K slots of one call.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from universe2.core.batch import Batch, Fault
+from universe2.core.runtime import Runtime
+from universe2.core.spaces import empty, take
+
+
+class ParkingRuntime(Runtime):
+    """``inner`` with a cap of ``max_faults`` in a row per slot. Any subset of its slots may be sent."""
+
+    def __init__(
+        self,
+        inner: Runtime,
+        max_faults: int,
+        on_park: Callable[[int, str], None] = lambda slot, text: None,
+        on_restart: Callable[[int], None] = lambda slots: None,
+    ) -> None:
+        """``on_park(slot, last fault)`` and ``on_restart(how many slots)`` are told what happens."""
+        assert inner.group_size == 1, "slots that step together can't be parked alone"
+        self.spec, self.config, self.num_slots = inner.spec, inner.config, inner.num_slots
+        self.observation_space, self.action_space = inner.observation_space, inner.action_space
+        self.action_mask = inner.action_mask
+        self._inner = inner
+        self._max_faults = max_faults
+        self._on_park, self._on_restart = on_park, on_restart
+        self._faults_N = np.zeros(self.num_slots, np.int64)
+        """in a row, of each slot"""
+        self._parked: dict[int, tuple[str, int, int, int]] = {}
+        """slot → why, and the episode, step and seed at which it failed last"""
+        self._refused: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+
+    def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
+        if not self._parked:
+            self._inner.reset(slots, seeds)
+            return
+        going, refused = self._split(slots)
+        if going:
+            self._inner.reset(np.asarray(slots)[going], [seeds[row] for row in going])
+        if refused:
+            self._refused.put(refused)
+
+    def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+        if not self._parked:
+            self._inner.send(slots, actions)
+            return
+        going, refused = self._split(slots)
+        if going:
+            self._inner.send(np.asarray(slots)[going], take(self.action_space, actions, np.array(going)))
+        if refused:
+            self._refused.put(refused)
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        try:
+            return self._refusal(self._refused.get_nowait())
+        except queue.Empty:
+            batch = self._inner.recv(timeout)
+        if any(batch.fault.tobytes()) or self._faults_N.any():
+            self._count(batch)
+        return batch
+
+    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        return self._inner.snapshot(slots)
+
+    def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        self._inner.restore(slots, states)
+
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        return self._inner.render(slots, size)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _split(self, slots: Sequence[int] | np.ndarray) -> tuple[list[int], list[int]]:
+        """Rows of slots that go on, and slots that are parked."""
+        numbers = [int(slot) for slot in slots]
+        going = [row for row, slot in enumerate(numbers) if slot not in self._parked]
+        return going, [slot for slot in numbers if slot in self._parked]
+
+    def _count(self, batch: Batch) -> None:
+        failed = batch.fault != Fault.NONE.value
+        well_K = batch.slots[~failed]
+        if again := int((self._faults_N[well_K] > 0).sum()):
+            self._on_restart(again)
+        self._faults_N[well_K[batch.step[~failed] > 0]] = 0  # a reset alone proves nothing
+        for row in np.flatnonzero(failed & (batch.fault != Fault.USER.value)).tolist():
+            slot = int(batch.slots[row])
+            self._faults_N[slot] += 1
+            if self._faults_N[slot] >= self._max_faults and slot not in self._parked:
+                last = batch.fault_text.get(row, "no details")
+                text = f"slot {slot} is parked after {self._faults_N[slot]} faults in a row; the last: {last}"
+                place = int(batch.episode[row]), int(batch.step[row]), int(batch.seed[row])
+                self._parked[slot] = (text, *place)
+                batch.fault_text[row] = text
+                self._on_park(slot, last)
+
+    def _refusal(self, slots: list[int]) -> Batch:
+        count = len(slots)
+        texts, episodes, steps, seeds = zip(*(self._parked[slot] for slot in slots), strict=True)
+        return Batch(
+            slots=np.array(slots, np.int32),
+            obs=empty(self.observation_space, count),
+            reward=np.full(count, np.nan),
+            terminated=np.zeros(count, bool),
+            truncated=np.zeros(count, bool),
+            episode=np.array(episodes, np.int64),
+            step=np.array(steps, np.int64),
+            seed=np.array(seeds, np.int64),
+            fault=np.full(count, Fault.INFRASTRUCTURE, np.uint8),
+            fault_text=dict(enumerate(texts)),
+        )
