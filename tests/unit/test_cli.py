@@ -142,7 +142,7 @@ def test_too_few_slots(run: Run, guarded: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_another_version_of_the_wire(run: Run, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr("universe2.server.session.PROTOCOL", 7)
+    monkeypatch.setattr("universe2.server.opening.PROTOCOL", 7)
     monkeypatch.setattr("universe2.server.service.PROTOCOL", 7)
     servers = [Server(ServerConfig(port=0)) for _ in range(count)]
     for server in servers:
