@@ -25,7 +25,7 @@ test: setup lint
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sb3]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sb3,cuda]"
 	$(BIN)/python -m pytest -m slow --timeout=3600
 
 lint: setup

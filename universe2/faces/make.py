@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gymnasium.vector import AutoresetMode
 
@@ -32,15 +32,19 @@ def open_runtime(
     *,
     remotes: Remotes = None,
     token: str | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Runtime:
     """``num_slots`` slots of an environment, on this machine or spread over ``remotes``.
 
-    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for. Raises
+    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for.
+    ``device="cuda"``: arcade games on this machine's GPU, whose frames stay there. Raises
     UnknownEnvError, MissingDependencyError, UsageError, ServerLostError, AuthenticationError,
     CapacityError, VersionError.
     """
     config = config or EnvConfig()
     if remotes:
+        if device != "cpu":
+            raise UsageError("remote environments run on their servers' CPUs; leave device= out")
         from universe2.client import open_remote
 
         addresses = [remotes] if isinstance(remotes, str) else list(remotes)
@@ -50,7 +54,7 @@ def open_runtime(
         raise UsageError("a token was given but no remote; did you forget remote=?")
     from universe2.runtimes import open_runtime as open_local
 
-    return open_local(env, num_slots, config)
+    return open_local(env, num_slots, config, device)
 
 
 def make(

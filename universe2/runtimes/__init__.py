@@ -5,10 +5,14 @@ This layer knows processes, threads and browsers; it doesn't know gRPC or torch.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, load
+
+Device = Literal["cpu", "cuda"]
 
 RUNTIMES = {
     "compiled": "universe2.runtimes.compiled:CompiledRuntime",
@@ -20,10 +24,16 @@ RUNTIMES = {
 """Name → class, called with (spec, num_slots, config). A spec may also name "module:Class"."""
 
 
-def open_runtime(spec: EnvSpec | str, num_slots: int, config: EnvConfig | None = None) -> Runtime:
+CUDA = {"compiled": "universe2.runtimes.cuda:CudaRuntime"}
+"""The runtimes that also run on a CUDA device."""
+
+
+def open_runtime(
+    spec: EnvSpec | str, num_slots: int, config: EnvConfig | None = None, device: Device = "cpu"
+) -> Runtime:
     """Open ``num_slots`` slots of an environment on this machine.
 
-    Raises UnknownEnvError, MissingDependencyError, UsageError (options, number of slots).
+    Raises UnknownEnvError, MissingDependencyError, UsageError (options, number of slots, device).
     """
     spec = find(spec) if isinstance(spec, str) else spec
     config = config or EnvConfig()
@@ -31,5 +41,10 @@ def open_runtime(spec: EnvSpec | str, num_slots: int, config: EnvConfig | None =
         raise UsageError(f"num_slots must be at least 1, got {num_slots}")
     spec.resolve(config.options)
     spec.check_runnable()
-    runtime: Runtime = load(RUNTIMES.get(spec.runtime, spec.runtime))(spec, num_slots, config)
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f'device must be "cpu" or "cuda", got {device!r}')
+    if device == "cuda" and spec.runtime not in CUDA:
+        raise UsageError(f"{spec.id} does not run on CUDA: only single-player arcade games do")
+    found = CUDA[spec.runtime] if device == "cuda" else RUNTIMES.get(spec.runtime, spec.runtime)
+    runtime: Runtime = load(found)(spec, num_slots, config)
     return runtime

@@ -226,8 +226,11 @@ class CompiledRuntime(Runtime):
         for slot, state in zip(slots_K, parsed, strict=True):
             (self._level_N[slot],) = _LEVEL.unpack_from(state.body)
             self._outcome_N[slot] = state.ending
-            self._states_N[slot] = np.frombuffer(state.body, self.game.state, offset=_LEVEL.size)[0]
+            self._put_state(slot, np.frombuffer(state.body, self.game.state, offset=_LEVEL.size))
         self._post(slots_K, np.full(len(slots_K), DRAW), self._no_keys(len(slots_K)))
+
+    def _put_state(self, slot: int, state_1: np.ndarray) -> None:
+        self._states_N[slot] = state_1[0]
 
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None

@@ -60,7 +60,7 @@ def build(function: Function, bindings: Mapping[str, Any], key: str, parallel: b
     """
     if debugging():
         return rebind(function, bindings)
-    compiled: Any = numba.njit(parallel=parallel, **_OUTER)(_bound(function, bindings))
+    compiled: Any = numba.njit(parallel=parallel, **_OUTER)(bound(function, bindings, _dispatcher))
     compiled._cache = _cache_for(compiled.py_func, key)
     return compiled
 
@@ -70,7 +70,7 @@ def entry(function: Function, bindings: Mapping[str, Any], key: str, signature: 
 
     What is called by its address is not compiled again into each of its callers.
     """
-    compiled = _CFunc(_bound(function, bindings), (signature.args, signature.return_type), {}, _OUTER)
+    compiled = _CFunc(bound(function, bindings, _dispatcher), (signature.args, signature.return_type), {}, _OUTER)
     compiled._cache = _cache_for(compiled.__wrapped__, key)
     compiled.compile()
     _ENTRIES.append(compiled)
@@ -84,15 +84,19 @@ def helper(function: Function, bindings: Mapping[str, Any]) -> Function:
     """Like ``build``, for a function that only built functions call."""
     if debugging():
         return rebind(function, bindings)
-    compiled: Any = numba.njit(**_HELPER)(_bound(function, bindings))
+    compiled: Any = numba.njit(**_HELPER)(bound(function, bindings, _dispatcher))
+    compile_once_per_kind(compiled)
+    return compiled
+
+
+def compile_once_per_kind(compiled: Any) -> None:
+    """Keep Numba from compiling a function anew for every constant and width of integer."""
     by_type = compiled.get_call_template
 
     def by_plain_type(args: Any, kws: Any) -> Any:
-        # Numba would compile the function anew for every constant and width of integer.
         return by_type(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
 
     compiled.get_call_template = by_plain_type
-    return compiled
 
 
 def _plain(kind: Any) -> Any:
@@ -107,18 +111,20 @@ def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
 
 
 @functools.cache
-def _dispatcher(function: FunctionType) -> Function:
+def _dispatcher(function: Function) -> Function:
     return helper(function, {})
 
 
-def _bound(function: Function, bindings: Mapping[str, Any]) -> FunctionType:
-    """A copy of ``function`` whose global functions are dispatchers."""
+def bound(
+    function: Function, bindings: Mapping[str, Any], compile_callee: Callable[[Function], Function]
+) -> FunctionType:
+    """A copy of ``function`` with some globals replaced, and the functions among them compiled."""
     assert isinstance(function, FunctionType)
     if function.__closure__:
         raise UsageError(f"{function.__qualname__} uses variables of an enclosing function: pass them in")
     names: dict[str, Any] = {"__name__": function.__module__}
     for name, value in _globals_of(function, bindings):
-        names[name] = _dispatcher(value) if _is_ours(value) else value
+        names[name] = compile_callee(value) if _is_ours(value) else value
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__qualname__ = function.__qualname__
     return copy

@@ -1,0 +1,85 @@
+"""CudaRuntime: the compiled runtime with states, canvases and frames in a CUDA device's memory.
+
+Same trajectories, same frames; ``obs`` of a batch is a device array (``__cuda_array_interface__``:
+``torch.as_tensor(batch.obs, device="cuda")`` copies nothing). Everything else of a batch is on
+the host. Rendering, snapshots and the heuristic fetch the states that they need. This file doesn't
+know the kernels' code.
+
+Suffixes: N slots of the runtime, K slots of one call, H × W pixels, W 64-bit words of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from universe2.runtimes.compiled import CompiledRuntime
+from universe2.runtimes.compiled_cuda import cuda, kernels, to_device
+
+
+class CudaRuntime(CompiledRuntime):
+    """N slots of one arcade game on one CUDA device, the current one.
+
+    Under ``interface="screen"`` the device array is ``obs["screen"]``. A batch's frames are views:
+    they stay valid until the next ``send`` or ``reset`` of its slots.
+    """
+
+    def _allocate(self) -> None:
+        height, width = self._size
+        self._kernels = kernels(self.game)
+        blank = np.zeros(1, self.game.state)
+        blank["hard"] = self.options["difficulty"]
+        self._device_blank_W = to_device(blank.view(np.int64))
+        self._device_states_N = to_device(np.zeros(self.num_slots, self.game.state))
+        self._device_words_NW = self._device_states_N.view(np.int64).reshape(self.num_slots, -1)
+        self._canvas_HWN = to_device(np.zeros((height, width, self.num_slots), np.int32))
+        self._device_frames_N = to_device(np.zeros((self.num_slots, height, width, 3), np.uint8))
+
+    def _drive(
+        self,
+        slots_K: np.ndarray,
+        task_K: np.ndarray,
+        keys_K: np.ndarray,
+        level_K: np.ndarray,
+        rng_K: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        slots = to_device(slots_K)
+        reward_K, outcome_K = to_device(np.zeros(len(slots_K))), to_device(np.zeros(len(slots_K), np.int64))
+        inputs = [to_device(np.ascontiguousarray(array)) for array in (task_K, keys_K, level_K, rng_K)]
+        states = (self._device_states_N, self._device_words_NW, self._device_blank_W)
+        self._kernels.play(*states, slots, *inputs, self._canvas_HWN, reward_K, outcome_K)
+        self._kernels.pack(slots, self._canvas_HWN, self._device_frames_N)
+        return reward_K.copy_to_host(), outcome_K.copy_to_host()
+
+    def _wrap(self, rows: Any) -> Any:
+        if isinstance(rows, slice):
+            return self._seen(self._device_frames_N[rows])
+        chosen = cuda.device_array((len(rows), *self._size, 3), np.uint8)
+        self._kernels.gather(to_device(rows), self._device_frames_N, chosen)
+        return self._seen(chosen)
+
+    # -- what works on the host's copy of the states
+
+    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        self._fetch(self._idle(slots))
+        return super().snapshot(slots)
+
+    def _put_state(self, slot: int, state_1: np.ndarray) -> None:
+        self._device_states_N[slot : slot + 1].copy_to_device(state_1)
+
+    def _pictures(self, slots_K: np.ndarray, height: int, width: int) -> np.ndarray:
+        self._fetch(slots_K)
+        return super()._pictures(slots_K, height, width)
+
+    def _advice(self, slots_K: np.ndarray) -> np.ndarray:
+        self._fetch(slots_K)
+        return super()._advice(slots_K)
+
+    def _fetch(self, slots_K: np.ndarray) -> None:
+        if len(slots_K) > 16:
+            self._states_N[:] = self._device_states_N.copy_to_host()
+            return
+        for slot in slots_K:
+            self._states_N[slot] = self._device_states_N[slot : slot + 1].copy_to_host()[0]
