@@ -5,8 +5,9 @@
 Every step of every slot returns a 64×64×3 frame; actions are random; both sides use all cores and
 are stepped in lockstep, alternating within each round. Ours are all single-player games, the peer's
 are four of Procgen's (easy). A ratio compares our median game (or our slowest) with their median
-game, and of the rounds' ratios the median counts. EnvPool is installed from PyPI into .cache/peers/envpool; its Procgen needs Qt 5
-(as root on Debian: apt-get install libqt5gui5 libqt5core5a). The last line is the result as JSON,
+game, and of the rounds' ratios the median counts. EnvPool is installed from PyPI into
+.cache/peers/envpool; its Procgen needs Qt 5 (as root on Debian: apt-get install libqt5gui5
+libqt5core5a). The last line is the result as JSON,
 also written to scores/arcade.json.
 """
 

@@ -11,7 +11,6 @@ import pytest
 from universe2.core.spec import load
 from universe2.envs.arcade import specs
 
-pytest.importorskip("numba_cuda", reason='pip install "universe2[cuda]"')
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 GAMES = [spec for spec in specs() if spec.runtime == "compiled"]
@@ -45,6 +44,7 @@ print(sums.hexdigest())
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
 @pytest.mark.parametrize("spec", GAMES, ids=lambda spec: spec.id)
 def test_every_game_becomes_ptx(spec, capability) -> None:
+    pytest.importorskip("numba_cuda", reason='pip install "universe2[cuda]"')
     from universe2.runtimes.compiled_cuda import ptx
 
     text = ptx(load(spec.entry), capability)

@@ -70,7 +70,9 @@ def entry(function: Function, bindings: Mapping[str, Any], key: str, signature: 
 
     What is called by its address is not compiled again into each of its callers.
     """
-    compiled = _CFunc(bound(function, bindings, _dispatcher), (signature.args, signature.return_type), {}, _OUTER)
+    compiled = _CFunc(
+        bound(function, bindings, _dispatcher), (signature.args, signature.return_type), {}, _OUTER
+    )
     compiled._cache = _cache_for(compiled.__wrapped__, key)
     compiled.compile()
     _ENTRIES.append(compiled)

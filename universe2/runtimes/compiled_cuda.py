@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import os
 from collections.abc import Iterator
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import config, types
+from numba import types
 from numba.np.numpy_support import from_dtype
 
 from universe2.core.errors import MissingDependencyError
@@ -26,16 +28,12 @@ from universe2.runtimes.compiled_build import Function, bound, compile_once_per_
 from universe2.runtimes.compiled_driver import RESET
 from universe2.runtimes.compiled_driver import work as work_of_a_slot
 
-try:
-    from numba import cuda
-    from numba.cuda import dispatcher as _dispatcher
-except ImportError:
-    raise MissingDependencyError(
-        'games on CUDA need numba-cuda (get it with: pip install "universe2[cuda]")'
-    ) from None
-
-SIMULATED = bool(config.ENABLE_CUDASIM)
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
 """Numba's simulator (NUMBA_ENABLE_CUDASIM=1) runs the kernels as Python threads, without a device."""
+
+# Numba's types for these are wrong or missing.
+cuda: Any = importlib.import_module("numba.cuda")
+_dispatcher: Any = importlib.import_module("numba.cuda.dispatcher") if not SIMULATED else None
 
 TILE, ROWS = 32, 8
 PLAYERS = 64
@@ -129,6 +127,15 @@ class Kernels:
         self._gather[len(slots_K), 4 * TILE](slots_K, flat, chosen)
 
 
+def check_device() -> None:
+    """Raise MissingDependencyError unless kernels can run here."""
+    if not SIMULATED and not cuda.is_available():
+        raise MissingDependencyError(
+            'device="cuda" needs an NVIDIA GPU with its driver, and numba-cuda '
+            '(get it with: pip install "universe2[cuda]"); Numba finds no device here'
+        )
+
+
 @functools.cache
 def kernels(game: Game) -> Kernels:
     """The game's kernels, compiled once per process."""
@@ -140,11 +147,9 @@ def ptx(game: Game, capability: tuple[int, int]) -> str:
     record, whole = from_dtype(game.state)[::1], types.int64[::1]
     canvas, reward = types.int32[:, :, ::1], types.float64[::1]
     slots, words = types.int32[::1], types.int64[:, ::1]
-    signature = types.void(
-        record, words, whole, slots, whole, whole, whole, whole, canvas, reward, whole
-    )
+    signature = types.void(record, words, whole, slots, whole, whole, whole, whole, canvas, reward, whole)
     with _pretended_device(capability):
-        text, _ = cuda.compile(_play_of(game), signature, cc=capability, output="ptx")
+        text, _ = cuda.compile(_play_of(game), signature, device=False, cc=capability, output="ptx")
     return str(text)
 
 

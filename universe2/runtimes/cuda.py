@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from universe2.runtimes.compiled import CompiledRuntime
-from universe2.runtimes.compiled_cuda import cuda, kernels, to_device
+from universe2.runtimes.compiled_cuda import check_device, cuda, kernels, to_device
 
 
 class CudaRuntime(CompiledRuntime):
@@ -27,6 +27,7 @@ class CudaRuntime(CompiledRuntime):
     """
 
     def _allocate(self) -> None:
+        check_device()
         height, width = self._size
         self._kernels = kernels(self.game)
         blank = np.zeros(1, self.game.state)
@@ -67,7 +68,7 @@ class CudaRuntime(CompiledRuntime):
         return super().snapshot(slots)
 
     def _put_state(self, slot: int, state_1: np.ndarray) -> None:
-        self._device_states_N[slot : slot + 1].copy_to_device(state_1)
+        self._device_words_NW[slot].copy_to_device(state_1.view(np.int64))
 
     def _pictures(self, slots_K: np.ndarray, height: int, width: int) -> np.ndarray:
         self._fetch(slots_K)
@@ -78,8 +79,9 @@ class CudaRuntime(CompiledRuntime):
         return super()._advice(slots_K)
 
     def _fetch(self, slots_K: np.ndarray) -> None:
+        words_NW = self._states_N.view(np.int64).reshape(self.num_slots, -1)
         if len(slots_K) > 16:
-            self._states_N[:] = self._device_states_N.copy_to_host()
+            words_NW[:] = self._device_words_NW.copy_to_host()
             return
         for slot in slots_K:
-            self._states_N[slot] = self._device_states_N[slot : slot + 1].copy_to_host()[0]
+            words_NW[slot] = self._device_words_NW[slot].copy_to_host()
