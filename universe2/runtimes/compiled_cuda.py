@@ -149,7 +149,9 @@ def ptx(game: Game, capability: tuple[int, int]) -> str:
     slots, words = types.int32[::1], types.int64[:, ::1]
     signature = types.void(record, words, whole, slots, whole, whole, whole, whole, canvas, reward, whole)
     with _pretended_device(capability):
-        text, _ = cuda.compile(_play_of(game), signature, device=False, cc=capability, output="ptx")
+        text, _ = cuda.compile(
+            _play_of(game), signature, device=False, abi="numba", cc=capability, output="ptx"
+        )
     return str(text)
 
 
