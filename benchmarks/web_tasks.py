@@ -14,6 +14,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -56,7 +57,7 @@ def main(
         list[str] | None, typer.Option(help=f"Which of {', '.join(CHECKS)}; default: all.")
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes of the solver.")] = 50,
-    random_episodes: Annotated[int, typer.Option(help="Episodes of random play.")] = 10,
+    random_steps: Annotated[int, typer.Option(help="Random play: no new episode after so many.")] = 300,
     steps: Annotated[int, typer.Option(help="Most steps per episode for determinism.")] = 25,
 ) -> None:
     """Measure, print the table, and merge it into the scores."""
@@ -68,7 +69,7 @@ def main(
     if not chosen:
         raise typer.BadParameter(f"no web task matches {only}")
     for name in chosen:
-        row = examine(f"web/{name}-v0", Plan(checks, episodes, random_episodes, steps))
+        row = examine(f"web/{name}-v0", Plan(checks, episodes, random_steps, steps))
         Console(stderr=True).print(name, row)
         merge(f"web/{name}-v0", row)
     show(scores()["results"])
@@ -78,7 +79,7 @@ def main(
 class Plan(NamedTuple):
     checks: Sequence[str]
     episodes: int
-    random_episodes: int
+    random_steps: int
     steps: int
 
 
@@ -95,9 +96,9 @@ def examine(env_id: str, plan: Plan) -> dict[str, Any]:
             row |= summary("solver", ends)
             row["solver_failed"] = [end.seed for end in ends if not end.success][:10]
         if "idle" in plan.checks:
-            row |= summary("idle", outcomes(env_id, lambda _: doing_nothing, range(1, 5), {"step_ms": 1000}))
+            row |= summary("idle", outcomes(env_id, lambda _: doing_nothing, range(1, 5), {"step_ms": 5000}))
         if "random" in plan.checks:
-            row |= summary("random", outcomes(env_id, anything, range(1, plan.random_episodes + 1), {}))
+            row |= summary("random", outcomes(env_id, anything, range(1, 41), {}, plan.random_steps))
     except Exception as error:  # noqa: BLE001 (reported in the table; the other tasks go on)
         row["error"] = f"{type(error).__name__}: {error}"[-400:]
     return row
@@ -111,11 +112,16 @@ class Outcome(NamedTuple):
 
 
 def outcomes(
-    env_id: str, solver_of: Callable[[int], Solver], seeds: Sequence[int], options: dict[str, Any]
+    env_id: str,
+    solver_of: Callable[[int], Solver],
+    seeds: Sequence[int],
+    options: dict[str, Any],
+    most_steps: float = math.inf,
 ) -> list[Outcome]:
     """Whole episodes, in the order in which they ended, on a few browsers at once.
 
-    Who runs out of moves, or doesn't find what he looks for, does nothing until the page ends it.
+    No episode begins once ``most_steps`` were taken. Who runs out of moves, or doesn't find what he
+    looks for, does nothing until the page ends it.
     """
     config = EnvConfig(autoreset="disabled", options=options)
     runtime = open_runtime(env_id, BROWSERS, config)
@@ -123,14 +129,15 @@ def outcomes(
     plays, seeds_of = dict[int, Play](), dict[int, int]()
 
     def begin_next(slot: int) -> None:
-        if todo:
+        seeds_of.pop(slot, None)
+        if todo and sum(end.steps for end in ends) < most_steps:
             seeds_of[slot] = todo.pop(0)
             runtime.reset([slot], [seeds_of[slot]])
 
     try:
         for slot in range(BROWSERS):
             begin_next(slot)
-        while len(ends) < len(seeds):
+        while seeds_of:
             batch = runtime.recv()
             infos = info_rows(batch.info, len(batch))
             for row, slot in enumerate(int(s) for s in batch.slots):
@@ -251,7 +258,8 @@ def scores() -> dict[str, Any]:
 def merge(env_id: str, row: dict[str, Any]) -> None:
     """Put a task's row into the score file, beside what was known of it, and into the reference file."""
     results = scores()["results"]
-    results[env_id] = {k: v for k, v in (results.get(env_id, {}) | row).items() if v is not None}
+    old = {k: v for k, v in results.get(env_id, {}).items() if k not in ("idle_raw", "idle_end")}
+    results[env_id] = {k: v for k, v in (old | row).items() if v is not None}
     results = dict(sorted(results.items()))
     same = sum(bool(row.get("deterministic")) for row in results.values())
     solved = sum(row.get("solver_rate", 0.0) >= ENOUGH for row in results.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ Element = dict[str, Any]
 Point = tuple[float, float]
 """(x, y) in pixels"""
 
-STEP_MS = int(str(OPTIONS["step_ms"]))
+STEP_MS = cast(int, OPTIONS["step_ms"])
 """solvers that wait count on the usual page time per step"""
 
 

@@ -64,14 +64,6 @@ def checkboxes(look: Look) -> Play:
     yield click(submit(look))
 
 
-def plain_checkboxes(look: Look) -> Play:
-    wanted = listed(look.instruction)
-    for label in look.all(tag="label"):
-        if label["text"] in wanted:
-            look = yield click(label)
-    yield click(submit(look))
-
-
 def number_checkboxes(look: Look) -> Play:
     boxes = look.all(type="checkbox")
     rows = _DIGITS[int(quoted(look.instruction)[0])]
@@ -149,11 +141,11 @@ def _add(look: Look, cls: str, text: str, count: int) -> Moves:
 
 SOLVERS: dict[str, Solver] = {
     "choose-list": choose_list,
-    "click-checkboxes": plain_checkboxes,
-    "click-checkboxes-large": plain_checkboxes,
+    "click-checkboxes": checkboxes,
+    "click-checkboxes-large": checkboxes,
     "click-checkboxes-soft": checkboxes,
-    "click-checkboxes-transfer": plain_checkboxes,
-    "click-option": plain_checkboxes,
+    "click-checkboxes-transfer": checkboxes,
+    "click-option": checkboxes,
     "click-scroll-list": scroll_list,
     "form-sequence-2": form_sequence_2,
     "form-sequence-3": form_sequence_3,

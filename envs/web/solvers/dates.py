@@ -119,6 +119,7 @@ def daily_calendar(look: Look) -> Play:
     top, bottom = (x, middle(slots[0])[1]), (x, middle(slots[-1])[1])
     look = yield from drag([top, (x + 3, top[1]), bottom, (x + 3, bottom[1])])
     look = yield from fill(look.find(id="event-name"), quoted(look.instruction)[0])
+    look = yield from scroll_to(look, area, lambda seen: seen.all("create"))
     yield click(look.find("create"))
 
 

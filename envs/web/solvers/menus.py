@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from universe2.envs.web.solvers.acting import Look, Play, Solver, click, hover, middle, settle, wait
 from universe2.envs.web.solvers.reading import quoted
 
@@ -69,12 +71,13 @@ def icon_menu(look: Look) -> Play:
 
 
 def pie(look: Look) -> Play:
+    """Click while the pie still opens: at rest its first slice moves away under every event of the pointer."""
     wanted = quoted(look.instruction)[0]
-    look = yield click(look.find(tag="tspan", text="+"))
-    look = yield from settle(look)
-    x, y = middle(look.find(tag="tspan", text=wanted))
-    for aside in (0, -9, 9):  # the first slice has something invisible in its middle
-        yield click((x + aside, y))
+    hub = middle(look.find(tag="tspan", text="+"))
+    look = yield click(hub)
+    while not (found := [e for e in look.all(tag="tspan", text=wanted) if math.dist(middle(e), hub) > 30]):
+        look = yield hover(hub)
+    yield click(found[0])
 
 
 def tree(look: Look) -> Play:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from universe2.envs.web.solvers.acting import (
     Element,
@@ -30,9 +31,7 @@ def search_engine(look: Look) -> Play:
 
 
 def phone_book(look: Look) -> Play:
-    found = re.search(
-        r"Find (.*) in the contact book and click on their (phone|email|address)", look.instruction
-    )
+    found = re.search(r"Find (.*) in the contact book and click on their ([a-z]+)", look.instruction)
     assert found is not None
     while look.find("name")["text"] != found[1]:
         look = yield click(look.find("page-link", text=">"))
@@ -49,12 +48,9 @@ def social_media(look: Look) -> Play:
     look = yield from _press(look, user, button)
     if button == "more":
         area = look.find(id="area")
-        entry = wanted if " " in wanted else f"{wanted} {user}"
-        texts = (entry, wanted)
-        look = yield from scroll_to(
-            look, area, lambda seen: [e for e in seen.all(tag="li") if e["text"] in texts]
-        )
-        yield click(next(e for e in in_sight(area, look.all(tag="li")) if e["text"] in texts))
+        entry = f"{wanted} {user}" if wanted in ("Mute", "Block") else wanted
+        look = yield from scroll_to(look, area, partial(Look.all, tag="li", text=entry))
+        yield click(in_sight(area, look.all(tag="li", text=entry))[0])
 
 
 def social_media_posts(look: Look) -> Play:
