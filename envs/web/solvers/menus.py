@@ -71,7 +71,7 @@ def icon_menu(look: Look) -> Play:
 
 
 def pie(look: Look) -> Play:
-    """Click while the pie still opens: at rest its first slice moves away under every event of the pointer."""
+    """Click while the pie opens: at rest, its first slice is drawn anew at each move and misses clicks."""
     wanted = quoted(look.instruction)[0]
     hub = middle(look.find(tag="tspan", text="+"))
     look = yield click(hub)
