@@ -151,7 +151,7 @@ def outcomes(
                     begin_next(slot)
                     continue
                 elements = infos[row].get("elements", ())
-                look = Look(batch.obs["instruction"][row], elements, batch.obs["screen"][row])
+                look = Look(batch.obs["instruction"][row], elements, batch.obs["screen"][row].copy())
                 if batch.step[row] == 0:
                     plays[slot] = untiring(solver_of(seeds_of[slot]), look)
                     action = next(plays[slot])
