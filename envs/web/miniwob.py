@@ -57,7 +57,7 @@ def page(task: str) -> WebPage:
         raise MissingDependencyError(
             f"the installed miniwob package lacks {path}; get a newer one: {PACKAGE.install}"
         )
-    return WebPage(root=root, path=path, start=_START, read=_READ)
+    return WebPage(root=root, path=path, start=_START, read=_READ, in_frame=True)
 
 
 def specs() -> list[EnvSpec]:

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from gymnasium.spaces import Dict
 
 from universe2.core.errors import UsageError
 from universe2.core.screen import ALL_LIVE, screen_action_space, screen_observation_space
-from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
+from universe2.envs.web.actions import action_space
 from universe2.envs.web.chromium import INSTALL
+from universe2.envs.web.observations import extra_spaces, parts_of
 
 SIZE = (210, 160)
-"""(height, width) of what is seen of a page, in pixels"""
+"""(height, width) of what is seen of a MiniWoB++ page, in pixels"""
 CHROMIUM = Requirement("Chromium headless shell", INSTALL, "universe2.envs.web.chromium:has_chromium")
-OPTIONS = {"step_ms": 100, "data_mode": "train", "reward": "raw", "elements": False}
+OPTIONS = {
+    "step_ms": 100,
+    "data_mode": "train",
+    "reward": "raw",
+    "elements": False,
+    "observe": "",
+    "actions": "screen",
+}
 """Options of every web task; their meanings are in ``universe2.envs.web``."""
+_CHOICES = {
+    "data_mode": ("train", "test"),
+    "reward": ("raw", "decayed", "binary"),
+    "actions": ("screen", "structured"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,29 +55,46 @@ class WebPage:
     """the page, relative to ``root``"""
     start: str
     read: str
+    size: tuple[int, int] = SIZE
+    """(height, width) in pixels of what is seen of the page, from its top left corner"""
     layout: tuple[int, int] = (240, 500)
     """(height, width) in pixels of the window that the page believes it is in"""
+    in_frame: bool = False
+    """True for a page that is one HTML file, never navigates and stores nothing but cookies and web
+    storage. Each episode's document is then written into a frame instead of being navigated to, which
+    takes a third of the time. It sees a ``parent``, and must leave it alone."""
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
-    """Screen, instruction and the whole screen action: native is the page at its own size."""
-    check_options(spec, config)
+    """Screen, instruction and the whole screen action: native is the page at its own size.
+
+    The options ``observe`` and ``actions`` add to the observation and change the action.
+    """
+    options = check_options(spec, config)
     screen = config.interface == "screen"
-    return Spaces(
-        screen_observation_space(config.screen_size if screen else SIZE),
-        screen_action_space(),
-        ALL_LIVE.action_mask() if screen else None,
-    )
+    page: WebPage = load(spec.entry)(**spec.kwargs)
+    size = config.screen_size if screen else page.size
+    observation = screen_observation_space(size)
+    if options["observe"]:
+        observation = Dict({**observation.spaces, **extra_spaces(parts_of(options["observe"]), size)})
+    if options["actions"] == "structured":
+        return Spaces(observation, action_space())
+    return Spaces(observation, screen_action_space(), ALL_LIVE.action_mask() if screen else None)
 
 
-def check_options(spec: EnvSpec, config: EnvConfig) -> None:
-    """Raise UsageError for a value that the options don't allow."""
+def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
+    """The options in force. Raises UsageError for a value that they don't allow."""
     options = spec.resolve(config.options)
     step_ms = options["step_ms"]
     if isinstance(step_ms, bool) or not isinstance(step_ms, int) or not 10 <= step_ms <= 10_000:
         raise UsageError(f"{spec.id}: step_ms must be an integer from 10 to 10000, got {step_ms!r}")
-    for name, allowed in (("data_mode", ("train", "test")), ("reward", ("raw", "decayed", "binary"))):
+    for name, allowed in _CHOICES.items():
         if options[name] not in allowed:
             raise UsageError(f"{spec.id}: {name} must be one of {', '.join(allowed)}, got {options[name]!r}")
     if not isinstance(options["elements"], bool):
         raise UsageError(f"{spec.id}: elements must be true or false, got {options['elements']!r}")
+    try:
+        parts_of(options["observe"])
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{spec.id}: observe is {options['observe']!r}: {error}") from None
+    return options

@@ -91,6 +91,8 @@ class WindowScreen:
             pygame.K_PAGEDOWN: "PageDown",
             pygame.K_LSHIFT: "Shift",
             pygame.K_RSHIFT: "Shift",
+            pygame.K_LCTRL: "Control",
+            pygame.K_RCTRL: "Control",
         }
         name = named.get(event.key, event.unicode)
         return name if name in KEYS else None

@@ -22,8 +22,11 @@ from universe2.core.host import InfrastructureFault, StepResult
 from universe2.core.screen import clean_instruction
 from universe2.core.seeding import fold31
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.web.page import SIZE, WebPage, check_options
+from universe2.envs.web.observations import extra_observation, parts_of
+from universe2.envs.web.page import WebPage, check_options
+from universe2.runtimes.browser_actions import carry_out
 from universe2.runtimes.browser_input import InputState
+from universe2.runtimes.browser_marks import marked
 from universe2.runtimes.browser_page import EpisodePage
 from universe2.runtimes.browser_process import Browser
 
@@ -42,7 +45,7 @@ class _Slot:
     page: EpisodePage | None = None
     spare: EpisodePage | None = None
     """the page of the last episode, to be loaded again for the next one"""
-    input: InputState = field(default_factory=lambda: InputState(SIZE))
+    input: InputState = field(default_factory=lambda: InputState((1, 1)))
     next_seed: int = -1
     next_page: asyncio.Task[EpisodePage] | None = None
     lost: str = ""
@@ -55,11 +58,11 @@ class BrowserHost:
     concurrent = True
 
     def __init__(self, spec: EnvSpec, config: EnvConfig, slots: list[int]) -> None:
-        check_options(spec, config)
         self._spec = spec
-        self._options = spec.resolve(config.options)
-        self._size = config.screen_size if config.interface == "screen" else SIZE
+        self._options = check_options(spec, config)
+        self._parts = parts_of(self._options["observe"])
         self._page: WebPage = load(spec.entry)(**spec.kwargs)
+        self._size = config.screen_size if config.interface == "screen" else self._page.size
         self._slots = {slot: _Slot() for slot in slots}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -71,13 +74,13 @@ class BrowserHost:
         if state.page is not None and state.input.copied:
             await self._within(OPEN_SECONDS, slot, state.page.empty_clipboard())
         page = await self._next_page(slot, seed)
-        last, state.page, state.input, state.lost = state.page, page, InputState(SIZE), ""
+        last, state.page, state.input, state.lost = state.page, page, InputState(page.size), ""
         if last is not None:
             state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
         info = {"elements": await self._elements(slot, page)} if self._options["elements"] else {}
-        return self._observation(page), info
+        return await self._observation(slot, page), info
 
     async def prepare(self, slot: int, seed: int) -> None:
         """Load the page of the next episode beside the present one."""
@@ -97,24 +100,30 @@ class BrowserHost:
         if page is None:
             raise UsageError(f"slot {slot} has no page; reset it")
 
-        async def act() -> dict[str, Any]:
-            await page.act(state.input.commands(action))
+        async def act() -> tuple[dict[str, Any], str]:
+            error = ""
+            if self._options["actions"] == "structured":
+                error = await carry_out(action, page, state.input)
+            else:
+                await page.act(state.input.commands(action))
             await page.advance(self._options["step_ms"])
-            return await page.read()
+            return await page.read(), error
 
-        outcome = await self._within(STEP_SECONDS, slot, act())
+        outcome, error = await self._within(STEP_SECONDS, slot, act())
         reward, info = self._judge(outcome, page)
+        if error:
+            info["action_error"] = error
         if self._options["elements"]:
             info["elements"] = await self._elements(slot, page)
         timed_out = bool(outcome["done"] and outcome["timed_out"])
         terminated = bool(outcome["done"]) and not timed_out
-        return StepResult(self._observation(page), reward, terminated, timed_out, info)
+        return StepResult(await self._observation(slot, page), reward, terminated, timed_out, info)
 
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
         page = self._slots[slot].page
         if page is None:
             raise UsageError(f"slot {slot} has no page to render; reset it")
-        return _resized(page.frame, size or SIZE)
+        return _resized(page.frame, size or page.size)
 
     async def snapshot(self, slot: int) -> bytes:
         raise UnsupportedError(f"{self._spec.id}: a browser's state can't be saved")
@@ -136,8 +145,9 @@ class BrowserHost:
 
     def _judge(self, outcome: dict[str, Any], page: EpisodePage) -> tuple[float, dict[str, Any]]:
         """The reward, and the info of a step."""
+        refused = {"refused": tuple(page.refused)} if page.refused else {}
         if not outcome["done"]:
-            return 0.0, {}
+            return 0.0, refused
         raw, decayed = (_number(outcome.get(name), name, page) for name in ("raw", "decayed"))
         success = raw == 1.0
         info = {
@@ -145,17 +155,22 @@ class BrowserHost:
             "decayed_reward": decayed,
             "success": success,
             "reason": str(outcome.get("reason") or ""),
+            **refused,
         }
-        if page.refused:
-            info["refused"] = tuple(page.refused)
         rewards = {"raw": raw, "decayed": decayed, "binary": float(success)}
         return rewards[self._options["reward"]], info
 
-    def _observation(self, page: EpisodePage) -> dict[str, Any]:
-        return {
+    async def _observation(self, slot: int, page: EpisodePage) -> dict[str, Any]:
+        obs: dict[str, Any] = {
             "screen": _resized(page.frame, self._size),
             "instruction": clean_instruction(page.instruction),
         }
+        if self._parts:
+            look = await self._within(STEP_SECONDS, slot, page.look())
+            obs |= extra_observation(self._parts, look)
+            if "marks" in self._parts:
+                obs["marks"] = _resized(marked(page.frame, look["rows"]), self._size)
+        return obs
 
     async def _elements(self, slot: int, page: EpisodePage) -> list[dict[str, Any]]:
         return await self._within(STEP_SECONDS, slot, page.elements())

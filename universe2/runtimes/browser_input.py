@@ -1,13 +1,15 @@
-"""InputState: screen actions → DevTools input commands, for one page.
+"""InputState: screen actions, keys and points → DevTools input commands, for one page.
 
 Within a step: the pointer moves, the button acts, the arrows are struck, the key is struck. Key
 events are those of a US keyboard. Shift and Control are sticky: they stay down until the next arrow
-or other key has been struck (or they are chosen again), and clicks meanwhile are shift-clicks or
-control-clicks. This file sends nothing and waits for nothing.
+or key has been struck (or they are chosen again), and clicks meanwhile are shift- or control-clicks.
+This file sends nothing and waits for nothing.
 """
 
 from __future__ import annotations
 
+import re
+import string
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,14 @@ Command = tuple[str, dict[str, Any]]
 """(DevTools method, parameters)"""
 
 WHEEL_PIXELS = 50
-_CONTROL, _SHIFT = 2, 8
-# sticky key → (its modifier, code, virtual key code)
-_STICKY = {"Shift": (_SHIFT, "ShiftLeft", 16), "Control": (_CONTROL, "ControlLeft", 17)}
+# name → (bit, code, virtual key code)
+_MODIFIERS = {
+    "Alt": (1, "AltLeft", 18),
+    "Control": (2, "ControlLeft", 17),
+    "Meta": (4, "MetaLeft", 91),
+    "Shift": (8, "ShiftLeft", 16),
+}
+_CONTROL, _SHIFT = _MODIFIERS["Control"][0], _MODIFIERS["Shift"][0]
 
 # name → (code, virtual key code, text)
 _NAMED = {
@@ -39,6 +46,7 @@ _NAMED = {
     "left": ("ArrowLeft", 37, ""),
     "right": ("ArrowRight", 39, ""),
 }
+_NAMED |= {code: (code, number, "") for code, number, _ in _NAMED.values() if code.startswith("Arrow")}
 # plain and shifted character → code, virtual key code
 _PUNCTUATION = {
     ".>": ("Period", 190),
@@ -47,6 +55,11 @@ _PUNCTUATION = {
     "/?": ("Slash", 191),
     ";:": ("Semicolon", 186),
     "'\"": ("Quote", 222),
+    "=+": ("Equal", 187),
+    "[{": ("BracketLeft", 219),
+    "]}": ("BracketRight", 221),
+    "\\|": ("Backslash", 220),
+    "`~": ("Backquote", 192),
 }
 _SHIFTED_DIGITS = ")!@#$%^&*("
 
@@ -61,37 +74,70 @@ class InputState:
     def __init__(self, size: tuple[int, int]) -> None:
         """``size`` is (height, width) in pixels of what the pointer moves over."""
         self._height, self._width = size
-        self._cell: tuple[int, int] | None = None
+        self._point: tuple[float, float] | None = None
         self._held = False
         self._modifiers = 0
-        """the sticky keys that are down"""
         self.copied = False
-        """whether anything was ever copied"""
+        """whether Control+C was ever struck"""
 
     def commands(self, action: np.ndarray) -> list[Command]:
         """``action`` is int (5,): arrows, key, pointer x, pointer y, button (core/screen.py)."""
-        arrows, key, x, y, button = (int(part) for part in action)
-        commands: list[Command] = []
-        if self._cell != (x, y):
-            self._cell = x, y
-            commands.append(self._mouse("mouseMoved"))
-            if button == 0 or BUTTONS[button].startswith("wheel"):
-                commands.append(FLUSH)
-        commands += self._button(BUTTONS[button])
+        arrows, key, column, row, button = (int(part) for part in action)
+        x, y = (column + 0.5) / POINTER * self._width, (row + 0.5) / POINTER * self._height
+        commands = self.at(x, y, BUTTONS[button])
         strokes = [] if arrows == 0 else list(ARROWS[arrows].split("-"))
         strokes += [] if key == 0 else [KEYS[key]]
         for stroke in strokes:
             commands += self._stroke(stroke)
         return commands
 
-    def _point(self) -> tuple[float, float]:
-        """(x, y) of the pointer, in pixels."""
-        assert self._cell is not None
-        column, row = self._cell
-        return (column + 0.5) / POINTER * self._width, (row + 0.5) / POINTER * self._height
+    def at(self, x: float, y: float, button: str, control: bool = False) -> list[Command]:
+        """Move the pointer to a point in pixels and do ``button`` there, with Control held if wanted."""
+        before = self._modifiers
+        self._modifiers |= _CONTROL if control else 0
+        commands: list[Command] = []
+        if self._point != (x, y):
+            self._point = x, y
+            commands.append(self._mouse("mouseMoved"))
+            if button == "none" or button.startswith("wheel"):
+                commands.append(FLUSH)
+        commands += self._button(button)
+        self._modifiers = before
+        return commands
+
+    def strike(self, keys: str) -> list[Command]:
+        """Strike a key with modifiers, such as "Control+Shift+Home". Raises ValueError."""
+        match = re.fullmatch(r"((?:\w+\+)*)(.+)", keys)
+        held, name = (match[1].split("+")[:-1], match[2]) if match else ([], "")
+        unknown = [part for part in held if part not in _MODIFIERS]
+        if unknown or not (name in _NAMED or (len(name) == 1 and name in string.printable and name > " ")):
+            known = ", ".join(sorted({*_NAMED} - {"up", "down", "left", "right"}))
+            raise ValueError(
+                f"there is no key {keys!r}; a key is a character or one of {known}, "
+                f"after any of {', '.join(_MODIFIERS)} and a +"
+            )
+        bits = sum(_MODIFIERS[part][0] for part in dict.fromkeys(held))
+        self.copied |= bool(bits & _CONTROL) and name in "cCxX"
+        downs: list[Command] = []
+        ups: list[Command] = []
+        bit = 0
+        for part in dict.fromkeys(held):
+            bit |= _MODIFIERS[part][0]
+            downs.append(_modifier(part, True, bit))
+            ups.insert(0, _modifier(part, False, bit & ~_MODIFIERS[part][0]))
+        return [*downs, *_press_and_release(name, bits), *ups]
+
+    def typed(self, text: str) -> list[Command]:
+        """The keys of ``text``, printable ASCII, one after the other."""
+        commands = []
+        for character in text:
+            name = {" ": "Space", "\n": "Enter", "\r": "Enter", "\t": "Tab"}.get(character, character)
+            commands += _press_and_release(name, 0)
+        return commands
 
     def _mouse(self, kind: str, button: str = "", clicks: int = 0, **more: Any) -> Command:
-        x, y = self._point()
+        assert self._point is not None
+        x, y = self._point
         params = {
             "type": kind,
             "x": x,
@@ -107,8 +153,9 @@ class InputState:
         if name == "none":
             return []
         if name.startswith("wheel"):
+            assert self._point is not None
             turn = WHEEL_PIXELS if name == "wheel-down" else -WHEEL_PIXELS
-            x, y = self._point()
+            x, y = self._point
             # Chromium's own wheel events wait for several frames to come.
             return [("Runtime.evaluate", {"expression": f"__universe2.wheel({x}, {y}, {turn})"})]
         if name == "press":
@@ -132,27 +179,25 @@ class InputState:
         return self._mouse("mouseReleased", "left", clicks)
 
     def _stroke(self, name: str) -> list[Command]:
-        """Press and release one key."""
-        if name in _STICKY:
-            modifier, code, number = _STICKY[name]
-            self._modifiers ^= modifier
-            kind = "rawKeyDown" if self._modifiers & modifier else "keyUp"
-            return [_key(kind, name, code, number, self._modifiers)]
-        self.copied |= name == "Control+C" or (name in "cx" and self._modifiers & _CONTROL != 0)
+        """Press and release one key of the screen action."""
+        if name in _MODIFIERS:
+            bit = _MODIFIERS[name][0]
+            self._modifiers ^= bit
+            return [_modifier(name, bool(self._modifiers & bit), self._modifiers)]
         if name.startswith("Control+"):
-            commands = _chord(name.removeprefix("Control+").lower())
+            commands = self.strike(f"Control+{name[-1].lower()}")
         else:
-            key, code, number, text = _describe(name, self._modifiers & _SHIFT != 0)
-            commands = _press_and_release(key, code, number, text, self._modifiers)
-        for sticky, (modifier, code, number) in _STICKY.items():
-            if self._modifiers & modifier:
-                self._modifiers ^= modifier
-                commands.append(_key("keyUp", sticky, code, number, self._modifiers))
+            self.copied |= bool(self._modifiers & _CONTROL) and name in ("c", "x")
+            commands = _press_and_release(name, self._modifiers)
+        for held, (bit, _, _) in _MODIFIERS.items():
+            if self._modifiers & bit:
+                self._modifiers &= ~bit
+                commands.append(_modifier(held, False, self._modifiers))
         return commands
 
 
 def _describe(name: str, shift: bool) -> tuple[str, str, int, str]:
-    """(key, code, virtual key code, text) of a key of the screen action."""
+    """(key, code, virtual key code, text) of a named key or a character."""
     if name in _NAMED:
         code, number, text = _NAMED[name]
         key = {"Space": " "}.get(name, code if code.startswith("Arrow") else name)
@@ -170,25 +215,22 @@ def _describe(name: str, shift: bool) -> tuple[str, str, int, str]:
         if name in pair:
             text = pair[1] if shift else name
             return text, code, number, text
-    raise AssertionError(f"the key {name!r} of core/screen.py is not described here")
+    raise AssertionError(f"the key {name!r} is not described here")
 
 
-def _press_and_release(key: str, code: str, number: int, text: str, modifiers: int) -> list[Command]:
-    typed = bool(text) and not modifiers & _CONTROL
-    down = _key("keyDown" if typed else "rawKeyDown", key, code, number, modifiers)
-    if typed:
+def _press_and_release(name: str, modifiers: int) -> list[Command]:
+    key, code, number, text = _describe(name, bool(modifiers & _SHIFT))
+    if modifiers & ~_SHIFT:
+        text = ""  # a chord types nothing
+    down = _key("keyDown" if text else "rawKeyDown", key, code, number, modifiers)
+    if text:
         down[1].update(text=text, unmodifiedText=text)
     return [down, _key("keyUp", key, code, number, modifiers)]
 
 
-def _chord(letter: str) -> list[Command]:
-    """Control and a letter."""
-    _, control, number = _STICKY["Control"]
-    return [
-        _key("rawKeyDown", "Control", control, number, _CONTROL),
-        *_press_and_release(letter, f"Key{letter.upper()}", ord(letter.upper()), letter, _CONTROL),
-        _key("keyUp", "Control", control, number, 0),
-    ]
+def _modifier(name: str, down: bool, modifiers: int) -> Command:
+    _, code, number = _MODIFIERS[name]
+    return _key("rawKeyDown" if down else "keyUp", name, code, number, modifiers)
 
 
 def _key(kind: str, key: str, code: str, number: int, modifiers: int) -> Command:

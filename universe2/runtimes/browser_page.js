@@ -7,6 +7,7 @@
   const START = $START_MS;
   const RealDate = Date;
   let begun = false;
+  let source = null;
   let zero = 0; // the browser's time at which the episode begins
 
   // While a page loads its clock stands still; afterwards it follows Chromium's virtual time.
@@ -55,7 +56,7 @@
   let state = 12345;
   Math.random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
 
-  window.alert = window.print = () => undefined;
+  window.alert = window.print = window.close = () => undefined;
   window.confirm = () => false;
   window.prompt = () => null;
   window.open = () => null;
@@ -116,10 +117,63 @@
       });
       await Promise.all(loads);
     },
-    begin: () => {
+    // Starts the clock and the problem; its instruction. The layout asks for the pictures it needs now.
+    begin: (start, read, seed, mode) => {
       begun = true;
       zero = RealDate.now();
       for (const [handle, start] of later) started.set(handle, start());
+      window.__universe2.read = read;
+      const instruction = start(seed, mode);
+      document.documentElement.getBoundingClientRect();
+      return instruction;
+    },
+    // In the document around an in_frame page: what is to be written, and into what size.
+    host: (width, height, html, scripts) => {
+      source = { width, height, html, scripts };
+    },
+    run: (inner, number) => {
+      const script = inner.document.createElement("script");
+      script.textContent = source.scripts[number];
+      inner.document.head.append(script);
+      script.remove();
+    },
+    // jQuery and what builds on it: run in order when $ or jQuery is first touched.
+    runLater: (inner, number) => {
+      const waiting = inner.__universe2.waiting;
+      if (waiting === null) return window.__universe2.run(inner, number);
+      if (waiting.push(number) > 1) return;
+      const names = ["$", "jQuery"];
+      const install = () => {
+        inner.__universe2.waiting = null;
+        for (const name of names) delete inner[name];
+        for (const each of waiting) window.__universe2.run(inner, each);
+      };
+      for (const name of names)
+        Object.defineProperty(inner, name, {
+          configurable: true,
+          get: () => (install(), inner[name]),
+          set: (value) => (install(), (inner[name] = value)),
+        });
+    },
+    waiting: [],
+    // A fresh frame with a fresh document, written at once instead of being navigated to.
+    write: async () => {
+      for (const old of document.querySelectorAll("iframe")) old.remove();
+      localStorage.clear();
+      sessionStorage.clear();
+      for (const cookie of document.cookie.split("; "))
+        document.cookie = cookie.split("=")[0] + "=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT";
+      const frame = document.createElement("iframe");
+      frame.style.cssText = `display: block; border: 0; width: ${source.width}px; height: ${source.height}px`;
+      document.body.append(frame);
+      const inner = frame.contentWindow;
+      inner.document.open();
+      const loaded = new Promise((done) => inner.addEventListener("load", done));
+      inner.document.write(source.html);
+      inner.document.close();
+      await loaded;
+      await inner.__universe2.preload();
+      inner.focus();
     },
     // All elements that are displayed and have an area, in document order.
     elements: () =>
@@ -128,16 +182,18 @@
         .map(seen)
         .filter((element) => element.width > 0 && element.height > 0),
     // A turn of the wheel: an event for the page, then the innermost part that can still scroll.
-    wheel: (x, y, deltaY) => {
-      let element = document.elementFromPoint(x, y) || document.documentElement;
-      const init = { deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view: window };
+    wheel: (x, y, deltaY) =>
+      window.__universe2.turn(document.elementFromPoint(x, y) || document.documentElement, deltaY, 0, x, y),
+    turn: (element, deltaY, deltaX, x = 0, y = 0) => {
+      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view: window };
       if (!element.dispatchEvent(new WheelEvent("wheel", init))) return;
       for (; element; element = element.parentElement) {
-        const before = element.scrollTop;
+        const before = [element.scrollLeft, element.scrollTop].join();
         const root = element === document.documentElement || element === document.body;
-        if (!root && !/auto|scroll/.test(getComputedStyle(element).overflowY)) continue;
-        element.scrollTop += deltaY;
-        if (element.scrollTop !== before) return;
+        const style = getComputedStyle(element);
+        if (!root && !/auto|scroll/.test(deltaY ? style.overflowY : style.overflowX)) continue;
+        element.scrollBy({ left: deltaX, top: deltaY, behavior: "instant" });
+        if ([element.scrollLeft, element.scrollTop].join() !== before) return;
       }
     },
     // Empties the clipboard, which all pages of a browser share.

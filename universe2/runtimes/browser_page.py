@@ -15,7 +15,6 @@ import base64
 import io
 import json
 import math
-import mimetypes
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,8 @@ import numpy as np
 from PIL import Image
 
 from universe2.core.host import InfrastructureFault
-from universe2.envs.web.page import SIZE, WebPage
+from universe2.envs.web.page import WebPage
+from universe2.runtimes.browser_document import file, single_document
 from universe2.runtimes.browser_input import FLUSH, Command
 from universe2.runtimes.browser_process import Browser
 
@@ -35,6 +35,8 @@ ORIGIN = "http://task.test/"
 START_S = 1_704_110_400
 """2024-01-01 12:00 UTC, the moment at which every page is opened"""
 _GOLDEN = 0.6180339887
+_HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
+"""the document around the frame that an ``in_frame`` page is written into"""
 _LOADING_MS = 1000
 """virtual time given at once to a page that loads"""
 
@@ -56,8 +58,10 @@ class EpisodePage:
         self._origin_ms = 0
         """virtual time at which the episode began: a whole number, so that all episodes tick alike"""
         self._picture = ""
-        self.frame: np.ndarray = np.zeros((*SIZE, 3), np.uint8)
-        """uint8 (210, 160, 3): the last frame drawn"""
+        self.size = page.size
+        """(height, width) in pixels of what is seen"""
+        self.frame: np.ndarray = np.zeros((*page.size, 3), np.uint8)
+        """uint8 (H, W, 3): the last frame drawn"""
 
     @classmethod
     async def open(cls, browser: Browser, page: WebPage, seed: int, mode: str) -> EpisodePage:
@@ -65,7 +69,7 @@ class EpisodePage:
         send = browser.connection.send
         browser.episodes += 1
         context = (await send("Target.createBrowserContext"))["browserContextId"]
-        height, width = SIZE
+        height, width = page.size
         target = await send(
             "Target.createTarget",
             url="about:blank",
@@ -87,12 +91,14 @@ class EpisodePage:
         self.refused = []
         # The pointer leaves and lets go, and nothing that the page stored stays.
         away = {"x": -10, "y": -10, "button": "left"}
-        await asyncio.gather(
+        left = [
             self._send("Input.dispatchMouseEvent", type="mouseReleased", **away),
             self._send("Input.dispatchMouseEvent", type="mouseMoved", x=-10, y=-10),
             self._send(FLUSH[0], **FLUSH[1]),
-            self._send("Storage.clearDataForOrigin", origin=ORIGIN, storageTypes="all"),
-        )
+        ]
+        if not self._page.in_frame:
+            left.append(self._send("Storage.clearDataForOrigin", origin=ORIGIN, storageTypes="all"))
+        await asyncio.gather(*left)
         await self._load()
         await self._begin(seed, mode)
 
@@ -119,12 +125,22 @@ class EpisodePage:
 
     async def _load(self) -> None:
         """Get a fresh document with all that it refers to."""
+        if not self._page.in_frame:
+            await self._navigate()
+            await self._until(self._run("__universe2.preload().then(() => 0)", awaitPromise=True))
+            return
+        if self._base_ms < 0:
+            await self._navigate()
+            document = json.dumps(single_document(self._page.root, self._page.path))
+            height, width = self._page.layout
+            await self._run(f"__universe2.host({width}, {height}, ...{document})")
+        await self._until(self._run("__universe2.write().then(() => 0)", awaitPromise=True))
+
+    async def _navigate(self) -> None:
         loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
         navigated = self._send("Page.navigate", url=ORIGIN + self._page.path)
         await self._until(loaded)
         await navigated
-        preload = "__universe2.preload().then(() => 0)"
-        await self._until(self._send("Runtime.evaluate", expression=preload, awaitPromise=True))
 
     async def _until(self, done: asyncio.Future[dict[str, Any]]) -> None:
         """Wait, and let virtual time pass if there is any yet: nothing loads while it stands still."""
@@ -143,10 +159,8 @@ class EpisodePage:
             self._base_ms = policy["virtualTimeTicksBase"]
         self._origin_ms += round(self._elapsed_ms)
         self._elapsed_ms, self._steps = 0.0, 0
-        start = f"(__universe2.begin(), ({self._page.start})({seed}, {json.dumps(mode)}))"
+        start = f"__universe2.begin({self._page.start}, {self._page.read}, {seed}, {json.dumps(mode)})"
         self.instruction = str(await self.evaluate(start))
-        # Twice, so that pictures that the first layout asks for are there in the first observation.
-        await self.advance(0, picture=False)
         await self.advance(0)
 
     async def act(self, commands: Sequence[Command]) -> None:
@@ -157,7 +171,7 @@ class EpisodePage:
                 # Input takes another way through the browser; only waiting keeps the order.
                 await asyncio.gather(*sent)
                 sent.clear()
-                await self._send(method, **params)
+                await self.evaluate(params["expression"])
             else:
                 sent.append(self._send(method, **params))
         await asyncio.gather(*sent)
@@ -202,13 +216,26 @@ class EpisodePage:
 
     async def read(self) -> dict[str, Any]:
         """What the page's ``read`` function returns."""
-        outcome: dict[str, Any] = await self.evaluate(f"({self._page.read})()")
+        outcome: dict[str, Any] = await self.evaluate("__universe2.read()")
         return outcome
 
     async def elements(self) -> list[dict[str, Any]]:
         """What is in sight: tag, id, classes, type, text, value, checked, focused, color, box."""
         found: list[dict[str, Any]] = await self.evaluate("__universe2.elements()")
-        return [box for box in found if box["left"] < SIZE[1] and box["top"] < SIZE[0]]
+        height, width = self.size
+        return [box for box in found if box["left"] < width and box["top"] < height]
+
+    async def look(self) -> dict[str, Any]:
+        """The page in structure: rows, tree, focus, url (see universe2.envs.web.observations)."""
+        height, width = self.size
+        told: dict[str, Any] = await self.evaluate(f"__universe2.look({width}, {height})")
+        return told
+
+    async def locate(self, ref: int) -> dict[str, Any]:
+        """Bring an element into sight: x, y, editable, tag, filled; or error."""
+        height, width = self.size
+        told: dict[str, Any] = await self.evaluate(f"__universe2.locate({ref}, {width}, {height})")
+        return told
 
     async def empty_clipboard(self) -> None:
         """All pages of a browser share one clipboard."""
@@ -216,13 +243,19 @@ class EpisodePage:
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression. Raises RuntimeError if it throws."""
-        answer = await self._send(
-            "Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True
-        )
+        if self._page.in_frame:
+            expression = f"frames[0].eval({json.dumps(expression)})"
+        answer = await self._run(expression)
         if (details := answer.get("exceptionDetails")) is not None:
             thrown = details.get("exception", {}).get("description", details.get("text"))
             raise RuntimeError(f"{self._page.path}: {thrown}")
         return answer["result"].get("value")
+
+    def _run(self, expression: str, **options: Any) -> asyncio.Future[dict[str, Any]]:
+        """Evaluate in the top document."""
+        return self._send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True, **options
+        )
 
     def _send(self, method: str, **params: Any) -> asyncio.Future[dict[str, Any]]:
         return self.browser.connection.send(method, self._session, **params)
@@ -234,7 +267,10 @@ class EpisodePage:
             self.refused.append(url)
             self._send("Fetch.failRequest", requestId=request, errorReason="BlockedByClient")
             return
-        status, kind, body = _file(self._page.root, unquote(urlsplit(url).path).lstrip("/"))
+        if self._page.in_frame and event["resourceType"] == "Document":
+            status, kind, body = 200, "text/html", _HOST
+        else:
+            status, kind, body = file(self._page.root, unquote(urlsplit(url).path).lstrip("/"))
         self._send(
             "Fetch.fulfillRequest",
             requestId=request,
@@ -249,17 +285,6 @@ class EpisodePage:
 
 @cache
 def _bootstrap() -> str:
-    source = Path(__file__).with_name("browser_page.js").read_text("utf-8")
+    names = ("browser_page.js", "browser_look.js")
+    source = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
     return source.replace("$START_MS", str(START_S * 1000))
-
-
-@cache
-def _file(root: Path, path: str) -> tuple[int, str, str]:
-    """(HTTP status, content type, body in base64) of a file under ``root``."""
-    file = (root / path).resolve()
-    if not file.is_relative_to(root.resolve()) or not file.is_file():
-        return 404, "text/plain", ""
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if kind.startswith("text/") or kind.endswith("javascript"):
-        kind += "; charset=utf-8"
-    return 200, kind, base64.b64encode(file.read_bytes()).decode()

@@ -36,6 +36,7 @@ _DETERMINISM = (
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
     "--lang=en-US",
+    "--enable-blink-features=ComputedAccessibilityInfo",  # roles and names of elements, for browser_look.js
 )
 _ISOLATION = (
     # No name resolves and every connection goes to a proxy that isn't there.
@@ -55,6 +56,9 @@ _PLACE = (
     "--headless",
     "--remote-debugging-pipe",
     "--disable-gpu",
+    "--in-process-gpu",  # a thread instead of a process that all frames would have to travel through
+    "--disable-features=BackForwardCache,PaintHolding,Translate,OptimizationHints,RenderDocument",
+    "--js-flags=--min-semi-space-size=16",  # a document dies whole: don't copy it about before
     "--disable-dev-shm-usage",
     "--disable-breakpad",
     "--hide-scrollbars",

@@ -1,0 +1,122 @@
+// Adds to window.__universe2 what describes a page in structure: refs, the element table, the
+// accessibility tree, and what structured actions need. Runs after browser_page.js.
+(() => {
+  const own = window.__universe2;
+  if (!own || own.look) return;
+  const refs = new WeakMap();
+  const byRef = new Map();
+  // Numbers in the order of first sight; an element keeps its number for the whole episode.
+  const refOf = (element) => {
+    if (!refs.has(element)) {
+      refs.set(element, byRef.size + 1);
+      byRef.set(byRef.size + 1, new WeakRef(element));
+    }
+    return refs.get(element);
+  };
+  const words = (text) => text.replace(/\s+/g, " ").trim();
+  const ownText = (element) =>
+    words([...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(" "));
+  const role = (element) => {
+    if (element.tagName === "INPUT" && ["date", "time"].includes(element.type)) return element.type;
+    const found = element.computedRole || "";
+    return found === "none" || found === "generic" ? "" : found;
+  };
+  const fields = ["textbox", "searchbox", "spinbutton", "date", "time", "combobox", "slider"];
+  const editable = (element) =>
+    element.isContentEditable || element.matches(
+      "textarea, input:not([type=button], [type=submit], [type=reset], [type=checkbox], [type=radio], " +
+      "[type=range], [type=color], [type=file], [type=image], [type=hidden])");
+  const states = (element) => {
+    const aria = (name) => element.getAttribute("aria-" + name) === "true";
+    return [
+      ["focused", element === document.activeElement && element !== document.body],
+      ["checked", element.checked === true || aria("checked") || aria("pressed")],
+      ["disabled", element.disabled === true || aria("disabled")],
+      ["selected", element.selected === true || aria("selected") || element.getAttribute("aria-current") !== null],
+      ["expanded", aria("expanded") || (element.tagName === "DETAILS" && element.open)],
+      ["editable", editable(element)],
+    ].filter(([, on]) => on).map(([name]) => name);
+  };
+  const value = (element) => {
+    if (element.tagName === "SELECT") return words([...element.selectedOptions].map((o) => o.label).join(", "));
+    if (element.isContentEditable) return words(element.innerText);
+    return element.value === undefined || !fields.includes(role(element)) ? "" : String(element.value);
+  };
+  const displayed = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+  const name = (element) => words(element.computedName || "") || ownText(element);
+
+  own.look = (width, height) => {
+    const rows = [];
+    const lines = [];
+    const visit = (element, depth) => {
+      if (!displayed(element)) return;
+      const [kind, text] = [role(element), ownText(element)];
+      const told = kind !== "" || text !== "" || element.childElementCount === 0;
+      const box = element.getBoundingClientRect();
+      const seen = box.width > 0 && box.height > 0 && box.right > 0 && box.bottom > 0 && box.left < width && box.top < height;
+      if (told && element !== document.body && (box.width > 0 || text !== "")) {
+        const ref = refOf(element);
+        const row = {
+          ref, tag: element.tagName.toLowerCase(), role: kind, box: [box.left, box.top, box.width, box.height],
+          states: states(element), text: name(element), value: value(element),
+        };
+        if (seen) rows.push(row);
+        const parts = [`[${ref}]`, kind || row.tag, ...(row.text ? [JSON.stringify(row.text)] : []), ...row.states];
+        if (row.value) parts.push("value=" + JSON.stringify(row.value));
+        if (!seen) parts.push("(out of sight)");
+        lines.push("  ".repeat(depth) + parts.join(" "));
+        depth += 1;
+      }
+      for (const child of element.children) visit(child, depth);
+    };
+    visit(document.body, 0);
+    const active = document.activeElement;
+    const focus = active && active !== document.body ? refOf(active) : 0;
+    return { rows, tree: lines.join("\n"), focus, url: location.href };
+  };
+
+  // The element of a ref, brought into sight: {x, y, width, height, editable} or {error}.
+  own.locate = (ref, width, height) => {
+    const element = byRef.get(ref)?.deref();
+    if (!element || !element.isConnected) return { error: `no element ${ref} is on the page` };
+    if (!displayed(element)) return { error: `element ${ref} (${element.tagName.toLowerCase()}) is not displayed` };
+    const inside = (box) => {
+      const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+      return x >= 0 && y >= 0 && x < width && y < height;
+    };
+    let box = element.getBoundingClientRect();
+    if (!inside(box)) {
+      element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
+      box = element.getBoundingClientRect();
+    }
+    if (!inside(box)) return { error: `element ${ref} can't be scrolled into sight` };
+    const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+    const hit = document.elementFromPoint(x, y);
+    const label = element.labels && [...element.labels].some((each) => each.contains(hit));
+    if (hit && !element.contains(hit) && !hit.contains(element) && !label)
+      return { error: `element ${ref} is covered by element ${refOf(hit)} (${hit.tagName.toLowerCase()})` };
+    return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), filled: value(element) !== "" };
+  };
+
+  // Turns the wheel over an element, or over the page for ref 0.
+  own.scroll = (ref, deltaY, deltaX) => {
+    const element = ref ? byRef.get(ref)?.deref() : document.documentElement;
+    if (!element || !element.isConnected) return { error: `no element ${ref} is on the page` };
+    own.turn(element, deltaY, deltaX);
+    return {};
+  };
+
+  // Chooses an option by its label, as a user would, with the events that follow.
+  own.choose = (ref, label) => {
+    const element = byRef.get(ref)?.deref();
+    if (element.tagName !== "SELECT") return { error: `element ${ref} is no drop-down or list but ${element.tagName.toLowerCase()}` };
+    const options = [...element.options].filter((option) => !option.disabled);
+    const chosen = options.find((option) => words(option.label) === words(label));
+    if (!chosen) return { error: `${JSON.stringify(label)} is no option of element ${ref}; it has: ${options.map((o) => words(o.label)).join(", ")}` };
+    if (element.multiple) chosen.selected = !chosen.selected;
+    else element.value = chosen.value, (chosen.selected = true);
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+    return {};
+  };
+})();
