@@ -124,7 +124,7 @@ def from_json(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{_signature(verb)}: {name} must be {'a number' if number else 'a string'}, got {value!r}"
             )
         if name == "ref":
-            ref = value
+            ref = int(value)
         else:
             text = str(value)
     return make(verb, ref, text)
