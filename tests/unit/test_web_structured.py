@@ -27,7 +27,8 @@ PAGE = """<!DOCTYPE html><body style="margin:0;width:150px;font:12px sans-serif"
 <div id="to" style="position:absolute;left:100px;top:150px;width:40px;height:40px;background:blue">b</div>
 <div id="cover" style="position:absolute;left:0;top:180px;width:60px;height:29px;background:#ddd">cover</div>
 <button style="position:absolute;left:5px;top:185px">hidden below</button>
-<button style="position:absolute;left:5px;top:600px" onclick="log.push('far')">far below</button>
+<p style="position:absolute;top:800px">end</p>
+<button style="position:absolute;left:5px;top:500px" onclick="log.push('far')">far below</button>
 <script>
 const log = [];
 document.getElementById("cover").style.zIndex = 2;
