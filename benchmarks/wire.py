@@ -1,6 +1,7 @@
 """What does the wire cost? Environments behind a server on this machine, against the same without, and peers.
 
-    python benchmarks/wire.py [--seconds 3] [--rounds 5] [--only atari,arcade,trivial,echo,slots] [--no-peers]
+    python benchmarks/wire.py [--seconds 3] [--rounds 5] [--only atari,arcade,trivial,echo,codecs,slots]
+                              [--no-peers]
 
 atari    Pong, 64 slots: a server in a process of its own, over loopback TCP, against the same vector here.
 arcade   Breakout, 1,024 slots of 64×64×3: the same comparison, through shared memory.
@@ -8,6 +9,7 @@ trivial  64 slots of 84×84×1 frames that cost nothing, over TCP, against a bar
          bytes, dm_env_rpc with its own adaptor (installed from PyPI into .cache/peers/dm_env_rpc), and
          Gymnasium's local AsyncVectorEnv; through shared memory also against the bare stream.
 echo     One slot with a small observation, its round trip against that of a bare gRPC stream.
+codecs   Pong, 64 slots over TCP: sending only the blocks that changed, against whole frames.
 slots    10,000 slots of a trivial environment on one server: how long opening takes, memory per slot.
 
 Both sides of a comparison run alternately, a round each, and the medians are compared; a ratio is
@@ -25,11 +27,13 @@ import json
 import os
 import platform
 import queue
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,9 +149,8 @@ def served(*command: str) -> Iterator[str]:
             process.kill()
 
 
-def own_server(slots: int) -> contextlib.AbstractContextManager[str]:
-    code = "import sys; from universe2.cli import main; sys.argv[0] = 'universe2'; main()"
-    return served(sys.executable, "-c", code, "serve", "--port", "0", "--slots", str(slots))
+def own_server(slots: int, *flags: str) -> contextlib.AbstractContextManager[str]:
+    return served(sys.executable, "-m", "universe2", "serve", "--port", "0", "--slots", str(slots), *flags)
 
 
 # Measuring
@@ -308,6 +311,33 @@ def peer_python() -> str:
     return str(python)
 
 
+def codecs(seconds: float, rounds: int) -> dict[str, list[float]]:
+    """Atari, 64 slots over TCP: steps/s and kB/step as they are and by the changes alone."""
+    found: dict[str, list[float]] = {}
+    for codec in ("raw", "delta"):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        with own_server(64, "--metrics-port", str(port)) as address:
+            runtime = open_remote(
+                "atari/Pong-v0", 64, EnvConfig(), [address], shared_memory=False, codec=codec
+            )
+            reset_all(runtime)
+            before = sent_and_stepped(port)
+            rates = [steps_per_second(runtime, seconds) for _ in range(rounds)]
+            sent, stepped = (b - a for a, b in zip(before, sent_and_stepped(port), strict=True))
+            runtime.close()
+        found[codec] = rates
+        found[f"{codec} kB/step"] = [sent / stepped / 1000]
+    return found
+
+
+def sent_and_stepped(port: int) -> tuple[float, float]:
+    """What a server's metrics say of the bytes and rows that it sent."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines() if line[0] != "#")
+    return float(lines['universe2_bytes_total{direction="out"}']), float(lines["universe2_steps_total"])
+
+
 # Reporting
 
 
@@ -368,6 +398,12 @@ def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
         questions.append(
             question(text, found["universe2"], found["bare"], "a bare gRPC stream", 1 / 1.3, "1/s")
         )
+    if "codecs" in only:
+        found = results["codecs"] = codecs(seconds, rounds)
+        text = "Atari, 64 slots over TCP, only what changed"
+        questions.append(question(text, found["delta"], found["raw"], "whole frames", None))
+        raw, coded = found["raw kB/step"][0], found["delta kB/step"][0]
+        questions.append(limit("The same, kB a step (against whole frames)", coded, raw, "kB"))
     if "slots" in only:
         many = results["slots"] = many_slots(10_000)
         questions.append(limit("10,000 slots on one server: opening", many["seconds"], 10.0, "s"))
@@ -380,7 +416,7 @@ def main() -> None:
     parser.add_argument("serve", nargs="?", choices=("serve-trivial",), help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round of one side")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="atari,arcade,trivial,echo,slots")
+    parser.add_argument("--only", default="atari,arcade,trivial,echo,codecs,slots")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="install nothing")
     arguments = parser.parse_args()
     if arguments.serve:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import resource
+import time
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,11 @@ from universe2.core.spaces import stack
 from universe2.wire.batches import read_batch, write_batch
 from universe2.wire.buffers import Buffer, BufferReader
 from universe2.wire.columns import read_values, write_values
+from universe2.wire.delta import DeltaReader, DeltaWriter
 from universe2.wire.frames import Assembler, Frame, chunks, decode, encode
 from universe2.wire.infos import read_infos, write_infos
 from universe2.wire.schema import read_space, write_space
+from universe2.wire.sharing import Borrower
 from universe2.wire.v1 import space_pb2, value_pb2
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
@@ -256,6 +260,50 @@ RICH = spaces.Dict(
 )
 
 
+PICTURES = spaces.Dict(
+    {
+        "a": spaces.Box(0, 255, (2000,), np.uint8),
+        "t": spaces.Text(3),
+        "z": spaces.Box(-9, 9, (17, 17), np.float32),
+    }
+)
+
+
+@QUICK
+@given(st.integers(0, 2**31 - 1), st.integers(1, 6))
+def test_changes_make_the_same_observations(seed: int, rounds: int) -> None:
+    """Batches of any subset of slots, of which little or much changed, come back through the delta codec."""
+    rng = np.random.default_rng(seed)
+    writer, reader = DeltaWriter(PICTURES, 5), DeltaReader(PICTURES, 5)
+    state = a_batch(PICTURES, 5, 0, seed).obs
+    for _ in range(rounds):
+        slots = rng.permutation(5)[: rng.integers(1, 6)].astype(np.int32)
+        for name in ("a", "z"):
+            flat = state[name].reshape(5, -1)
+            flat[slots, rng.integers(flat.shape[1])] = rng.integers(9)
+        batch = a_batch(PICTURES, len(slots), 0, seed)
+        batch.slots = slots
+        batch.obs = {"a": state["a"][slots], "t": batch.obs["t"], "z": state["z"][slots]}
+        body, buffers = write_batch(batch, PICTURES)
+        header = pb.Header(sequence=1, batch=body)
+        writer.code(header, buffers)
+        assert list(header.coded) == [8, 11]
+        frame = decode(encode(header, buffers))
+        reader.resolve(frame)
+        assert same(read_batch(frame, PICTURES, 5).obs, batch.obs)
+
+
+@QUICK
+@given(st.binary(max_size=300), st.integers(0, 30), st.binary(max_size=30))
+def test_wrong_changes_are_a_protocol_error(coded: bytes, index: int, slots: bytes) -> None:
+    frame = decode(encode(pb.Header(sequence=1, coded=[index]), [slots, *[coded] * 11]))
+    try:
+        DeltaReader(PICTURES, 5).resolve(frame)
+    except ProtocolError:
+        return
+    assert len(frame.buffers[index]) == len(slots) // 4 * {8: 2000, 11: 1156}[index]
+
+
 def _mutated(message: bytes, rng: random.Random) -> bytes:
     data = bytearray(message)
     for _ in range(rng.randint(1, 6)):
@@ -275,6 +323,8 @@ def _mutated(message: bytes, rng: random.Random) -> bytes:
 
 def _read_all(message: bytes) -> None:
     frame = Assembler(max_frame_bytes=2**20).add(message)
+    if isinstance(frame, Frame) and frame.header.shared:
+        Borrower().resolve(frame)
     if isinstance(frame, Frame) and frame.header.HasField("batch"):
         read_batch(frame, RICH, 16)
     if isinstance(frame, Frame) and frame.header.HasField("opened"):
@@ -282,26 +332,47 @@ def _read_all(message: bytes) -> None:
         {k: read_value(v) for k, v in frame.header.opened.spec.options.items()}
 
 
-def test_garbage_is_a_protocol_error() -> None:
-    """8,000 damaged frames: each is read, or refused by ProtocolError."""
-    rng = random.Random(0)
+def _seeds() -> list[bytes]:
+    """Sound messages of every kind that has something to read."""
     body, buffers = write_batch(a_batch(RICH, 4, 2, 0), RICH)
     options = {"x": write_value({"a": [1, (2.0, None)], "b": np.arange(3)}), "y": write_value(np.float32(1))}
     opened = pb.Opened(observation_space=write_space(RICH), spec=pb.SpecInfo(options=options))
-    seeds = [
+    shared = [pb.SharedBuffer(buffer=1, region=1, offset=2, bytes=3)]
+    return [
         encode(pb.Header(sequence=1, batch=body), buffers),
         encode(pb.Header(sequence=1, opened=opened)),
         encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=9)), [b"abc"]),
+        encode(pb.Header(sequence=1, batch=body, shared=shared), buffers),
+        encode(pb.Header(session="s", resume=pb.Resume(token=b"x" * 16, received=3))),
         b"\x0a\x02",
     ]
-    refused = 0
-    for _ in range(8_000):
+
+
+def _fuzz(count: int, seed: int) -> int:
+    """How many of ``count`` damaged messages were refused; any error but ProtocolError escapes."""
+    rng, seeds, refused = random.Random(seed), _seeds(), 0
+    for _ in range(count):
         message = _mutated(rng.choice(seeds), rng)
         try:
             _read_all(message)
         except ProtocolError:
             refused += 1
-    assert refused > 2_000
+    return refused
+
+
+def test_garbage_is_a_protocol_error() -> None:
+    """Each damaged frame is read, or refused by ProtocolError."""
+    assert _fuzz(4_000, 0) > 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_much_garbage_is_a_protocol_error_in_bounded_memory() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    assert sum(_fuzz(10_000, seed) for seed in range(1, 13)) > 30_000
+    assert time.monotonic() - began < 600.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
 @QUICK

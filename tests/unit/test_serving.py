@@ -410,3 +410,56 @@ def test_generated_code_is_fresh() -> None:
     command = [sys.executable, str(ROOT / "protos" / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server) -> None:
+    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(autoreset="disabled"), [server.address])
+    runtime.reset([0, 1], [4, 4])  # episodes of 7 steps
+    runtime.recv(5.0)
+    slow = runtime.watch(1, per_second=60.0)
+    seen: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, slow)
+        while not server._sessions[next(iter(server._sessions))]._viewers:
+            threading.Event().wait(0.01)
+        for _ in range(6):  # nobody takes more than the first picture
+            runtime.send([0, 1], np.zeros(2, np.int64))
+            seen.append(int(runtime.recv(5.0).step[1]))
+            threading.Event().wait(0.03)
+        assert first.result(5.0)[0, 0].tolist() == [1, 1, 1]
+    assert seen == [1, 2, 3, 4, 5, 6]
+    runtime.close()
+    left = [int(picture[0, 0, 0]) for picture in slow]
+    assert left == sorted(left)
+    with pytest.raises(ServerLostError):
+        next(runtime.watch(0))
+
+
+def test_a_snapshot_goes_on_the_same_way_on_another_server() -> None:
+    servers = [start(None), start(None)]
+    runtimes = [open_remote("atari/Pong-v0", 1, EnvConfig(), [server.address]) for server in servers]
+    try:
+        for runtime in runtimes:
+            runtime.reset([0], [5])
+            runtime.recv(30.0)
+        first, second = runtimes
+        for _ in range(3):
+            first.send([0], [2])
+            first.recv(30.0)
+        second.restore([0], first.snapshot([0]))
+        assert second.recv(30.0).step.tolist() == [3]
+        for action in (2, 3, 0, 2):
+            futures = []
+            for runtime in runtimes:
+                runtime.send([0], [action])
+                batch = runtime.recv(30.0)
+                futures.append((batch.obs.tobytes(), batch.reward.tolist(), batch.step.tolist()))
+            assert futures[0] == futures[1]
+        second.restore([0], [b"something else"])
+        with pytest.raises(UsageError, match="not a snapshot"):
+            second.recv(30.0)
+    finally:
+        for runtime in runtimes:
+            runtime.close()
+        for server in servers:
+            server.stop(1.0)

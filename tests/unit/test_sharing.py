@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -124,9 +124,13 @@ def server() -> Iterator[Server]:
     server.stop(1.0)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, shared: bool) -> None:
-    runtime: Any = open_remote(COUNTING.id, 4, EnvConfig(), [server.address], shared_memory=shared)
+@pytest.mark.parametrize(("shared", "codec"), [(True, "raw"), (False, "raw"), (False, "delta")])
+def test_a_client_on_this_machine_reads_the_servers_memory(
+    server: Server, shared: bool, codec: Literal["raw", "delta"]
+) -> None:
+    runtime: Any = open_remote(
+        COUNTING.id, 4, EnvConfig(), [server.address], shared_memory=shared, codec=codec
+    )
     connection: Connection = runtime._parts[0].connection
     runtime.reset(range(4), [4] * 4)
     runtime.recv(5.0)
@@ -134,7 +138,7 @@ def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, share
         runtime.send(range(4), [0] * 4)
         batch = runtime.recv(5.0)
         assert (batch.obs == step).all()
-        assert not batch.obs.flags.writeable
+        assert batch.obs.flags.writeable == (codec == "delta")
     assert bool(connection._borrower._regions) == shared
     runtime.close()
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from universe2.core.runtime import Runtime
+    from universe2.core.spec import EnvConfig
 
 
 def command(
@@ -25,6 +30,16 @@ def command(
     queue: Annotated[int | None, typer.Option(help="Clients that may wait for slots [64].")] = None,
     families: Annotated[
         str | None, typer.Option(help="Families to offer, with commas: arcade,atari [all].")
+    ] = None,
+    behind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--behind",
+            help="host:port of a server that has the environments; this one stands in front. Repeat it.",
+        ),
+    ] = None,
+    behind_token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that the servers behind ask for.")
     ] = None,
     token_file: Annotated[
         Path | None,
@@ -70,6 +85,8 @@ def command(
         python -c "import secrets; print(secrets.token_urlsafe())" > token
 
         universe2 serve --host 0.0.0.0 --token-file token
+
+    With --behind it is a gateway: one address in front of many servers, whose slots it lends.
 
     SIGTERM ends it gently: it opens nothing new, tells the running sessions, and waits for them as
     long as --drain says. Ctrl-C, or a second SIGTERM, ends them at once. Either way it exits with 0.
@@ -117,10 +134,22 @@ def command(
     if check:
         print(f"the settings are right: {settings.host}:{settings.port} ({about})")
         return
-    server = Server(settings)
+    server = Server(settings, _opener(behind or [], behind_token_file))
     stop, drained = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     signal.signal(signal.SIGTERM, lambda *_: stop.set() if drained.is_set() else drained.set())
     serve_forever(
         server, stop, lambda ready: print(f"serving on {ready.address} ({about})", flush=True), drained
     )
+
+
+def _opener(behind: list[str], token_file: Path | None) -> Callable[[str, int, EnvConfig], Runtime]:
+    """Where sessions get their slots: from this machine, or spread over the servers behind this one."""
+    from universe2.client import open_remote
+    from universe2.runtimes import open_runtime
+    from universe2.server.auth import read_token
+
+    if not behind:
+        return open_runtime
+    token = None if token_file is None else read_token(token_file)
+    return lambda env_id, num_slots, config: open_remote(env_id, num_slots, config, behind, token)

@@ -25,10 +25,12 @@ from universe2.core.errors import (
     Universe2Error,
     error_named,
 )
+from universe2.wire import delta
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Assembler, Frame, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.journal import Journal
+from universe2.wire.schema import read_space
 from universe2.wire.sharing import Borrower
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -80,11 +82,13 @@ class Connection:
         self.address = address
         self.heard = time.monotonic()
         self._sink = sink
-        self._token = token
+        self.token = token
         self._lock = threading.Lock()
         self._journal = Journal(2 * MAX_FRAME_BYTES)
         self._assembler = Assembler()
         self._borrower = Borrower()
+        self._delta: delta.DeltaReader | None = None
+        self._num_slots = ask.num_slots
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
         self._message_bytes = MAX_MESSAGE_BYTES
@@ -128,7 +132,7 @@ class Connection:
         if isinstance(found, Universe2Error):
             raise found
         if found.header.HasField("error"):
-            raise _told(found.header.error)
+            raise told(found.header.error)
         return found
 
     def beat(self, patience: float) -> None:
@@ -239,12 +243,14 @@ class Connection:
             self._stream = None
         limits = Limits(self.opened.lease_seconds, time.monotonic())
         while not self._over.is_set():
-            stream = Stream(self.address, self._token)
+            stream = Stream(self.address, self.token)
             received = self._assembler.received
             resume = pb.Resume(token=self.opened.resume_token, received=received)
             stream.send(encode(pb.Header(session=self._session, resume=resume)))
             try:
                 header = stream.first(RESUME_SECONDS)
+                if header.error.type == "DeadlineError":  # the stream before is still busy there
+                    raise Broken(header.error.message)
             except Broken as error:
                 stream.hang_up()
                 limits.check(error)
@@ -253,7 +259,7 @@ class Connection:
             if not header.HasField("resumed"):
                 stream.hang_up()
                 raise (
-                    _told(header.error) if header.HasField("error") else ProtocolError("no answer to resume")
+                    told(header.error) if header.HasField("error") else ProtocolError("no answer to resume")
                 )
             with self._lock:
                 self._assembler.restart()
@@ -269,6 +275,8 @@ class Connection:
         self._journal.acknowledge(header.received)
         if header.shared:
             self._borrower.resolve(frame)
+        if header.coded:
+            self._decode(frame)
         answer = self._answers.get(header.reply_to)
         if answer is not None:
             answer.put(frame)
@@ -279,10 +287,18 @@ class Connection:
         elif header.HasField("offer"):
             self.send(pb.Header(attach=self._borrower.answer(header.offer)))
         elif header.HasField("error") and not header.reply_to:
-            return _told(header.error, f"{self.address}: ")
+            return told(header.error, f"{self.address}: ")
         elif not self._over.is_set():
             self._sink(self, frame)
         return None
+
+    def _decode(self, frame: Frame) -> None:
+        if self._delta is None:
+            if self.opened.codec != delta.NAME:
+                raise ProtocolError("a batch is coded in a way that was not agreed upon")
+            space = read_space(self.opened.observation_space)
+            self._delta = delta.DeltaReader(space, self._num_slots)
+        self._delta.resolve(frame)
 
     def _finish(self, reason: Universe2Error) -> None:
         with self._lock:
@@ -298,7 +314,7 @@ class Connection:
             self._sink(self, reason)
 
 
-def _told(error: pb.Error, prefix: str = "") -> Universe2Error:
+def told(error: pb.Error, prefix: str = "") -> Universe2Error:
     """What a server said was wrong, as our error."""
     found = error_named(error.type, prefix + error.message)
     if isinstance(found, CapacityError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from universe2.client.connection import call_info
 from universe2.client.part import Terms
@@ -39,6 +40,7 @@ def open_remote(
     lease: float = 60.0,
     queue: float = 0.0,
     shared_memory: bool = True,
+    codec: Literal["raw", "delta"] = "raw",
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
 
@@ -49,7 +51,9 @@ def open_remote(
     lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
     nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
     loss; a full server's queue is waited in for at most ``queue``. A server on this machine is read
-    through shared memory unless ``shared_memory`` is False.
+    through shared memory unless ``shared_memory`` is False. ``codec="delta"`` sends only those
+    blocks of an observation that changed: for networks of 10 Gbit/s and less, in place of shared
+    memory.
 
     Raises UnknownEnvError, MissingDependencyError, UsageError, CapacityError, VersionError (also
     if an EnvSpec was given and the server's definition differs), AuthenticationError,
@@ -75,6 +79,7 @@ def open_remote(
         max_message_bytes=MAX_MESSAGE_BYTES,
         queue_seconds=queue,
         shared_memory=shared_memory,
+        codecs=[] if codec == "raw" else [codec],
     )
     terms = Terms(
         ask=ask,

@@ -21,6 +21,7 @@ import numpy as np
 from universe2.client.connection import Connection
 from universe2.client.part import Arrival, Part, Reopened, Terms
 from universe2.client.slots import Place, SlotBook, every
+from universe2.client.watch import watch
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     ClosedError,
@@ -197,6 +198,20 @@ class RemoteRuntime(Runtime):
                     raise ProtocolError(f"{len(raw)} bytes for a picture of {high} × {wide}")
                 pictures[row] = np.frombuffer(raw, np.uint8).reshape(high, wide, 3)
         return pictures
+
+    def watch(
+        self, slot: int, per_second: float = 10.0, size: tuple[int, int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Pictures of a slot, uint8 (H, W, 3), as it is played; from another thread than the player's.
+
+        At most ``per_second``. A slow reader gets the newest next, and holds nobody up. Ends with
+        the slot's session. Raises UnsupportedError, ServerLostError.
+        """
+        (part,) = (part for part in self._parts if part.start <= slot < part.stop)
+        if part.connection is None:
+            raise ServerLostError(f"{part.address} was lost; reset its slots first")
+        for _, picture in watch(part.connection, [slot - part.start], per_second, size):
+            yield picture
 
     def close(self) -> None:
         self._closed.set()

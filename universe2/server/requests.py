@@ -6,7 +6,7 @@ or the frame that answers it. Wrong requests raise; whether that ends the sessio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -60,9 +60,20 @@ def _render(runtime: Runtime, frame: Frame) -> Outcome:
     slots = read_request_slots(reader, runtime.num_slots)
     reader.done()
     ask = frame.header.render
-    if (ask.height or ask.width) and not (8 <= ask.height <= 2048 and 8 <= ask.width <= 2048):
-        raise UsageError(f"a picture must be 8 to 2048 pixels high and wide, not {ask.height} × {ask.width}")
-    pictures = runtime.render(slots, (ask.height, ask.width) if ask.height else None)
+    return pictures_frame(runtime.render(slots, picture_size(ask.height, ask.width)))
+
+
+def picture_size(height: int, width: int) -> tuple[int, int] | None:
+    """What a client asked for; None for the environment's own. Raises UsageError."""
+    if not height and not width:
+        return None
+    if not (8 <= height <= 2048 and 8 <= width <= 2048):
+        raise UsageError(f"a picture must be 8 to 2048 pixels high and wide, not {height} × {width}")
+    return height, width
+
+
+def pictures_frame(pictures: Sequence[np.ndarray]) -> tuple[pb.Header, list[Buffer]]:
+    """Pictures, uint8 (H, W, 3) each, as header and buffers."""
     body = pb.Pictures(heights=[p.shape[0] for p in pictures], widths=[p.shape[1] for p in pictures])
     return pb.Header(pictures=body), [np.ascontiguousarray(p, np.uint8) for p in pictures]
 

@@ -38,9 +38,12 @@ from universe2.wire.v1 import universe_pb2 as pb
 log = logging.getLogger("universe2.server")
 
 SERVICE = "universe2.wire.v1.Universe"
-FEATURES = ("batched", "snapshot", "render", "chunks", "resume", "queue", "shared_memory")
+FEATURES = ("batched", "snapshot", "render", "chunks", "resume", "queue", "shared_memory", "delta", "watch")
 SPARE_THREADS = 16
-"""Beyond one per session and place in the queue: for Info, health, and telling those over the limit so."""
+"""Beyond one per session, viewer and place in the queue: for Info, health, and refusals."""
+
+MAX_VIEWERS = 32
+"""Streams of pictures at a time."""
 
 FIRST_SECONDS = 10.0
 """How long a stream may be open before its first frame has come."""
@@ -63,6 +66,7 @@ class Server:
         self._silent: dict[grpc.ServicerContext, float] = {}
         """streams that have said nothing yet, and since when"""
         self._lock = threading.Lock()
+        self._watching = threading.Semaphore(MAX_VIEWERS)
         self._stopping = threading.Event()
         self._draining = threading.Event()
         self._health = health.HealthServicer()
@@ -122,7 +126,7 @@ class Server:
         ]
         guards = [TokenInterceptor(self._holders)] if self._holders else []
         pool = ThreadPoolExecutor(
-            self.config.sessions + self.config.queue + SPARE_THREADS, thread_name_prefix="grpc"
+            self.config.sessions + self.config.queue + MAX_VIEWERS + SPARE_THREADS, thread_name_prefix="grpc"
         )
         server = grpc.server(pool, interceptors=guards, options=options)
         methods = {
@@ -130,6 +134,7 @@ class Server:
                 self._info, pb.InfoRequest.FromString, pb.InfoReply.SerializeToString
             ),
             "Session": grpc.stream_stream_rpc_method_handler(self._session),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, pb.WatchRequest.FromString),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -200,6 +205,16 @@ class Server:
             log.info("a stream is refused: %s: %s", type(error).__name__, error)
             # It answers no frame in particular: perhaps none could be read.
             yield encode(pb.Header(sequence=1, error=error_header(error).error))
+
+    def _watch(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
+        if not self._watching.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_VIEWERS} viewers are watching already")
+        try:
+            yield from self._known(ask.session, ask.token).pictures(ask, context)
+        except Universe2Error as error:
+            yield encode(error_header(error))
+        finally:
+            self._watching.release()
 
     def _first(
         self, requests: Iterator[bytes], assembler: Assembler, context: grpc.ServicerContext

@@ -17,7 +17,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import grpc
 
@@ -34,7 +35,9 @@ from universe2.core.runtime import Runtime
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, describe, open_in_time
 from universe2.server.parking import ParkingRuntime
-from universe2.server.requests import HANDLERS
+from universe2.server.requests import HANDLERS, picture_size, pictures_frame
+from universe2.server.viewers import Viewer
+from universe2.wire import delta
 from universe2.wire.batches import write_batch
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, encode
@@ -69,13 +72,15 @@ class Limits(Protocol):
     def max_faults(self) -> int: ...
 
 
-class _End(NamedTuple):
+@dataclass(frozen=True)
+class _End:
     """The session is over; ``error`` is what the client is told, if anything."""
 
     error: Universe2Error | None = None
 
 
-class _Leave(NamedTuple):
+@dataclass(frozen=True)
+class _Leave:
     """A stream is over, and the session is not."""
 
     stream: int
@@ -100,6 +105,8 @@ class Session:
         self._assembler = assembler
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
+        self._viewers: tuple[Viewer, ...] = ()
+        self._delta: delta.DeltaWriter | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
         self._runtime: Runtime | None = None
         self._give_back: Callable[[], None] = lambda: None
@@ -120,19 +127,41 @@ class Session:
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
         self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        self._lender = Lender() if ask.shared_memory else None
+        codes = delta.NAME in ask.codecs
+        self._lender = Lender() if ask.shared_memory and not codes else None
         runtime = open_in_time(open_runtime, ask, self._limits.open_deadline, give_back)
         self._give_back = give_back
         if runtime.group_size == 1:
             most = ask.max_faults or self._limits.max_faults
             runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
         opened, mask = describe(runtime)
+        if codes:
+            self._delta = delta.DeltaWriter(runtime.observation_space, runtime.num_slots)
+            opened.codec = delta.NAME
         opened.session, opened.resume_token = self.id, self.token
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._limits.max_message_bytes
         self._runtime = runtime
         self.heard = time.monotonic()
         log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), mask)
+
+    def pictures(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """What a viewer's stream says, until the session or the stream ends."""
+        size = picture_size(ask.height, ask.width)
+        viewer = Viewer(ask.slots, ask.per_second, size)
+        with self._closing:
+            if self._ended:
+                return
+            self._viewers = (*self._viewers, viewer)
+        try:
+            while context.is_active() and (found := viewer.next(1.0)) is not None:
+                if found:
+                    header, buffers = pictures_frame(list(found.values()))
+                    header.pictures.slots.extend(found)
+                    yield encode(header, buffers)
+        finally:
+            with self._closing:
+                self._viewers = tuple(other for other in self._viewers if other is not viewer)
 
     def tell(self, header: pb.Header) -> None:
         """Have the client told, as soon as its stream is free. From any thread."""
@@ -194,6 +223,8 @@ class Session:
             if self._ended:
                 return
             self._ended = True
+            for viewer in self._viewers:
+                viewer.end()
             try:
                 if self._runtime is not None:
                     self._runtime.close()
@@ -235,8 +266,6 @@ class Session:
             if isinstance(event, int):
                 self._outstanding += event
                 self._asked.append(time.monotonic())
-            elif isinstance(event, tuple) and isinstance(event[0], pb.Header):
-                yield from self._post(*event)
             elif isinstance(event, _Leave):
                 if event.stream == stream:
                     log.info("session %s: its stream is over; it waits to be resumed", self.id)
@@ -246,6 +275,8 @@ class Session:
                     raise event.error
                 self.close()
                 return
+            else:
+                yield from self._post(*event)
 
     def _receive(self) -> Iterator[bytes]:
         """What the runtime has ready, after a short wait."""
@@ -261,8 +292,12 @@ class Session:
         if not self._outstanding:
             self._asked.clear()
         self._metrics.batch(batch)
+        for viewer in self._viewers:
+            viewer.show(self._runtime, batch)
         body, buffers = write_batch(batch, self._runtime.observation_space)
         header = pb.Header(batch=body)
+        if self._delta is not None:
+            self._delta.code(header, buffers)
         offers = [] if self._lender is None else self._lender.lend(header, buffers)
         yield from self._post(header, buffers)
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)

@@ -48,6 +48,22 @@ class InfoReply(_message.Message):
     max_frame_bytes: int
     def __init__(self, protocols: _Optional[_Iterable[int]] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., slots_total: _Optional[int] = ..., slots_free: _Optional[int] = ..., sessions_total: _Optional[int] = ..., sessions_open: _Optional[int] = ..., families: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ...) -> None: ...
 
+class WatchRequest(_message.Message):
+    __slots__ = ("session", "token", "slots", "per_second", "height", "width")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    token: bytes
+    slots: _containers.RepeatedScalarFieldContainer[int]
+    per_second: float
+    height: int
+    width: int
+    def __init__(self, session: _Optional[str] = ..., token: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., per_second: _Optional[float] = ..., height: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
+
 class Frame(_message.Message):
     __slots__ = ("header", "buffers")
     HEADER_FIELD_NUMBER: _ClassVar[int]
@@ -57,12 +73,13 @@ class Frame(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., buffers: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("sequence", "reply_to", "session", "received", "shared", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk", "resume", "resumed", "queued", "offer", "attach", "drain")
+    __slots__ = ("sequence", "reply_to", "session", "received", "shared", "coded", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk", "resume", "resumed", "queued", "offer", "attach", "drain")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
+    CODED_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +105,7 @@ class Header(_message.Message):
     session: str
     received: int
     shared: _containers.RepeatedCompositeFieldContainer[SharedBuffer]
+    coded: _containers.RepeatedScalarFieldContainer[int]
     open: Open
     opened: Opened
     reset: Reset
@@ -108,10 +126,10 @@ class Header(_message.Message):
     offer: Offer
     attach: Attach
     drain: Drain
-    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., coded: _Optional[_Iterable[int]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "shared_memory")
+    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "codecs", "shared_memory")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +150,7 @@ class Open(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_FAULTS_FIELD_NUMBER: _ClassVar[int]
+    CODECS_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     env_id: str
@@ -146,11 +165,12 @@ class Open(_message.Message):
     max_message_bytes: int
     queue_seconds: float
     max_faults: int
+    codecs: _containers.RepeatedScalarFieldContainer[str]
     shared_memory: bool
-    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., shared_memory: bool = ...) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., shared_memory: bool = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token")
+    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codec")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +182,7 @@ class Opened(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session: str
     spec_hash: str
@@ -173,7 +194,8 @@ class Opened(_message.Message):
     max_message_bytes: int
     spec: SpecInfo
     resume_token: bytes
-    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+    codec: str
+    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codec: _Optional[str] = ...) -> None: ...
 
 class Queued(_message.Message):
     __slots__ = ("place", "retry_after_seconds")
@@ -312,12 +334,14 @@ class Render(_message.Message):
     def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
 
 class Pictures(_message.Message):
-    __slots__ = ("heights", "widths")
+    __slots__ = ("slots", "heights", "widths")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     HEIGHTS_FIELD_NUMBER: _ClassVar[int]
     WIDTHS_FIELD_NUMBER: _ClassVar[int]
+    slots: _containers.RepeatedScalarFieldContainer[int]
     heights: _containers.RepeatedScalarFieldContainer[int]
     widths: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, heights: _Optional[_Iterable[int]] = ..., widths: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, slots: _Optional[_Iterable[int]] = ..., heights: _Optional[_Iterable[int]] = ..., widths: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()

@@ -1,0 +1,61 @@
+"""``watch``: pictures of some slots of an open session as they come, beside whoever plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+
+from universe2.client.connection import Connection, told
+from universe2.client.stream import as_error, channel_to, credentials
+from universe2.core.errors import ProtocolError
+from universe2.wire.frames import decode
+from universe2.wire.v1 import universe_pb2 as pb
+
+METHOD = "/universe2.wire.v1.Universe/Watch"
+
+
+def watch(
+    connection: Connection,
+    slots: Sequence[int],
+    per_second: float = 10.0,
+    size: tuple[int, int] | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(slot, uint8 (H, W, 3)), at most ``per_second`` a slot, on a stream of its own until the session ends.
+
+    Slots are those of the server's session. A slow reader gets the newest picture next. Raises
+    UnsupportedError, ServerLostError.
+    """
+    height, width = size or (0, 0)
+    ask = pb.WatchRequest(
+        session=connection.opened.session,
+        token=connection.opened.resume_token,
+        slots=slots,
+        per_second=per_second,
+        height=height,
+        width=width,
+    )
+    with channel_to(connection.address) as channel:
+        stream: Any = channel.unary_stream(METHOD, request_serializer=pb.WatchRequest.SerializeToString)
+        call = stream(ask, metadata=credentials(connection.token))
+        try:
+            for message in call:
+                frame = decode(message)
+                if frame.header.HasField("error"):
+                    raise told(frame.header.error, f"{connection.address}: ")
+                yield from _pictures(frame.header.pictures, frame.buffers)
+        except grpc.RpcError as error:
+            raise as_error(error, connection.address) from None
+        finally:
+            call.cancel()
+
+
+def _pictures(body: pb.Pictures, buffers: Sequence[memoryview]) -> Iterator[tuple[int, np.ndarray]]:
+    if not len(body.slots) == len(body.heights) == len(body.widths) == len(buffers):
+        raise ProtocolError(f"{len(buffers)} pictures of {len(body.slots)} slots")
+    for slot, high, wide, raw in zip(body.slots, body.heights, body.widths, buffers, strict=True):
+        if len(raw) != high * wide * 3:
+            raise ProtocolError(f"{len(raw)} bytes for a picture of {high} × {wide}")
+        yield slot, np.frombuffer(raw, np.uint8).reshape(high, wide, 3)

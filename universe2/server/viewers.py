@@ -1,0 +1,71 @@
+"""Viewers: pictures of a session's slots as a stream, for whoever looks on.
+
+Pictures are taken between a result and its way to the client, when a slot is surely idle, and no
+oftener than the viewer asked. A viewer that is slow gets the newest picture next and misses those
+between; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from universe2.core.batch import Batch
+from universe2.core.errors import Universe2Error
+from universe2.core.runtime import Runtime
+
+MAX_PER_SECOND = 60.0
+
+
+class Viewer:
+    """One look at some slots. ``size`` is (height, width) or None for the environment's own."""
+
+    def __init__(self, slots: Sequence[int], per_second: float, size: tuple[int, int] | None) -> None:
+        self.slots = frozenset(slots)
+        self.size = size
+        self._period = 1.0 / min(max(per_second, 0.01), MAX_PER_SECOND)
+        self._due = dict.fromkeys(self.slots, 0.0)
+        self._newest: dict[int, np.ndarray] = {}
+        self._error: Universe2Error | None = None
+        self._over = False
+        self._changed = threading.Condition()
+
+    def show(self, runtime: Runtime, batch: Batch) -> None:
+        """Take pictures of those slots of the batch that are due."""
+        now = time.monotonic()
+        chosen = [s for s in batch.slots[batch.fault == 0].tolist() if self._due.get(s, now + 1) <= now]
+        if not chosen:
+            return
+        try:
+            pictures = runtime.render(chosen, self.size)
+        except Universe2Error as error:
+            self.end(error)
+            return
+        with self._changed:
+            for slot, picture in zip(chosen, pictures, strict=True):
+                self._newest[slot] = picture
+                self._due[slot] = now + self._period
+            self._changed.notify_all()
+
+    def end(self, error: Universe2Error | None = None) -> None:
+        """There will be no more pictures."""
+        with self._changed:
+            self._error, self._over = error, True
+            self._changed.notify_all()
+
+    def next(self, timeout: float) -> dict[int, np.ndarray] | None:
+        """Slot → its newest picture, of those that weren't seen yet; empty if none came in time.
+
+        None when it is over. Raises what went wrong.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest or self._over, timeout)
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                return None
+            found, self._newest = self._newest, {}
+            return found
