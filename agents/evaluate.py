@@ -24,6 +24,7 @@ from universe2.agents.evaluate_suite import Suite, Task
 from universe2.core.errors import MissingDependencyError, Universe2Error
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig
+from universe2.faces.make import refuse_several
 from universe2.trace import Episode, EpisodeStore, Run, StoredEpisode
 
 Observer = Callable[[Task, StoredEpisode], None]
@@ -124,6 +125,7 @@ def _play_task(
             task.env_id, slots, EnvConfig(**config), remotes=place.remotes, token=place.token
         )
     ) as runtime:
+        refuse_several(runtime)
         policy.begin(
             task.env_id, slots, runtime.observation_space, runtime.action_space, runtime.action_mask, seed
         )

@@ -72,7 +72,7 @@ def make(
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
     runtime = open_runtime(env_id, 1, config, remotes=remote, token=token)
     with _closed_if_raising(runtime):
-        _refuse_several(runtime)
+        refuse_several(runtime)
         return RuntimeEnv(runtime, render_mode, on_fault)
 
 
@@ -98,7 +98,7 @@ def make_vec(
     )
     runtime = open_runtime(env_id, num_envs, config, remotes=remotes or remote, token=token)
     with _closed_if_raising(runtime):
-        _refuse_several(runtime)
+        refuse_several(runtime)
         return RuntimeVectorEnv(runtime, copy, on_fault)
 
 
@@ -149,7 +149,7 @@ def make_pool(
                 options=options.get(env_id, {}),
             )
             opened.append((env_id, open_runtime(env_id, count, config, remotes=remotes, token=token)))
-            _refuse_several(opened[-1][1])
+            refuse_several(opened[-1][1])
         return Pool(opened)
     except BaseException:
         for _, runtime in opened:
@@ -166,7 +166,7 @@ def _closed_if_raising(runtime: Runtime) -> Iterator[None]:
         raise
 
 
-def _refuse_several(runtime: Runtime) -> None:
+def refuse_several(runtime: Runtime) -> None:
     """A reward of one agent is not the sum of several's: raise UsageError, which says what to do."""
     spec = runtime.spec
     if spec.multi_agent:

@@ -1,4 +1,4 @@
-"""The checks that a runtime with several agents must pass besides those of ``checks``.
+"""The checks that a runtime with several agents must pass, in place of those that are Gymnasium's.
 
 Suffixes: N rows, A agents.
 """
@@ -22,8 +22,6 @@ from universe2.testing.play import ActionSource, receive
 def agents_get_what_is_theirs(subject: Subject) -> None:
     runtime = subject.opened(2)
     try:
-        if not runtime.spec.multi_agent:
-            raise Skip("it has one agent")
         agents = agents_of(runtime.observation_space)
         assert agents == agents_of(runtime.action_space), "the agents of the two spaces are not the same"
         source = ActionSource(runtime)
@@ -63,10 +61,6 @@ def _check_rows(
 
 
 def pettingzoo_says_so_too(subject: Subject) -> None:
-    runtime = subject.opened(1)
-    runtime.close()
-    if not runtime.spec.multi_agent:
-        raise Skip("it has one agent")
     with warnings.catch_warnings():
         # These modules warn about their own imports.
         warnings.simplefilter("ignore")
@@ -93,4 +87,7 @@ def pettingzoo_says_so_too(subject: Subject) -> None:
             env.close()
 
 
-AGENT_CHECKS: tuple[Callable[[Subject], None], ...] = (agents_get_what_is_theirs, pettingzoo_says_so_too)
+SEVERAL_AGENTS_CHECKS: tuple[Callable[[Subject], None], ...] = (
+    agents_get_what_is_theirs,
+    pettingzoo_says_so_too,
+)

@@ -111,7 +111,6 @@ def autoreset_modes_agree(subject: Subject) -> None:
 
 
 def gymnasium_vector_keeps_final_observations(subject: Subject) -> None:
-    _for_one_agent(subject)
     ended = 0
     plain = subject.play([41, 42], "disabled")
     env = RuntimeVectorEnv(subject.opened(2, "same_step"))
@@ -290,7 +289,6 @@ def closing_twice_is_fine(subject: Subject) -> None:
 
 
 def gymnasium_says_so_too(subject: Subject) -> None:
-    _for_one_agent(subject)
     env = RuntimeEnv(subject.opened(1, "disabled"))
     try:
         with warnings.catch_warnings():
@@ -322,7 +320,6 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     another_seed_is_honoured,
     alone_as_in_a_vector_of_7,
     autoreset_modes_agree,
-    gymnasium_vector_keeps_final_observations,
     sequence_numbers_count,
     wrong_actions_are_refused_by_name,
     wrong_use_is_refused,
@@ -330,16 +327,13 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     snapshots_have_one_future,
     pictures_are_pictures,
     closing_twice_is_fine,
-    gymnasium_says_so_too,
     agrees_with_its_reference,
 )
-
-
-def _for_one_agent(subject: Subject) -> None:
-    runtime = subject.opened(1)
-    runtime.close()
-    if runtime.spec.multi_agent:
-        raise Skip("it has several agents")
+ONE_AGENT_CHECKS: tuple[Callable[[Subject], None], ...] = (
+    gymnasium_vector_keeps_final_observations,
+    gymnasium_says_so_too,
+)
+"""Of Gymnasium's faces; universe2.testing.agents has those for several agents."""
 
 
 def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, Interface
 from universe2.faces.make import open_runtime
-from universe2.testing.agents import AGENT_CHECKS
-from universe2.testing.checks import CHECKS, Opener, Skip, Subject
+from universe2.testing.agents import SEVERAL_AGENTS_CHECKS
+from universe2.testing.checks import CHECKS, ONE_AGENT_CHECKS, Opener, Skip, Subject
 
 
 @dataclass
@@ -65,7 +65,10 @@ def check_runtime(
     """
     subject = Subject(open, config or EnvConfig(), steps, reference)
     report = Report(name)
-    for check in (*CHECKS, *AGENT_CHECKS):
+    opened = subject.opened(1)
+    opened.close()
+    own = SEVERAL_AGENTS_CHECKS if opened.spec.multi_agent else ONE_AGENT_CHECKS
+    for check in (*CHECKS, *own):
         title = check.__name__.replace("_", " ")
         try:
             check(subject)
