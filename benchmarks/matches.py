@@ -4,8 +4,8 @@
 
 Held-out levels. Win rate: the share of episodes that the heuristic's side wins, draws divided evenly,
 against random players in all other seats (Carry: mean return of two, of nobody but random players
-beside it). Self-play: how often player 0 wins with the heuristic in every seat. Speed: step and
-draw of one view at 64 pixels, 1,024 slots, all threads. Writes scores/matches.json.
+beside it). Self-play: how often player 0 wins with the heuristic in every seat. Speed: time of
+one core for the step and the draw of one view at 64 pixels, 1,024 slots. Writes scores/matches.json.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def shares(returns_NP: np.ndarray) -> np.ndarray:
 
 
 def view_us(spec: EnvSpec, players: int, slots: int = 1024, seconds: float = 2.0) -> float:
-    """Microseconds of wall time for one view of one step."""
+    """Microseconds of one core for one view of one step."""
     config = EnvConfig(autoreset="same_step", options={"players": players})
     runtime = MatchRuntime(spec, slots, config)
     every, rng = np.arange(slots), np.random.default_rng(0)
@@ -79,10 +79,10 @@ def view_us(spec: EnvSpec, players: int, slots: int = 1024, seconds: float = 2.0
     while busy < seconds:
         chosen = rng.integers(0, len(runtime.match.actions), (players, slots))
         actions = dict(zip(runtime.agents, chosen, strict=True))
-        began = time.perf_counter()
+        began = time.process_time()
         runtime.send(every, actions)
         runtime.recv()
-        busy += time.perf_counter() - began
+        busy += time.process_time() - began
         count += 1
     runtime.close()
     return 1e6 * busy / (count * slots * players)

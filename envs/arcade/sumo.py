@@ -21,7 +21,7 @@ from universe2.envs.arcade.arena import (
     steer_y,
 )
 from universe2.envs.arcade.game import DOWN, FIRE, LEFT, RIGHT, RUNNING, UP
-from universe2.envs.arcade.kit import OPAQUE, SIZE, disc, gradient, hue, mix_colour, root
+from universe2.envs.arcade.kit import SIZE, blend, disc, gradient, hue, mix_colour, root
 from universe2.envs.arcade.match import FIELDS, MOST, Match, across, down, leave, rival, shuffle_seats
 from universe2.envs.arcade.rng import below, between, seeded
 
@@ -193,8 +193,9 @@ def draw(state: Any, canvas: Any, player: int) -> None:
     fine = canvas.shape[0] >= 128
     for layer in range(0 if fine else 1, 3):
         size = state.floe + RADIUS // 2 - (90 if layer == 2 else 0)
-        tone = 0x000000 if layer == 0 else mix_colour(state.ice, state.sea, 120) if layer == 1 else state.ice
-        disc(canvas, MIDDLE, MIDDLE + (90 if layer == 0 else 0), size, tone, 110 if layer == 0 else OPAQUE)
+        shade = mix_colour(state.sea, 0x000000, 140)
+        tone = shade if layer == 0 else mix_colour(state.ice, state.sea, 120) if layer == 1 else state.ice
+        draw_floe(canvas, MIDDLE + (90 if layer == 0 else 0), size, tone)
     for p in range(state.players):
         if state.live[p]:
             colour = state.colour[rival(state, player, p)]
@@ -204,6 +205,27 @@ def draw(state: Any, canvas: Any, player: int) -> None:
             draw_body(canvas, state.x[p], state.y[p], state.face[p], RADIUS, colour, fine)
             if state.rest[p] == 0:
                 disc(canvas, state.x[p], state.y[p], RADIUS * 3 // 8, 0xFFFFFF, 150)
+
+
+def draw_floe(canvas: Any, cy: int, radius: int, colour: int) -> None:
+    """A disc around (MIDDLE, cy), as ``disc`` but row by row: several times as fast for a large one."""
+    height, width = canvas.shape
+    half = radius // 4
+    for y in range(height):
+        dy = (2 * y + 1) * SIZE // (2 * height) - cy
+        square = radius * radius - dy * dy
+        if square <= 0:
+            continue
+        for _ in range(4):  # Newton's root, from the row above
+            half = max(1, (half + square // half) // 2)
+        left, right = max(0, (MIDDLE - half) * width >> 4), min(width << 8, (MIDDLE + half) * width >> 4)
+        first, last = (left + 255) >> 8, right >> 8
+        for x in range(first, last):
+            canvas[y, x] = colour
+        if first > 0 and first <= last:
+            blend(canvas, first - 1, y, colour, (first << 8) - left)
+        if last < width and first <= last:
+            blend(canvas, last, y, colour, right - (last << 8))
 
 
 MATCH = Match(

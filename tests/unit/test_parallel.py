@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import universe2
+from universe2.cli.play_match import AgainstScripted
 from universe2.core.errors import FaultError, InterfaceError, InvalidActionError, UsageError
 from universe2.core.registry import register, unregister
 from universe2.core.spec import EnvConfig
@@ -141,6 +142,22 @@ def test_a_match_looks_the_same_from_afar(address: str) -> None:
     assert np.array_equal(envs[0].render(), envs[1].render())
     for env in envs:
         env.close()
+
+
+def test_a_person_plays_against_scripted_players(address: str) -> None:
+    env = AgainstScripted(universe2.make_parallel("arcade/Cycles-v0", interface="screen", expert=1, size=16))
+    obs, info = env.reset(seed=1)
+    assert obs["screen"].shape == (64, 64, 3)
+    assert info["seed"] == 1
+    steps, ended = 0, False
+    while not ended:
+        obs, reward, terminated, truncated, _ = env.step([0, 0, 0, 0, 0])
+        steps, ended = steps + 1, terminated or truncated
+    assert reward < 0, "who never turns hits something, and pays the others"
+    assert 0 < steps < 32
+    env.close()
+    with pytest.raises(UsageError, match="no scripted players"):
+        AgainstScripted(universe2.make_parallel("testing/Shifts-v0")).reset(seed=1)
 
 
 def test_pettingzoo_ids_are_found_and_say_what_they_need() -> None:

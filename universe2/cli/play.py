@@ -24,21 +24,24 @@ def command(
     """Play an environment with keyboard and mouse, in a window or in the terminal.
 
     The game waits for nobody: each step takes 1/fps seconds. Arrows and keys do what they say;
-    Escape or Ctrl-C quits. A window needs a display and `pip install pygame`; without them, or
+    Escape or Ctrl-C quits. In a game for several you are the first player and the game's scripted
+    players are the others. A window needs a display and `pip install pygame`; without them, or
     with --terminal, the picture is drawn in the terminal with coloured half blocks.
 
     Examples:
 
       universe2 play arcade/Breakout-v0
 
+      universe2 play arcade/Duel-v0
+
       universe2 play web/click-test-2-v0 --fps 5
     """
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
-    from universe2.faces.make import make, token_from
+    from universe2.faces.make import token_from
 
     token = token_from(token_file)
-    env = make(env_id, remote=remote, token=token, interface="screen", screen_size=(size, size))
+    env = _open(env_id, remote, token, size)
     screen: Any = None
     try:
         in_window = not terminal and window_available()
@@ -50,6 +53,25 @@ def command(
         if screen is not None:
             screen.close()
         env.close()
+
+
+def _open(env_id: str, remote: str | None, token: str | None, size: int) -> Any:
+    """The environment with a screen; of a match the first player, against scripted ones."""
+    from universe2.cli.play_match import AgainstScripted
+    from universe2.core.errors import UnknownEnvError
+    from universe2.core.registry import find
+    from universe2.faces.make import make, make_parallel
+
+    try:
+        several = find(env_id).multi_agent
+    except UnknownEnvError:
+        if remote is None:
+            raise
+        several = False  # the server may know it
+    asked: Any = {"remote": remote, "token": token, "interface": "screen", "screen_size": (size, size)}
+    if several:
+        return AgainstScripted(make_parallel(env_id, expert=1, **asked))
+    return make(env_id, **asked)
 
 
 def _play(env: Any, screen: Any, seed: int, fps: float, steps: int) -> None:

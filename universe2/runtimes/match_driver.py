@@ -161,12 +161,18 @@ def pack(canvas: Any, frame: Any, seat: int) -> None:
     for y in range(height):
         colours = canvas[height - 1 - y if seat & 2 else y]
         octets = frame[y].reshape(-1)
-        start, pace = (3 * width - 3, -3) if seat & 1 else (0, 3)
-        for x in range(width):
-            colour, at = colours[x], start + pace * x
-            octets[at] = (colour >> 16) & 255
-            octets[at + 1] = (colour >> 8) & 255
-            octets[at + 2] = colour & 255
+        if seat & 1:  # two loops, each of which the compiler makes wide
+            for x in range(width):
+                colour = colours[width - 1 - x]
+                octets[3 * x] = (colour >> 16) & 255
+                octets[3 * x + 1] = (colour >> 8) & 255
+                octets[3 * x + 2] = colour & 255
+        else:
+            for x in range(width):
+                colour = colours[x]
+                octets[3 * x] = (colour >> 16) & 255
+                octets[3 * x + 1] = (colour >> 8) & 255
+                octets[3 * x + 2] = colour & 255
 
 
 def advise(states_N: Any, slots_K: Any, keys_KP: Any) -> None:

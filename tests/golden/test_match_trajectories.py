@@ -1,0 +1,72 @@
+"""Pinned trajectories of the matches: compiled and as plain Python, these hold on every machine.
+
+A change of a match's rules or looks changes its hash: give it a new version, or pin anew with
+``python tests/golden/test_match_trajectories.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from universe2.core.agents import agent_columns
+from universe2.core.registry import find
+from universe2.core.spec import EnvConfig
+from universe2.runtimes.match import MatchRuntime
+
+PINNED = {
+    "arcade/Carry-v0": "",
+    "arcade/Cycles-v0": "",
+    "arcade/Duel-v0": "",
+    "arcade/Flags-v0": "",
+    "arcade/Rally-v0": "",
+    "arcade/Sumo-v0": "",
+}
+
+
+def trajectory(env_id: str) -> str:
+    """A digest of 80 steps of two slots: pictures, and what everybody gets.
+
+    The first player does as the heuristic says, the others what comes next.
+    """
+    runtime = MatchRuntime(
+        find(env_id), 2, EnvConfig(autoreset="same_step", options={"size": 16, "max_steps": 70})
+    )
+    slots = np.arange(2)
+    runtime.reset(slots, [1, 2])
+    sums = hashlib.sha256()
+    for k in range(80):
+        batch = runtime.recv()
+        for agent in runtime.agents:
+            sums.update(batch.obs[agent].tobytes())
+        for column in (*agent_columns(batch), batch.seed):
+            sums.update(column.tobytes())
+        actions = (k // np.array([4, 7]))[:, None] + 3 * np.arange(len(runtime.agents))
+        actions %= len(runtime.match.actions)
+        actions[:, 0] = runtime.heuristic(slots)[:, 0]
+        runtime.send(slots, {agent: actions[:, p] for p, agent in enumerate(runtime.agents)})
+    runtime.recv()
+    runtime.close()
+    return sums.hexdigest()[:32]
+
+
+@pytest.mark.parametrize("env_id", PINNED)
+def test_trajectory_is_the_pinned_one(env_id: str) -> None:
+    assert trajectory(env_id) == PINNED[env_id]
+
+
+def test_plain_python_plays_the_same() -> None:
+    environment = {**os.environ, "UNIVERSE2_DEBUG": "1"}
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == PINNED
+
+
+if __name__ == "__main__":
+    print(json.dumps({env_id: trajectory(env_id) for env_id in PINNED}, indent=4))
