@@ -1,11 +1,12 @@
-"""Writes docs/arcade.png: each game on several levels, played by its heuristic.
+"""Writes docs/arcade.png: each game on several levels, played by its heuristic. Or docs/matches.png.
 
-python benchmarks/contact_sheet.py [FILE] [--pixels 256] [--levels 5]
+python benchmarks/contact_sheet.py [FILE] [--matches] [--pixels 256] [--levels 5]
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import games
+from universe2.envs.arcade.matches import matches
 from universe2.runtimes import open_runtime
 from universe2.runtimes.compiled import CompiledRuntime
 
@@ -36,9 +38,9 @@ def pictures(spec: EnvSpec, levels: int, pixels: int) -> list[np.ndarray]:
     return found
 
 
-def sheet(levels: int, pixels: int, gap: int = 8) -> Image.Image:
+def sheet(specs: Iterable[EnvSpec], levels: int, pixels: int, gap: int = 8) -> Image.Image:
     """One row a game, one column a level."""
-    rows = [pictures(spec, levels, pixels) for spec in games()]
+    rows = [pictures(spec, levels, pixels) for spec in specs]
     pitch = pixels + gap
     picture = Image.new("RGB", (gap + pitch * levels, gap + pitch * len(rows)), (18, 20, 28))
     for y, row in enumerate(rows):
@@ -49,12 +51,15 @@ def sheet(levels: int, pixels: int, gap: int = 8) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("file", type=Path, nargs="?", default=Path("docs/arcade.png"))
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--matches", action="store_true", help="the games for several players")
     parser.add_argument("--pixels", type=int, default=256)
     parser.add_argument("--levels", type=int, default=5)
     chosen = parser.parse_args()
-    sheet(chosen.levels, chosen.pixels).save(chosen.file, optimize=True)
-    print(f"wrote {chosen.file}")
+    file = chosen.file or Path("docs") / ("matches.png" if chosen.matches else "arcade.png")
+    shown = sheet(matches() if chosen.matches else games(), chosen.levels, chosen.pixels)
+    shown.save(file, optimize=True)
+    print(f"wrote {file}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def play(spec: EnvSpec, players: int, expert_NP: np.ndarray) -> np.ndarray:
     while len(live):
         chosen = rng.integers(0, len(runtime.match.actions), (len(live), players))
         if expert_NP.any():
-            chosen = np.where(expert_NP[live], runtime.heuristic(live), chosen)
+            advice = np.stack(list(runtime.heuristic(live).values()), axis=1)
+            chosen = np.where(expert_NP[live], advice, chosen)
         runtime.send(live, {agent: chosen[:, p] for p, agent in enumerate(runtime.agents)})
         batch = runtime.recv()
         returns_NP[live] += agent_columns(batch).reward

@@ -49,8 +49,8 @@ def trajectory(env_id: str) -> str:
             sums.update(column.tobytes())
         actions = (k // np.array([4, 7]))[:, None] + 3 * np.arange(len(runtime.agents))
         actions %= len(runtime.match.actions)
-        actions[:, 0] = runtime.heuristic(slots)[:, 0]
-        runtime.send(slots, {agent: actions[:, p] for p, agent in enumerate(runtime.agents)})
+        chosen = {agent: actions[:, p] for p, agent in enumerate(runtime.agents)}
+        runtime.send(slots, {**chosen, "player_0": runtime.heuristic(slots)["player_0"]})
     runtime.recv()
     runtime.close()
     return sums.hexdigest()[:32]

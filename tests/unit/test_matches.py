@@ -33,6 +33,11 @@ def stepped(runtime: MatchRuntime, actions_NP: np.ndarray) -> Any:
     return runtime.recv()
 
 
+def advice(runtime: MatchRuntime, slots: Any) -> np.ndarray:
+    """int64 (N, P): what the scripted players would do."""
+    return np.stack(list(runtime.heuristic(slots).values()), axis=1)
+
+
 @pytest.mark.parametrize("name", ["Duel", "Cycles", "Sumo", "Flags"])
 def test_whoever_sits_where_sees_and_gets_the_same(name: str) -> None:
     """Slot 1 is slot 0 with the players' actions exchanged: then all that they see and get is too."""
@@ -70,9 +75,9 @@ def test_equal_players_win_equally_often(spec: EnvSpec) -> None:
     runtime.reset(live, live)
     runtime.recv()
     while len(live):
-        advice = runtime.heuristic(live)
-        drawn = rng.integers(0, len(runtime.match.actions), advice.shape)
-        chosen = np.where(rng.random(advice.shape) < 0.6, advice, drawn)
+        wise = advice(runtime, live)
+        drawn = rng.integers(0, len(runtime.match.actions), wise.shape)
+        chosen = np.where(rng.random(wise.shape) < 0.6, wise, drawn)
         runtime.send(live, {agent: chosen[:, p] for p, agent in enumerate(runtime.agents)})
         batch = runtime.recv()
         total_NP[live] += agent_columns(batch).reward
@@ -90,7 +95,7 @@ def test_carry_needs_both() -> None:
         runtime.recv()
         total = 0.0
         for _ in range(90):
-            actions_NP = runtime.heuristic([0])
+            actions_NP = advice(runtime, [0])
             if not helps:
                 actions_NP[:, 1] = 0
             batch = stepped(runtime, actions_NP)
@@ -115,7 +120,7 @@ def test_heuristics_beat_random_players(spec: EnvSpec) -> None:
     runtime.recv()
     while len(live):
         drawn = rng.integers(0, len(runtime.match.actions), (len(live), total_NP.shape[1]))
-        chosen = np.where(expert_P, runtime.heuristic(live), drawn)
+        chosen = np.where(expert_P, advice(runtime, live), drawn)
         runtime.send(live, {agent: chosen[:, p] for p, agent in enumerate(runtime.agents)})
         batch = runtime.recv()
         total_NP[live] += agent_columns(batch).reward
@@ -128,7 +133,7 @@ def test_the_dead_leave_and_the_rest_play_on() -> None:
     runtime.reset([0], [1])
     batch, seen = runtime.recv(), []
     while not batch.ended[0]:
-        batch = stepped(runtime, np.where([True, False, False], 0, runtime.heuristic([0])))
+        batch = stepped(runtime, np.where([True, False, False], 0, advice(runtime, [0])))
         columns = agent_columns(batch)
         if columns.terminated[0].any():
             seen.append((columns.terminated[0].sum(), columns.live[0].sum(), columns.reward[0].sum()))

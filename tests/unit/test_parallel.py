@@ -20,7 +20,7 @@ from universe2.envs.pettingzoo import resolve
 from universe2.faces.parallel import RuntimeParallelEnv
 from universe2.runtimes.process import ProcessRuntime
 from universe2.server import Server, ServerConfig
-from universe2.testing import check_env
+from universe2.testing import check_env, check_runtime
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -167,3 +167,13 @@ def test_pettingzoo_ids_are_found_and_say_what_they_need() -> None:
     assert spec.multi_agent
     with pytest.raises(InterfaceError, match="no screen interface"):
         spec.spaces(EnvConfig(interface="screen"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["butterfly/cooperative_pong-v6", "butterfly/knights_archers_zombies-v11"])
+def test_environments_of_pettingzoo_keep_the_contract(name: str) -> None:
+    spec = resolve(f"pettingzoo/{name}")
+    assert spec is not None
+    config = EnvConfig(options={"make_kwargs": {"max_cycles": 15}})
+    report = check_runtime(lambda slots, config: ProcessRuntime(spec, slots, config), config, steps=20)
+    assert "agents get what is theirs" in report.passed

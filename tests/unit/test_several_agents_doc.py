@@ -53,8 +53,7 @@ def test_the_example_of_a_match_is_won_by_its_heuristic(snatch: EnvSpec) -> None
     runtime.reset([0], [1])
     batch, total = runtime.recv(), np.zeros(2)
     while not batch.ended[0]:
-        actions_NP = runtime.heuristic([0])
-        runtime.send([0], {"player_0": [0], "player_1": actions_NP[:, 1]})
+        runtime.send([0], {**runtime.heuristic([0]), "player_0": [0]})
         batch = runtime.recv()
         total += agent_columns(batch).reward[0]
     assert total.tolist() == [-3.0, 3.0]

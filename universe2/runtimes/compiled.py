@@ -252,7 +252,7 @@ class CompiledRuntime(Runtime):
         )  # fmt: skip
         return frames
 
-    def heuristic(self, slots: Sequence[int] | np.ndarray) -> np.ndarray:
+    def heuristic(self, slots: Sequence[int] | np.ndarray) -> Any:
         """The scripted expert's actions for the slots' present states, as ``send`` takes them."""
         return self._advice(self._idle(slots))
 

@@ -7,6 +7,7 @@ Suffixes: N slots of the runtime, K slots of one call, P players.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -107,6 +108,11 @@ class MatchRuntime(CompiledRuntime):
             rows_K, frames_1K, np.zeros(keys_KP.shape), np.zeros(count, np.int64),
         )  # fmt: skip
         return frames_1K[0]
+
+    def heuristic(self, slots: Sequence[int] | np.ndarray) -> Any:
+        """The scripted players' actions for the slots' present states, as ``send`` takes them."""
+        advice_KP = self._advice(self._idle(slots))
+        return {agent: advice_KP[:, p] for p, agent in enumerate(self.agents)}
 
     def _advice(self, slots_K: np.ndarray) -> np.ndarray:
         return self._actions_of(self._drivers.advise(self._states_N, slots_K, len(self.agents)))
