@@ -198,3 +198,29 @@ def ridge(canvas: Any, base: int, height: int, period: int, shift: int, colour: 
             blend(canvas, x, y, colour, 256 - (edge & 255))
         for lower in range(y + 1, foot):
             canvas[lower, x] = colour
+
+
+def land(canvas: Any, tops: Any, shift: int, crust: int, colour: int) -> None:
+    """The ground below the line through (i << shift, tops[i]), under a crust of another colour."""
+    rows, columns = canvas.shape
+    thick, across = max(1, rows // 40), SIZE * 256 // columns
+    for x in range(columns):
+        place = (x * across + (across >> 1)) >> 8
+        i = place >> shift
+        top = tops[i] + ((tops[i + 1] - tops[i]) * (place - (i << shift)) >> shift)
+        edge = max(0, top * rows >> 4)
+        y = edge >> 8
+        if y < rows:
+            blend(canvas, x, y, crust, 256 - (edge & 255))
+        for lower in range(y + 1, min(rows, y + 1 + thick)):
+            canvas[lower, x] = crust
+        for lower in range(y + 1 + thick, rows):
+            canvas[lower, x] = colour
+
+
+def sine(angle: int) -> int:
+    """4096 times the sine of an angle of 0..1023 for a whole turn; Bhaskara's formula, good to 8."""
+    half = angle & 511
+    bow = half * (512 - half)
+    value = (bow << 14) // (327680 - bow)
+    return -value if angle & 512 else value

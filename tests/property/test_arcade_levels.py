@@ -42,9 +42,24 @@ def won(spec: EnvSpec, levels: np.ndarray, seed: int, **options: Any) -> np.ndar
     return result
 
 
-@pytest.mark.parametrize(
-    ("name", "max_steps"), [("Breakout", 6000), ("Invaders", 1000), ("Maze", 2000), ("Runner", 500)]
-)
+WINNERS = {
+    "Breakout": 6000,
+    "Cannon": 500,
+    "Forager": 500,
+    "Invaders": 1000,
+    "Lander": 500,
+    "Maze": 2000,
+    "Merge": 500,
+    "Racer": 600,
+    "Runner": 500,
+    "Snake": 500,
+    "Stealth": 300,
+    "Tower": 600,
+}
+"""The steps that a game's heuristic is given to win a level."""
+
+
+@pytest.mark.parametrize(("name", "max_steps"), WINNERS.items())
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_every_level_is_won_by_someone(name: str, max_steps: int, difficulty: str) -> None:
     levels = np.arange(12)

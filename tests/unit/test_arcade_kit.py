@@ -81,6 +81,24 @@ def test_gradient_and_ridge_fill() -> None:
     assert (canvas[4] != 0x00FF00).all()
 
 
+@pytest.mark.parametrize("pixels", [64, 512])
+def test_land_fills_below_its_line(pixels: int) -> None:
+    canvas = blank(pixels, pixels)
+    tops = np.array([1024, 3072, 2048, 2048, 2048])
+    kit.land(canvas, tops, 10, 0xFF0000, 0xFF0000)
+    wanted = 1 - (2048 + 2560 + 2048 + 2048) / 4 / kit.SIZE
+    assert area(canvas) == pytest.approx(wanted, rel=0.01)
+    kit.land(canvas, tops, 10, 0xFF0000, 0x0000FF)
+    assert (canvas[-1] == 0x0000FF).all()
+    assert (canvas[pixels // 2 + 1, -4:] == 0xFF0000).all()
+
+
+def test_sine_is_a_sine() -> None:
+    angles = np.arange(1024)
+    wanted = 4096 * np.sin(angles * np.pi / 512)
+    assert abs(np.array([kit.sine(int(a)) for a in angles]) - wanted).max() < 8
+
+
 def test_hue_goes_round_and_mix_stays_in_range() -> None:
     assert kit.hue(0, 255, 255) == 0xFF0000
     assert kit.hue(512, 255, 255) == 0x00FF00
