@@ -115,9 +115,9 @@ def reset(state: Any, level: int, seed: int) -> None:
     state.tail = hue(base + 768 + between(state, 100, 300), 200, 190)
     state.fruit = hue(base + 768 + between(state, 300, 500), 215, 255)
     state.rng = seeded(seed)
-    # The two columns in the middle are free of bars.
+    # The two columns in the middle are free of bars: begin at one of their ends.
     state.way = UP if chance(state, 50) else DOWN
-    cell = between(state, 6, 9) * SIDE + between(state, 7, 8)
+    cell = (SIDE - 2 if state.way == UP else 1) * SIDE + between(state, 7, 8)
     state.length = START
     for _ in range(START):
         enter(state, cell)

@@ -16,9 +16,17 @@ from universe2.runtimes import open_runtime
 
 PINNED = {
     "arcade/Breakout-v0": "934a578041bd635f50fd683ea6e297c4",
+    "arcade/Cannon-v0": "45f8ed493c2c1e3a395d01ae8e66868b",
+    "arcade/Forager-v0": "8fe589518092aaa43b1c774488d9a18c",
     "arcade/Invaders-v0": "0dc4293c6f923e193dcd4d4cfb9655ea",
+    "arcade/Lander-v0": "9a068c651f68349f240362115e52e027",
     "arcade/Maze-v0": "ce1f187e40ca47e2ba21a65ca27fde5d",
+    "arcade/Merge-v0": "3f130b1b054bc1150da7c06d01612340",
+    "arcade/Racer-v0": "3caab30d32e087f0c474ce51d61f4057",
     "arcade/Runner-v0": "bf9fda3661a9ac0d55777e28772e2e8f",
+    "arcade/Snake-v0": "c27f9a79b045075e8e08b5a25e79dc95",
+    "arcade/Stealth-v0": "4e5db9709c32a1e2065a14c93e66970a",
+    "arcade/Tower-v0": "47d8757925d065ac16bbdfb1818d9038",
 }
 
 

@@ -95,7 +95,7 @@ def test_snapshots_lead_to_the_same_future(spec: EnvSpec) -> None:
     runtime = begun(spec, 3, max_steps=60)
     actions = np.random.default_rng(2).integers(0, runtime.action_space.n, (80, 2))  # type: ignore[attr-defined]
     for action in actions[:20]:
-        stepped(runtime, [0, 2], action)
+        last = stepped(runtime, [0, 2], action)
     saved = runtime.snapshot([0, 2])
 
     def future() -> list[Any]:
@@ -105,7 +105,7 @@ def test_snapshots_lead_to_the_same_future(spec: EnvSpec) -> None:
     first = future()
     runtime.restore([0, 2], saved)
     back = runtime.recv()
-    assert back.step.tolist() == [20, 20]
+    assert back.step.tolist() == last.step.tolist()
     assert future() == first
 
 
