@@ -24,7 +24,7 @@ PINNED = {
     "arcade/Merge-v0": "3f130b1b054bc1150da7c06d01612340",
     "arcade/Racer-v0": "3caab30d32e087f0c474ce51d61f4057",
     "arcade/Runner-v0": "bf9fda3661a9ac0d55777e28772e2e8f",
-    "arcade/Snake-v0": "c27f9a79b045075e8e08b5a25e79dc95",
+    "arcade/Snake-v0": "8c21b62a13fbdb66d00100c7be410bf5",
     "arcade/Stealth-v0": "4e5db9709c32a1e2065a14c93e66970a",
     "arcade/Tower-v0": "47d8757925d065ac16bbdfb1818d9038",
 }
