@@ -1,7 +1,7 @@
 """The loops around a match's functions, and their machine code: ``compiled_driver`` for several players.
 
 Players' keys come as they press them and go to the game as the world has them; pictures go the
-other way (see ``mirrored`` and ``pack``).
+other way (see ``mirrored`` and ``mirror``).
 
 Suffixes: K slots of a call, N slots of the runtime, T threads, P players, F frames, H × W pixels,
 B bytes of a state.
@@ -37,6 +37,7 @@ from universe2.runtimes.compiled_driver import (
     Pointer,
     call_at,
     call_plainly,
+    pack,
     records,
     run,
     unbound,
@@ -98,7 +99,8 @@ def turn(
         if seat[0] == FAILED:
             outcome[0] = FAILED
             return
-        pack(canvas, frame_PFHW3[p, row], seat[0])
+        mirror(canvas, seat[0])
+        pack(canvas.reshape(-1), frame_PFHW3[p, row].reshape(-1))
 
 
 def work(
@@ -155,24 +157,21 @@ def mirrored(keys: int, seat: int) -> int:
     return keys
 
 
-def pack(canvas: Any, frame: Any, seat: int) -> None:
-    """0xRRGGBB → three bytes, mirrored as the seat sees it."""
+def mirror(canvas: Any, seat: int) -> None:
+    """The picture as the seat sees it, in place."""
     height, width = canvas.shape
-    for y in range(height):
-        colours = canvas[height - 1 - y if seat & 2 else y]
-        octets = frame[y].reshape(-1)
-        if seat & 1:  # two loops, each of which the compiler makes wide
+    if seat & 1:
+        for y in range(height):
+            for x in range(width // 2):
+                left = canvas[y, x]
+                canvas[y, x] = canvas[y, width - 1 - x]
+                canvas[y, width - 1 - x] = left
+    if seat & 2:
+        for y in range(height // 2):
             for x in range(width):
-                colour = colours[width - 1 - x]
-                octets[3 * x] = (colour >> 16) & 255
-                octets[3 * x + 1] = (colour >> 8) & 255
-                octets[3 * x + 2] = colour & 255
-        else:
-            for x in range(width):
-                colour = colours[x]
-                octets[3 * x] = (colour >> 16) & 255
-                octets[3 * x + 1] = (colour >> 8) & 255
-                octets[3 * x + 2] = colour & 255
+                upper = canvas[y, x]
+                canvas[y, x] = canvas[height - 1 - y, x]
+                canvas[height - 1 - y, x] = upper
 
 
 def advise(states_N: Any, slots_K: Any, keys_KP: Any) -> None:
