@@ -350,7 +350,7 @@ def question(
         "ours": f"{statistics.median(ours):,.0f}",
         "peer": f"{statistics.median(theirs):,.0f}",
         "ratio": round(value, 3),
-        "target": target,
+        "target": "–" if target is None else round(target, 3),
         "met": bool(target is None or value >= target),
     }
 
@@ -425,8 +425,9 @@ def main() -> None:
     table = Table("Question", "universe2", "peer", "ratio", "to reach", "")
     for row in questions:
         met = "met" if row["met"] else "not met"
-        target = "" if row["target"] is None else f"{row['target']:.3g}"
-        table.add_row(row["question"], row["ours"], row["peer"], f"{row['ratio']:.2f}", target, met)
+        table.add_row(
+            row["question"], row["ours"], row["peer"], f"{row['ratio']:.2f}", str(row["target"]), met
+        )
     Console().print(table)
     score = {
         "name": "wire",
