@@ -74,7 +74,10 @@ def compile_arcade(say: Callable[[str], None] = print) -> None:
 
     def start(env_id: str) -> str:
         # A process each: Numba compiles under one lock.
-        code = f"from universe2.runtimes import open_runtime; open_runtime({env_id!r}, 1).close()"
+        code = (
+            f"from universe2.runtimes import open_runtime; runtime = open_runtime({env_id!r}, 1); "
+            "runtime.reset([0], [0]); runtime.recv(60.0); runtime.heuristic([0]); runtime.close()"
+        )
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", code], timeout=_COMPILE_S, capture_output=True, text=True, check=False
