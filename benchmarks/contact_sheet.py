@@ -1,6 +1,6 @@
-"""Writes docs/arcade.png: each game on several levels, played by its heuristic. Or docs/matches.png.
+"""Writes docs/arcade.png: each game on some levels, played by its heuristic. Or docs/matches.png.
 
-python benchmarks/contact_sheet.py [FILE] [--matches] [--pixels 256] [--levels 5]
+python benchmarks/contact_sheet.py [FILE] [--matches] [--pixels 160] [--levels 2] [--columns 10]
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ def pictures(spec: EnvSpec, levels: int, pixels: int) -> list[np.ndarray]:
     return found
 
 
-def sheet(specs: Iterable[EnvSpec], levels: int, pixels: int, gap: int = 8) -> Image.Image:
-    """One row a game, one column a level."""
-    rows = [pictures(spec, levels, pixels) for spec in specs]
-    pitch = pixels + gap
-    picture = Image.new("RGB", (gap + pitch * levels, gap + pitch * len(rows)), (18, 20, 28))
-    for y, row in enumerate(rows):
-        for x, frame in enumerate(row):
-            picture.paste(Image.fromarray(frame), (gap + pitch * x, gap + pitch * y))
+def sheet(specs: Iterable[EnvSpec], levels: int, pixels: int, columns: int, gap: int = 6) -> Image.Image:
+    """Game after game, each with its levels side by side."""
+    frames = [frame for spec in specs for frame in pictures(spec, levels, pixels)]
+    pitch, rows = pixels + gap, -(-len(frames) // columns)
+    picture = Image.new("RGB", (gap + pitch * columns, gap + pitch * rows), (18, 20, 28))
+    for i, frame in enumerate(frames):
+        picture.paste(Image.fromarray(frame), (gap + pitch * (i % columns), gap + pitch * (i // columns)))
     return picture
 
 
@@ -53,11 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--matches", action="store_true", help="the games for several players")
-    parser.add_argument("--pixels", type=int, default=256)
-    parser.add_argument("--levels", type=int, default=5)
+    parser.add_argument("--pixels", type=int, default=160)
+    parser.add_argument("--levels", type=int, default=2)
+    parser.add_argument("--columns", type=int, default=10)
     chosen = parser.parse_args()
     file = chosen.file or Path("docs") / ("matches.png" if chosen.matches else "arcade.png")
-    shown = sheet(matches() if chosen.matches else games(), chosen.levels, chosen.pixels)
+    shown = sheet(matches() if chosen.matches else games(), chosen.levels, chosen.pixels, chosen.columns)
     shown.save(file, optimize=True)
     print(f"wrote {file}")
 
