@@ -27,6 +27,19 @@ def test_rect_covers_its_area_at_any_size(size: tuple[int, int]) -> None:
     assert area(canvas) == pytest.approx((2345 - 300) * (3000 - 1001) / kit.SIZE**2, rel=0.02)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (33, 50), (512, 512)])
+def test_block_is_a_rect_on_whole_pixels(size: tuple[int, int]) -> None:
+    canvas, around = blank(*size), blank(*size)
+    kit.block(canvas, 290, 1001, 2345, 3000, WHITE)
+    assert set(np.unique(canvas)) == {0, WHITE}
+    kit.rect(around, 290, 1001, 2345, 3000, WHITE, kit.OPAQUE)
+    assert (np.abs((around & 255) - (canvas & 255)) <= 128).all()
+    kit.block(canvas, -900, -900, 9000, 9000, WHITE)
+    assert (canvas == WHITE).all()
+    kit.block(canvas, 5000, -900, 9000, -10, 0)
+    assert (canvas == WHITE).all()
+
+
 def test_rect_alpha_and_edges_blend() -> None:
     canvas = blank(64, 64)
     kit.rect(canvas, 0, 0, 4096, 4096, WHITE, 128)
