@@ -28,9 +28,12 @@ Options:
 from __future__ import annotations
 
 from universe2.core.spec import EnvSpec
-from universe2.envs.web import miniwob
+from universe2.envs.web import flights, miniwob, sites
+from universe2.envs.web.own import web_env
+
+__all__ = ["specs", "web_env"]
 
 
 def specs() -> list[EnvSpec]:
     """All web tasks. Starts nothing and imports no browser."""
-    return miniwob.specs()
+    return [*miniwob.specs(), *flights.specs(), *sites.specs()]

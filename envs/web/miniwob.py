@@ -2,13 +2,14 @@
 
 The pages come with the ``miniwob`` package (MIT). Only its html folder is used; the package is
 never imported, because that would need Selenium. The table ``miniwob_tasks.toml`` lists the
-tasks. Not listed: the four flight pages, which are recordings of whole airline sites.
+tasks. The four flight pages are ``flights``'.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _START = """(seed, mode) => {
   const utterance = core.getUtterance();
   return typeof utterance === "string" ? utterance : utterance.utterance;
 }"""
-_READ = """() => ({
+READ = """() => ({
   done: WOB_DONE_GLOBAL,
   timed_out: WOB_REWARD_REASON === "timed out",
   raw: WOB_RAW_REWARD_GLOBAL,
@@ -37,6 +38,7 @@ _READ = """() => ({
 })"""
 
 
+@cache
 def tasks() -> dict[str, dict[str, Any]]:
     """Task name → its line of the table: split, limit_ms, partial."""
     return tomllib.loads(Path(__file__).with_name("miniwob_tasks.toml").read_text("utf-8"))
@@ -51,13 +53,13 @@ def page(task: str) -> WebPage:
     """The page of one task. Raises MissingDependencyError, UsageError."""
     if task not in tasks():
         raise UsageError(f"MiniWoB++ has no task {task!r} in the table miniwob_tasks.toml")
-    root = _html_folder()
+    root = html_folder()
     path = f"miniwob/{task}.html"
     if not (root / path).is_file():
         raise MissingDependencyError(
             f"the installed miniwob package lacks {path}; get a newer one: {PACKAGE.install}"
         )
-    return WebPage(root=root, path=path, start=_START, read=_READ, in_frame=True)
+    return WebPage(root=root, path=path, start=_START, read=READ, in_frame=True)
 
 
 def specs() -> list[EnvSpec]:
@@ -82,7 +84,8 @@ def _spec(task: str, facts: dict[str, Any], reference: dict[str, float]) -> EnvS
     )
 
 
-def _html_folder() -> Path:
+def html_folder() -> Path:
+    """Where the pages are. Raises MissingDependencyError."""
     found = importlib.util.find_spec("miniwob")
     places = found.submodule_search_locations if found is not None else None
     if not places:

@@ -6,9 +6,11 @@ say how a problem is started and how the outcome is read. This file knows no bro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gymnasium.spaces import Dict
 
@@ -18,6 +20,7 @@ from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
 from universe2.envs.web.actions import action_space
 from universe2.envs.web.chromium import INSTALL
 from universe2.envs.web.observations import extra_spaces, parts_of
+from universe2.envs.web.site import Site
 
 SIZE = (210, 160)
 """(height, width) of what is seen of a MiniWoB++ page, in pixels"""
@@ -40,7 +43,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class WebPage:
-    """One task's page and how to talk to it.
+    """One task's page and how to talk to it: a file under ``root``, a ``url``, or a ``site``.
 
     ``start`` is a JavaScript function ``(seed, mode) => instruction`` that makes the problem
     from an integer in [0, 2**31) and begins the episode. ``read`` is a JavaScript function
@@ -49,12 +52,20 @@ class WebPage:
     full success), ``decayed`` the same with the task's own penalty for slowness.
     """
 
-    root: Path
+    root: Path | None = None
     """the folder whose files the page may load; nothing else is ever served to it"""
-    path: str
+    path: str = ""
     """the page, relative to ``root``"""
-    start: str
-    read: str
+    url: str = ""
+    """a page on a server that runs already; the browser reaches that server and nothing else"""
+    site: Callable[[int], Site] | None = None
+    """seed → the server side of an episode, which answers in the worker and judges instead of ``read``"""
+    instruction: str = ""
+    """used where ``start`` returns nothing"""
+    start: str = "() => undefined"
+    read: str = "() => ({ done: false })"
+    limit_ms: int = 0
+    """page time after which the episode is truncated with -1; 0: the page sees to that itself"""
     size: tuple[int, int] = SIZE
     """(height, width) in pixels of what is seen of the page, from its top left corner"""
     layout: tuple[int, int] = (240, 500)
@@ -62,7 +73,16 @@ class WebPage:
     in_frame: bool = False
     """True for a page that is one HTML file, never navigates and stores nothing but cookies and web
     storage. Each episode's document is then written into a frame instead of being navigated to, which
-    takes a third of the time. It sees a ``parent``, and must leave it alone."""
+    takes half of the time. It sees a ``parent``, and must leave it alone."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("root", "url", "site") if getattr(self, name)]
+        if len(given) != 1:
+            raise UsageError(f"a WebPage has one of root, url and site, got {given or 'none'}")
+        if self.url and urlsplit(self.url).scheme not in ("http", "https"):
+            raise UsageError(f"the url of a WebPage must begin with http:// or https://, got {self.url!r}")
+        if self.in_frame and self.root is None:
+            raise UsageError("in_frame is for a page of a folder")
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from web_session import Session, action
 
+from universe2.envs.web.actions import parse
 from universe2.envs.web.solvers import play
 
 pytestmark = pytest.mark.browser
@@ -27,6 +28,18 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("doc_example", None)
     return importlib.import_module("doc_example")
+
+
+def test_the_short_way(example: ModuleType, tmp_path: Path) -> None:
+    with Session(example.short_spec(str(tmp_path)), actions="structured", observe="axtree") as session:
+        tree = session.reset(0)["axtree"]
+        left = re.search(r'\[(\d+)\] button "left"', tree)
+        assert left is not None
+        for _ in range(2):
+            session.step(parse(f"click({left[1]})"))  # type: ignore[arg-type]
+        assert session.last is not None
+        assert session.last.terminated
+        assert session.last.reward == 1.0
 
 
 def test_it_can_be_won_lost_and_missed(example: ModuleType, tmp_path: Path) -> None:

@@ -11,17 +11,18 @@ import pytest
 from universe2.core.errors import UsageError
 from universe2.core.registry import find, list_envs
 from universe2.core.spec import EnvConfig
-from universe2.envs.web import chromium, miniwob
+from universe2.envs.web import chromium, flights, miniwob, sites
 from universe2.envs.web.solvers import SOLVERS
 
 CLICK_TEST = "web/click-test-v0"
 
 
-def test_all_pages_but_the_flights_are_listed() -> None:
-    listed = [spec.name for spec in list_envs("web")]
+def test_all_pages_are_listed() -> None:
+    listed = [spec.name for spec in miniwob.specs()]
     folder = miniwob.page("click-test").root / "miniwob"
     assert sorted(listed) == sorted(file.stem for file in folder.glob("*.html"))
     assert len(listed) == 130
+    assert len({spec.id for spec in list_envs("web")}) == 130 + len(flights.TASKS) + len(sites.specs())
 
 
 def test_solvers_are_of_listed_tasks() -> None:

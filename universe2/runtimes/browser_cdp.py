@@ -84,12 +84,12 @@ class Connection(asyncio.Protocol):
         self.listen(method, session, arrived)
         return future
 
-    def close(self) -> None:
+    def close(self, why: str = "the connection was closed") -> None:
         """Close both pipes; a browser started with them exits by itself."""
+        self._fail(why)
         for transport in (self._writer, self._reader):
             if transport is not None:
                 transport.close()
-        self._fail("the connection was closed")
 
     def data_received(self, data: bytes) -> None:
         start = len(self._buffer)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -34,6 +35,9 @@ STEP_SECONDS = 20.0
 OPEN_SECONDS = 30.0
 EPISODES_PER_BROWSER = 200
 """A browser grows with every page it has shown; after this many another takes its place."""
+RECYCLE_MB, KILL_MB = 900.0, 2500.0
+"""memory at which a browser is replaced after its episode, and at which it is killed within one"""
+_WATCH_SECONDS = 0.5
 _STARTS_AT_ONCE = 2
 
 T = TypeVar("T")
@@ -46,6 +50,7 @@ class _Slot:
     spare: EpisodePage | None = None
     """the page of the last episode, to be loaded again for the next one"""
     input: InputState = field(default_factory=lambda: InputState((1, 1)))
+    megabytes: float = 0.0
     next_seed: int = -1
     next_page: asyncio.Task[EpisodePage] | None = None
     lost: str = ""
@@ -65,9 +70,22 @@ class BrowserHost:
         self._size = config.screen_size if config.interface == "screen" else self._page.size
         self._slots = {slot: _Slot() for slot in slots}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Nothing is shared: browsers start at their slots' first reset."""
+        """Browsers start at their slots' first reset; what is shared is the watch over their memory."""
+        self._watching = asyncio.create_task(self._watch_memory())
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            for slot, state in self._slots.items():
+                if state.browser is None:
+                    continue
+                state.megabytes = state.browser.megabytes()
+                if state.megabytes > KILL_MB:
+                    why = f"slot {slot}: the page took {state.megabytes:.0f} MB of memory, so it was killed"
+                    state.browser.kill(why)
 
     async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
         state = self._slots[slot]
@@ -132,6 +150,8 @@ class BrowserHost:
         raise UnsupportedError(f"{self._spec.id}: a browser's state can't be restored")
 
     async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         for slot, state in self._slots.items():
             if state.next_page is not None:
                 state.next_page.cancel()
@@ -202,9 +222,13 @@ class BrowserHost:
         """The slot's browser, or a new one if it is dead or old. An old one is left to its page."""
         state = self._slots[slot]
         browser = state.browser
-        if browser is None or not browser.alive or browser.episodes >= EPISODES_PER_BROWSER:
+        worn = browser is not None and (
+            browser.episodes >= EPISODES_PER_BROWSER or state.megabytes > RECYCLE_MB
+        )
+        if browser is None or not browser.alive or worn:
             async with self._starts:
-                state.browser = await Browser.start()
+                state.browser = await Browser.start(host=urlsplit(self._page.url).hostname or "")
+            state.megabytes = 0.0
             if browser is not None and (state.page is None or state.page.browser is not browser):
                 browser.kill()
         assert state.browser is not None

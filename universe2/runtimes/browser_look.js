@@ -13,6 +13,19 @@
     }
     return refs.get(element);
   };
+  // Where an element is on the screen, also if it is in a frame.
+  const boxOf = (element) => {
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const frame = element.ownerDocument.defaultView.frameElement;
+    if (element.ownerDocument === document || !frame) return { left, top, width, height };
+    const outer = boxOf(frame);
+    return { left: left + outer.left + frame.clientLeft, top: top + outer.top + frame.clientTop, width, height };
+  };
+  const focused = () => {
+    let active = document.activeElement;
+    while (active && active.tagName === "IFRAME" && active.contentDocument) active = active.contentDocument.activeElement;
+    return active && active !== active.ownerDocument.body ? active : null;
+  };
   const words = (text) => text.replace(/\s+/g, " ").trim();
   const ownText = (element) =>
     words([...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(" "));
@@ -29,7 +42,7 @@
   const states = (element) => {
     const aria = (name) => element.getAttribute("aria-" + name) === "true";
     return [
-      ["focused", element === document.activeElement && element !== document.body],
+      ["focused", element === focused()],
       ["checked", element.checked === true || aria("checked") || aria("pressed")],
       ["disabled", element.disabled === true || aria("disabled")],
       ["selected", element.selected === true || aria("selected") || element.getAttribute("aria-current") !== null],
@@ -52,9 +65,14 @@
       if (!displayed(element)) return;
       const [kind, text] = [role(element), ownText(element)];
       const told = kind !== "" || text !== "" || element.childElementCount === 0;
-      const box = element.getBoundingClientRect();
-      const seen = box.width > 0 && box.height > 0 && box.right > 0 && box.bottom > 0 && box.left < width && box.top < height;
-      if (told && element !== document.body && (box.width > 0 || text !== "")) {
+      if (element.tagName === "IFRAME") {
+        if (element.contentDocument && element.contentDocument.body) visit(element.contentDocument.body, depth);
+        return;
+      }
+      const box = boxOf(element);
+      const [right, bottom] = [box.left + box.width, box.top + box.height];
+      const seen = box.width > 0 && box.height > 0 && right > 0 && bottom > 0 && box.left < width && box.top < height;
+      if (told && element.tagName !== "BODY" && (box.width > 0 || text !== "")) {
         const ref = refOf(element);
         const row = {
           ref, tag: element.tagName.toLowerCase(), role: kind, box: [box.left, box.top, box.width, box.height],
@@ -70,8 +88,8 @@
       for (const child of element.children) visit(child, depth);
     };
     visit(document.body, 0);
-    const active = document.activeElement;
-    const focus = active && active !== document.body ? refOf(active) : 0;
+    const active = focused();
+    const focus = active ? refOf(active) : 0;
     return { rows, tree: lines.join("\n"), focus, url: location.href };
   };
 
@@ -84,14 +102,15 @@
       const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
       return x >= 0 && y >= 0 && x < width && y < height;
     };
-    let box = element.getBoundingClientRect();
+    let box = boxOf(element);
     if (!inside(box)) {
       element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
-      box = element.getBoundingClientRect();
+      box = boxOf(element);
     }
     if (!inside(box)) return { error: `element ${ref} can't be scrolled into sight` };
     const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-    const hit = document.elementFromPoint(x, y);
+    const place = element.getBoundingClientRect();
+    const hit = element.ownerDocument.elementFromPoint(place.left + place.width / 2, place.top + place.height / 2);
     const label = element.labels && [...element.labels].some((each) => each.contains(hit));
     if (hit && !element.contains(hit) && !hit.contains(element) && !label)
       return { error: `element ${ref} is covered by element ${refOf(hit)} (${hit.tagName.toLowerCase()})` };

@@ -117,11 +117,21 @@
       });
       await Promise.all(loads);
     },
-    // Starts the clock and the problem; its instruction. The layout asks for the pictures it needs now.
-    begin: (start, read, seed, mode) => {
+    // Starts the clock; the browser's time of that moment, for documents that come later.
+    begin: () => {
       begun = true;
       zero = RealDate.now();
       for (const [handle, start] of later) started.set(handle, start());
+      return zero;
+    },
+    // In a document that is loaded while the episode runs: the clock goes on.
+    resume: (at, read) => {
+      begun = true;
+      zero = at;
+      window.__universe2.read = read;
+    },
+    // Starts the problem; its instruction. The layout asks for the pictures it needs now.
+    start: (start, read, seed, mode) => {
       window.__universe2.read = read;
       const instruction = start(seed, mode);
       document.documentElement.getBoundingClientRect();

@@ -26,6 +26,7 @@ from PIL import Image
 
 from universe2.core.host import InfrastructureFault
 from universe2.envs.web.page import WebPage
+from universe2.envs.web.site import Request, Site
 from universe2.runtimes.browser_document import file, single_document
 from universe2.runtimes.browser_input import FLUSH, Command
 from universe2.runtimes.browser_process import Browser
@@ -39,6 +40,8 @@ _HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
 """the document around the frame that an ``in_frame`` page is written into"""
 _LOADING_MS = 1000
 """virtual time given at once to a page that loads"""
+_STARTING_MS = 100
+"""virtual time given at once to a page that starts its problem"""
 
 
 class EpisodePage:
@@ -51,6 +54,15 @@ class EpisodePage:
         """addresses that the page asked for and did not get"""
         self._page = page
         self._session = session
+        if page.url:
+            parts = urlsplit(page.url)
+            self._origin, self._address = f"{parts.scheme}://{parts.netloc}/", page.url
+        else:
+            self._origin, self._address = ORIGIN, ORIGIN + page.path
+        self._site: Site | None = None
+        self._site_error: Exception | None = None
+        self._resume = ""
+        """the script that lets the clock go on in later documents"""
         self._steps = 0
         self._elapsed_ms = 0.0
         self._base_ms = -1.0
@@ -78,17 +90,23 @@ class EpisodePage:
             height=height,
             enableBeginFrameControl=True,
         )
+        denied = send("Browser.setDownloadBehavior", behavior="deny", browserContextId=context)
         attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         opened = cls(browser, page, attached["sessionId"])
+        browser.pages[target["targetId"]] = opened.refused.append
+        await denied
         await opened._set_up()
-        await opened._load()
+        await opened._load(seed)
         await opened._begin(seed, mode)
         return opened
 
     async def reopen(self, seed: int, mode: str) -> None:
         """Load the page again, as a fresh document in the same renderer: far cheaper than ``open``."""
         self.browser.episodes += 1
-        self.refused = []
+        self.refused.clear()
+        if self._resume:
+            self._send("Page.removeScriptToEvaluateOnNewDocument", identifier=self._resume)
+            self._resume = ""
         # The pointer leaves and lets go, and nothing that the page stored stays.
         away = {"x": -10, "y": -10, "button": "left"}
         left = [
@@ -97,14 +115,15 @@ class EpisodePage:
             self._send(FLUSH[0], **FLUSH[1]),
         ]
         if not self._page.in_frame:
-            left.append(self._send("Storage.clearDataForOrigin", origin=ORIGIN, storageTypes="all"))
+            left.append(self._send("Storage.clearDataForOrigin", origin=self._origin, storageTypes="all"))
         await asyncio.gather(*left)
-        await self._load()
+        await self._load(seed)
         await self._begin(seed, mode)
 
     async def _set_up(self) -> None:
         connection, height, width = self.browser.connection, *self._page.layout
         connection.listen("Fetch.requestPaused", self._session, self._serve)
+        connection.listen("Page.javascriptDialogOpening", self._session, self._dismiss)
         await asyncio.gather(
             self._send("Page.enable"),
             self._send("Fetch.enable", patterns=[{"urlPattern": "*"}]),
@@ -123,14 +142,17 @@ class EpisodePage:
             self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap()),
         )
 
-    async def _load(self) -> None:
+    async def _load(self, seed: int) -> None:
         """Get a fresh document with all that it refers to."""
+        self._site_error = None
+        self._site = self._page.site(seed) if self._page.site is not None else None
         if not self._page.in_frame:
             await self._navigate()
             await self._until(self._run("__universe2.preload().then(() => 0)", awaitPromise=True))
             return
         if self._base_ms < 0:
             await self._navigate()
+            assert self._page.root is not None
             document = json.dumps(single_document(self._page.root, self._page.path))
             height, width = self._page.layout
             await self._run(f"__universe2.host({width}, {height}, ...{document})")
@@ -138,7 +160,7 @@ class EpisodePage:
 
     async def _navigate(self) -> None:
         loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
-        navigated = self._send("Page.navigate", url=ORIGIN + self._page.path)
+        navigated = self._send("Page.navigate", url=self._address)
         await self._until(loaded)
         await navigated
 
@@ -159,9 +181,27 @@ class EpisodePage:
             self._base_ms = policy["virtualTimeTicksBase"]
         self._origin_ms += round(self._elapsed_ms)
         self._elapsed_ms, self._steps = 0.0, 0
-        start = f"__universe2.begin({self._page.start}, {self._page.read}, {seed}, {json.dumps(mode)})"
-        self.instruction = str(await self.evaluate(start))
+        start = f"__universe2.start({self._page.start}, {self._page.read}, {seed}, {json.dumps(mode)})"
+        if self._page.in_frame:
+            self.instruction = str(await self.evaluate(f"(__universe2.begin(), {start})"))
+        else:
+            told = await self._start(start)
+            told = told if self._site is None else self._site.instruction
+            self.instruction = str(told if told is not None else self._page.instruction)
         await self.advance(0)
+
+    async def _start(self, start: str) -> Any:
+        """Start a problem that may take page time to appear and may lead to other documents."""
+        zero = await self.evaluate("__universe2.begin()")
+        resume = f"__universe2.resume({zero}, {self._page.read})"
+        added = await self._send("Page.addScriptToEvaluateOnNewDocument", source=resume)
+        self._resume = added["identifier"]
+        started = self._run(start, awaitPromise=True)
+        # Answers come in order: if the problem is there, its answer comes before the second one.
+        while await self._run("0") and not started.done():
+            await self._spend(_STARTING_MS)
+            self._elapsed_ms += _STARTING_MS
+        return self._value(await started)
 
     async def act(self, commands: Sequence[Command]) -> None:
         """Carry out input commands and wait until the page has dealt with them."""
@@ -216,7 +256,15 @@ class EpisodePage:
 
     async def read(self) -> dict[str, Any]:
         """What the page's ``read`` function returns."""
-        outcome: dict[str, Any] = await self.evaluate("__universe2.read()")
+        outcome: dict[str, Any]
+        if self._site_error is not None:
+            raise self._site_error
+        outcome = (
+            self._site.outcome() if self._site is not None else await self.evaluate("__universe2.read()")
+        )
+        limit = self._page.limit_ms
+        if limit and self._elapsed_ms >= limit and not outcome["done"]:
+            return {"done": True, "timed_out": True, "raw": -1.0, "decayed": -1.0, "reason": "timed out"}
         return outcome
 
     async def elements(self) -> list[dict[str, Any]]:
@@ -245,10 +293,12 @@ class EpisodePage:
         """The value of a JavaScript expression. Raises RuntimeError if it throws."""
         if self._page.in_frame:
             expression = f"frames[0].eval({json.dumps(expression)})"
-        answer = await self._run(expression)
+        return self._value(await self._run(expression))
+
+    def _value(self, answer: dict[str, Any]) -> Any:
         if (details := answer.get("exceptionDetails")) is not None:
             thrown = details.get("exception", {}).get("description", details.get("text"))
-            raise RuntimeError(f"{self._page.path}: {thrown}")
+            raise RuntimeError(f"{self._address}: {thrown}")
         return answer["result"].get("value")
 
     def _run(self, expression: str, **options: Any) -> asyncio.Future[dict[str, Any]]:
@@ -261,15 +311,29 @@ class EpisodePage:
         return self.browser.connection.send(method, self._session, **params)
 
     def _serve(self, event: dict[str, Any]) -> None:
-        """Answer a request of the page from its folder; anything else fails."""
-        url, request = event["request"]["url"], event["requestId"]
-        if not url.startswith(ORIGIN):
+        """Answer a request of the page from its folder or site; anything else fails."""
+        url, request, document = (
+            event["request"]["url"],
+            event["requestId"],
+            event["resourceType"] == "Document",
+        )
+        cache = "max-age=31536000, immutable"
+        if not url.startswith(self._origin):
             self.refused.append(url)
-            self._send("Fetch.failRequest", requestId=request, errorReason="BlockedByClient")
+            # An aborted navigation leaves the page where it is; a blocked one shows an error page.
+            reason = "Aborted" if document else "BlockedByClient"
+            self._send("Fetch.failRequest", requestId=request, errorReason=reason)
             return
-        if self._page.in_frame and event["resourceType"] == "Document":
+        if self._page.url:
+            self._send("Fetch.continueRequest", requestId=request)
+            return
+        if self._site is not None:
+            status, kind, body = self._respond(event["request"])
+            cache = "no-store"
+        elif self._page.in_frame and document:
             status, kind, body = 200, "text/html", _HOST
         else:
+            assert self._page.root is not None
             status, kind, body = file(self._page.root, unquote(urlsplit(url).path).lstrip("/"))
         self._send(
             "Fetch.fulfillRequest",
@@ -277,10 +341,25 @@ class EpisodePage:
             responseCode=status,
             responseHeaders=[
                 {"name": "Content-Type", "value": kind},
-                {"name": "Cache-Control", "value": "max-age=31536000, immutable"},
+                {"name": "Cache-Control", "value": cache},
             ],
             body=body,
         )
+
+    def _respond(self, request: dict[str, Any]) -> tuple[int, str, str]:
+        """The site's answer. What it raises is raised when the outcome is read."""
+        assert self._site is not None
+        try:
+            asked = Request.of(request["method"], request["url"], request.get("postData", ""))
+            status, html = self._site.respond(asked)
+        except Exception as error:  # noqa: BLE001 (kept for the step that caused it)
+            self._site_error = error
+            status, html = 500, "<p>The site failed.</p>"
+        return status, "text/html; charset=utf-8", base64.b64encode(html.encode()).decode()
+
+    def _dismiss(self, event: dict[str, Any]) -> None:
+        """Pages can't ask anything (see browser_page.js) but whether one wants to leave them: yes."""
+        self._send("Page.handleJavaScriptDialog", accept=True)
 
 
 @cache

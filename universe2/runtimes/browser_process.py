@@ -13,7 +13,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from universe2.core.errors import MissingDependencyError
 from universe2.core.host import InfrastructureFault
@@ -38,11 +40,13 @@ _DETERMINISM = (
     "--lang=en-US",
     "--enable-blink-features=ComputedAccessibilityInfo",  # roles and names of elements, for browser_look.js
 )
-_ISOLATION = (
-    # No name resolves and every connection goes to a proxy that isn't there.
+# No name resolves and every connection goes to a proxy that isn't there.
+_NOWHERE = (
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--proxy-server=http://127.0.0.1:9",
     "--proxy-bypass-list=<-loopback>",
+)
+_ISOLATION = (
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--disable-background-networking",
     "--disable-component-update",
@@ -78,10 +82,18 @@ class Browser:
         self.frames = asyncio.Lock()
         self.episodes = 0
         """pages opened so far"""
+        self.pages: dict[str, Callable[[str], None]] = {}
+        """target of a page → whom to tell of the windows that it opens, which are closed at once"""
+        connection.listen("Target.targetCreated", "", self._close_popup)
+        connection.listen("Target.targetCrashed", "", self._crashed)
 
     @classmethod
-    async def start(cls, program: str | None = None) -> Browser:
-        """Start one and wait until it answers. Raises MissingDependencyError, InfrastructureFault."""
+    async def start(cls, program: str | None = None, host: str = "") -> Browser:
+        """Start one that reaches ``host`` (a name or an address) and nothing else, or nothing at all.
+
+        Waits until it answers. Raises MissingDependencyError, InfrastructureFault.
+        """
+        reach = (f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {host}",) if host else _NOWHERE
         program = program or find_chromium()
         if program is None:
             raise MissingDependencyError(f"no Chromium headless shell was found; get one with: {INSTALL}")
@@ -91,7 +103,7 @@ class Browser:
         try:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(launcher), str(commands_out), str(results_in)]
-                + [str(os.getpid()), program, *_PLACE, *_DETERMINISM, *_ISOLATION],
+                + [str(os.getpid()), program, *_PLACE, *_DETERMINISM, *_ISOLATION, *reach],
                 pass_fds=(commands_out, results_in),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -104,7 +116,7 @@ class Browser:
         browser = cls(process, await Connection.open(results_out, commands_in))
         try:
             async with asyncio.timeout(START_SECONDS):
-                await browser.connection.send("Browser.getVersion")
+                await browser.connection.send("Target.setDiscoverTargets", discover=True)
         except (TimeoutError, InfrastructureFault) as error:
             browser.kill()
             raise InfrastructureFault(
@@ -119,9 +131,32 @@ class Browser:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def kill(self) -> None:
+    def megabytes(self) -> float:
+        """Memory of the browser and all its processes, in MB; what they share counts for each."""
+        todo, pages = [self.process.pid], 0
+        while todo:
+            place = Path(f"/proc/{todo.pop()}")
+            with contextlib.suppress(OSError):  # it has just ended
+                pages += int((place / "statm").read_text().split()[1])
+                for thread in (place / "task").iterdir():
+                    todo += map(int, (thread / "children").read_text().split())
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def _close_popup(self, event: dict[str, Any]) -> None:
+        info = event["targetInfo"]
+        if (opener := info.get("openerId")) is not None:
+            self.connection.send("Target.closeTarget", targetId=info["targetId"])
+            if opener in self.pages:
+                self.pages[opener](info.get("url") or "a new window")
+
+    def _crashed(self, event: dict[str, Any]) -> None:
+        self.connection.close(
+            f"the page crashed ({event.get('status')}): out of memory, or a fault of Chromium"
+        )
+
+    def kill(self, why: str = "the connection was closed") -> None:
         """End it now. May be called twice."""
-        self.connection.close()
+        self.connection.close(why)
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)

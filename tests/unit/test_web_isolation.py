@@ -1,0 +1,122 @@
+"""Pages that open windows, ask, download, close themselves, loop, eat memory or crash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from web_session import Session
+
+from universe2.core.host import InfrastructureFault
+from universe2.core.spec import EnvSpec
+from universe2.envs.web.actions import parse
+from universe2.envs.web.page import OPTIONS, WebPage
+from universe2.runtimes import browser_host
+
+pytestmark = pytest.mark.browser
+
+PAGE = """<!DOCTYPE html><body>
+<a target="_blank" href="other.html">tab</a>
+<button onclick="window.open('other.html'); window.close(); alert('a'); said.push(confirm('b'), prompt('c'))">
+ask</button>
+<a download="x.bin" href="data:application/octet-stream,xyz">save</a>
+<button onclick="place()">place</button>
+<button onclick="for (;;) {}">loop</button>
+<button onclick="setInterval(() => hoard.push(new Uint8Array(4e7).fill(1)), 50)">eat</button>
+<script>const said = [], hoard = [];
+const tell = (word) => () => said.push(word);
+const place = () => navigator.geolocation.getCurrentPosition(tell("seen"), tell("denied"));
+</script></body>"""
+
+
+def page(root: str) -> WebPage:
+    return WebPage(
+        root=Path(root),
+        path="bad.html",
+        start="() => 'Behave.'",
+        read="() => ({ done: false, timed_out: false, raw: 0, decayed: 0, reason: '' })",
+        size=(300, 400),
+        layout=(300, 400),
+    )
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    (tmp_path / "bad.html").write_text(PAGE)
+    (tmp_path / "other.html").write_text("other")
+    spec = EnvSpec(
+        id="web/bad-v0",
+        runtime="browser",
+        entry=f"{__name__}:page",
+        kwargs={"root": str(tmp_path)},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+    )
+    return Session(spec, observe="axtree,url", actions="structured")
+
+
+def click(session: Session, name: str) -> dict[str, object]:
+    tree = session.reset(0)["axtree"] if session.last is None else session.last.obs["axtree"]
+    (line,) = (line for line in tree.split("\n") if f'"{name}"' in line)
+    result = session.step(parse(f"click({line.strip()[1:].split(']')[0]})"))  # type: ignore[arg-type]
+    assert "action_error" not in result.info
+    assert result.obs["url"].endswith("/bad.html")
+    return result.info
+
+
+def said(session: Session) -> list[object]:
+    state = session.host._slots[0]
+    found: list[object] = json.loads(session.run(state.page.evaluate("JSON.stringify(said)")))
+    return found
+
+
+def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None:
+    with session:
+        click(session, "tab")
+        click(session, "ask")
+        click(session, "save")
+        click(session, "place")
+        info = session.step(parse("wait()")).info  # type: ignore[arg-type]
+        assert said(session) == [False, None, "denied"]
+        assert len(info["refused"]) == 1
+        targets = session.run(session.host._slots[0].browser.connection.send("Target.getTargets"))
+        pages = [t for t in targets["targetInfos"] if t["type"] == "page" and "other" in t["url"]]
+        assert pages == []
+
+
+def test_a_page_that_loops_is_killed_at_its_deadline(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser_host, "STEP_SECONDS", 2.0)
+    with session:
+        with pytest.raises(InfrastructureFault, match="did not answer within 2 s"):
+            click(session, "loop")
+        assert session.host.browser_pids() == []
+        session.reset(0)
+
+
+def test_a_page_that_eats_memory_is_killed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_host, "KILL_MB", 1000.0)
+    with session:
+        session.run(session.host.start())
+        click(session, "eat")
+        with pytest.raises(InfrastructureFault, match=r"MB of memory|crashed"):
+            wait(session, 40)
+        assert session.host.browser_pids() == []
+        session.reset(0)
+
+
+def wait(session: Session, steps: int) -> None:
+    for _ in range(steps):
+        session.step(parse("wait()"))  # type: ignore[arg-type]
+
+
+def test_a_crashed_renderer_is_named(session: Session) -> None:
+    with session:
+        session.reset(0)
+        page = session.host._slots[0].page
+        page._send("Page.crash")
+        with pytest.raises(InfrastructureFault, match="crashed"):
+            session.step(parse("wait()"))  # type: ignore[arg-type]
+        session.reset(0)

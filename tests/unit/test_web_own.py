@@ -1,0 +1,105 @@
+"""A page of one's own, from a folder and from a server, as one entry."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from web_session import Session
+
+from universe2.core.errors import UsageError
+from universe2.core.spec import EnvSpec
+from universe2.envs.web import web_env
+from universe2.envs.web.actions import parse
+
+FIRST = """<!DOCTYPE html><body><h1>First</h1><a href="second.html">onwards</a>
+<a href="http://127.0.0.1:1/">away</a></body>"""
+SECOND = """<!DOCTYPE html><body><h1>Second</h1><input aria-label="Word">
+<script>setTimeout(() => { document.title = "late"; }, 300);</script></body>"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "index.html").write_text(FIRST)
+    (tmp_path / "second.html").write_text(SECOND)
+    return tmp_path
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+        thread.join()
+
+
+def spec(source: str | Path, **more: object) -> EnvSpec:
+    return web_env(
+        "web/own-v0",
+        source,
+        instruction="Go on and write yes.",
+        done="document.querySelector('input')?.value.length === 3",
+        reward="document.querySelector('input').value === 'yes' ? 1 : -0.5",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no page at"):
+        spec(tmp_path / "nothing")
+
+
+def play(session: Session, word: str) -> list[np.ndarray]:
+    screens = [session.reset(1)["screen"]]
+    for call in ("click({onwards})", "wait()", "wait()", f'type({{Word}}, "{word}")'):
+        tree = (session.last.obs if session.last else session.first)["axtree"]  # type: ignore[attr-defined]
+        for line in tree.split("\n"):
+            number, _, rest = line.strip().removeprefix("[").partition("] ")
+            for name in ("onwards", "Word", "away"):
+                if f'"{name}"' in rest:
+                    call = call.replace("{" + name + "}", number)
+        screens.append(session.step(parse(call)).obs["screen"])  # type: ignore[arg-type]
+    return screens
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("place", ["folder", "server"])
+def test_it_is_won_over_two_documents(place: str, folder: Path, server: str) -> None:
+    with Session(
+        spec(folder if place == "folder" else server), observe="axtree", actions="structured"
+    ) as session:
+        runs = []
+        for word in ("yes", "yes", "not"):
+            session.last = None
+            session.first = session.run(session.host.reset(0, 1))[0]  # type: ignore[attr-defined]
+            runs.append(play(session, word))
+            assert session.last is not None
+            assert session.last.terminated
+            assert session.last.reward == (1.0 if word == "yes" else -0.5)
+        for one, other in zip(runs[0], runs[1], strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert (runs[0][0] != runs[0][1]).any()
+
+
+@pytest.mark.browser
+def test_the_limit_truncates_and_links_lead_nowhere_else(folder: Path) -> None:
+    with Session(spec(folder, limit_s=0.5), observe="axtree,url", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        (away,) = (line.strip()[1:].split("]")[0] for line in tree.split("\n") if '"away"' in line)
+        result = session.step(parse(f"click({away})"))  # type: ignore[arg-type]
+        assert result.obs["url"].endswith("/index.html")
+        assert result.info["refused"] == ("http://127.0.0.1:1/",)
+        results = [session.step(parse("wait()")) for _ in range(4)]  # type: ignore[arg-type]
+        assert [r.truncated for r in results] == [False] * 3 + [True]
+        assert results[-1].reward == -1.0
