@@ -4,9 +4,9 @@
 
 universe2 with ``slots`` slots against MiniWoB++'s own Selenium environment, alone (as its package
 offers it) and as one process per core. Both click at random points of the same tasks, in turn,
-a round each; medians are compared. The peer is installed from PyPI into .cache/peers/miniwob and
-needs Debian's ``chromium`` and ``chromium-driver``. The last line is the result as JSON, also
-written to scores/web.json.
+a round each; medians are compared. Resets are timed apart, on one slot that plays ten steps between
+them. The peer is installed from PyPI into .cache/peers/miniwob and needs Debian's ``chromium`` and
+``chromium-driver``. The last line is the result as JSON, also written to scores/web.json.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from universe2.core.screen import BUTTONS
+from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
 
@@ -37,6 +38,7 @@ HERE = Path(__file__).resolve().parent
 PEER = HERE.parent / ".cache" / "peers" / "miniwob"
 TASKS = ("click-checkboxes", "enter-text", "use-slider")
 TARGET = 20.0
+RESET_MS = 15.0
 
 
 def main(
@@ -67,6 +69,18 @@ def main(
     )
     Console().print(table)
     result = summary(medians, ratio, all_cores, slots, cores)
+    resets = statistics.median(ms for task in TASKS for ms in reset_ms(task))
+    result["results"]["reset, median ms"] = resets
+    result["questions"].append(
+        {
+            "question": "Reset of a web task as its caller sees it, steady state, median",
+            "ours": f"{resets:.1f} ms",
+            "peer": "–",
+            "ratio": resets / RESET_MS,
+            "target": f"≤ {RESET_MS:g} ms",
+            "met": resets <= RESET_MS,
+        }
+    )
     (HERE / "scores" / "web.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
@@ -138,6 +152,27 @@ def ours(task: str, slots: int, seconds: float) -> float:
     finally:
         runtime.close()
     return steps / spent
+
+
+def reset_ms(task: str, resets: int = 20) -> list[float]:
+    """How long each of ``resets`` resets took, in ms; the next episode's page had ten steps to load."""
+    runtime = open_runtime(f"web/{task}-v0", 1, EnvConfig(autoreset="disabled"))
+    spent, seed = [], 0
+    try:
+        runtime.reset([0], [seed])
+        runtime.recv()
+        for _ in range(resets):
+            for _ in range(10):
+                runtime.send([0], np.zeros((1, 5), np.int64))
+                runtime.recv()
+            seed = next_seed(seed)
+            started = time.perf_counter()
+            runtime.reset([0], [seed])
+            runtime.recv()
+            spent.append(1000 * (time.perf_counter() - started))
+    finally:
+        runtime.close()
+    return spent
 
 
 def peer(python: Path, task: str, processes: int, seconds: float) -> float:
