@@ -29,10 +29,26 @@
   const words = (text) => text.replace(/\s+/g, " ").trim();
   const ownText = (element) =>
     words([...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(" "));
+  // Roles and names by the rules that matter for agents. Chromium's own computation brings its whole
+  // accessibility tree up to date for every element asked about: seconds on a large page.
+  const byTag = {
+    BUTTON: "button", TEXTAREA: "textbox", OPTION: "option", IMG: "image", UL: "list", OL: "list", LI: "listitem",
+    TABLE: "table", TR: "row", TD: "cell", TH: "columnheader", NAV: "navigation", MAIN: "main", HEADER: "banner",
+    FORM: "form", DIALOG: "dialog", LABEL: "LabelText", P: "paragraph", PROGRESS: "progressbar", SUMMARY: "button",
+    H1: "heading", H2: "heading", H3: "heading", H4: "heading", H5: "heading", H6: "heading", HR: "separator",
+  };
+  const byType = {
+    button: "button", submit: "button", reset: "button", image: "button", checkbox: "checkbox", radio: "radio",
+    range: "slider", number: "spinbutton", search: "searchbox", date: "date", time: "time",
+  };
   const role = (element) => {
-    if (element.tagName === "INPUT" && ["date", "time"].includes(element.type)) return element.type;
-    const found = element.computedRole || "";
-    return found === "none" || found === "generic" ? "" : found;
+    const given = element.getAttribute("role");
+    if (given) return given.split(" ")[0];
+    const tag = element.tagName;
+    if (tag === "A") return element.hasAttribute("href") ? "link" : "";
+    if (tag === "INPUT") return byType[element.type] || "textbox";
+    if (tag === "SELECT") return element.multiple || element.size > 1 ? "listbox" : "combobox";
+    return byTag[tag] || (element.isContentEditable ? "textbox" : "");
   };
   const fields = ["textbox", "searchbox", "spinbutton", "date", "time", "combobox", "slider"];
   const editable = (element) =>
@@ -56,7 +72,29 @@
     return element.value === undefined || !fields.includes(role(element)) ? "" : String(element.value);
   };
   const displayed = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
-  const name = (element) => words(element.computedName || "") || ownText(element);
+  // The text of a label without that of the field in it.
+  const labelText = (node) => {
+    if (node.nodeType === 3) return node.data;
+    return /^(SELECT|INPUT|TEXTAREA|BUTTON)$/.test(node.tagName) ? "" : [...node.childNodes].map(labelText).join(" ");
+  };
+  const whole = /^(button|link|option|heading|tab|menuitem|treeitem|checkbox|radio|switch)$/;
+  const name = (element) => {
+    const labels = (element.getAttribute("aria-labelledby") || "").split(" ").filter(Boolean);
+    const named = labels.map((id) => element.ownerDocument.getElementById(id)?.textContent || "").join(" ");
+    const kind = role(element);
+    const found = [
+      named,
+      element.getAttribute("aria-label"),
+      [...(element.labels || [])].map(labelText).join(" "),
+      element.alt,
+      kind === "button" && element.tagName === "INPUT" ? element.value : "",
+      whole.test(kind) ? element.textContent : "",
+      ownText(element),
+      element.placeholder,
+      element.title,
+    ];
+    return words(found.find((text) => typeof text === "string" && words(text)) || "");
+  };
 
   own.look = (width, height) => {
     const rows = [];

@@ -38,7 +38,6 @@ _DETERMINISM = (
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
     "--lang=en-US",
-    "--enable-blink-features=ComputedAccessibilityInfo",  # roles and names of elements, for browser_look.js
 )
 # No name resolves and every connection goes to a proxy that isn't there.
 _NOWHERE = (

@@ -112,7 +112,7 @@ class Issues(Served):
         if not title or any(values.get(key) not in among for key, among in _FIELDS.items()):
             self.notice = "A title is needed."
             return self.new(request)
-        self.issues.append(Issue(title, **{key: values[key] for key in _FIELDS}))
+        self.issues.append(Issue(title, *(values[key] for key in _FIELDS)))
         return self._show(self.issues[-1])
 
     def _list(self, issues: list[Issue]) -> str:
