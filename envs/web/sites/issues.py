@@ -112,7 +112,9 @@ class Issues(Served):
         if not title or any(values.get(key) not in among for key, among in _FIELDS.items()):
             self.notice = "A title is needed."
             return self.new(request)
-        self.issues.append(Issue(title, *(values[key] for key in _FIELDS)))
+        chosen = (values[key] for key in ("status", "assignee", "label", "priority"))
+        status, assignee, label, priority = chosen
+        self.issues.append(Issue(title, status, assignee, label, priority))
         return self._show(self.issues[-1])
 
     def _list(self, issues: list[Issue]) -> str:
