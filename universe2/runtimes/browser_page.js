@@ -61,6 +61,15 @@
   window.prompt = () => null;
   window.open = () => null;
 
+  // Nothing leads to another origin. Asked for instead is what the runtime will refuse, and count.
+  window.navigation?.addEventListener("navigate", (event) => {
+    if (!event.cancelable) return;
+    const target = new URL(event.destination.url);
+    if (target.origin === location.origin && event.downloadRequest === null) return;
+    event.preventDefault();
+    if (target.origin !== location.origin) fetch(target.href, { mode: "no-cors" }).catch(() => undefined);
+  });
+
   // A drag of the operating system would take the pointer away from the page.
   window.addEventListener("dragstart", (event) => event.preventDefault());
   // The runtime's flush (see browser_input.py) is a key event without a key: no page may notice it.
