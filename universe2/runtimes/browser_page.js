@@ -61,13 +61,14 @@
   window.prompt = () => null;
   window.open = () => null;
 
-  // Nothing leads to another origin. Asked for instead is what the runtime will refuse, and count.
+  // Nothing leads to another origin; the runtime is told of what would have.
+  const refused = [];
   window.navigation?.addEventListener("navigate", (event) => {
     if (!event.cancelable) return;
     const target = new URL(event.destination.url);
     if (target.origin === location.origin && event.downloadRequest === null) return;
     event.preventDefault();
-    if (target.origin !== location.origin) fetch(target.href, { mode: "no-cors" }).catch(() => undefined);
+    if (target.origin !== location.origin) refused.push(target.href);
   });
 
   // A drag of the operating system would take the pointer away from the page.
@@ -114,6 +115,7 @@
   const sheetPictures = (sheet) => pictures(sheet.cssRules, sheet.href || document.baseURI);
 
   window.__universe2 = {
+    refused,
     // Loads what style sheets may ask for later, so that no loading falls into the episode.
     preload: async () => {
       for (let turn = 0; soon.size && turn < 1000; turn++) await new Promise((done) => setReal(done, 0));

@@ -256,12 +256,12 @@ class EpisodePage:
 
     async def read(self) -> dict[str, Any]:
         """What the page's ``read`` function returns."""
-        outcome: dict[str, Any]
         if self._site_error is not None:
             raise self._site_error
-        outcome = (
-            self._site.outcome() if self._site is not None else await self.evaluate("__universe2.read()")
-        )
+        judged = "0" if self._site is not None else "__universe2.read()"
+        told = await self.evaluate(f"[{judged}, __universe2.refused.splice(0)]")
+        self.refused += told[1]
+        outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
         limit = self._page.limit_ms
         if limit and self._elapsed_ms >= limit and not outcome["done"]:
             return {"done": True, "timed_out": True, "raw": -1.0, "decayed": -1.0, "reason": "timed out"}
