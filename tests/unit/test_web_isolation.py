@@ -79,7 +79,7 @@ def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None
         click(session, "place")
         info = session.step(parse("wait()")).info  # type: ignore[arg-type]
         assert said(session) == [False, None, "denied"]
-        assert len(info["refused"]) == 1
+        assert info["refused"] == ("a new window", "data:application/octet-stream,xyz")
         targets = session.run(session.host._slots[0].browser.connection.send("Target.getTargets"))
         pages = [t for t in targets["targetInfos"] if t["type"] == "page" and "other" in t["url"]]
         assert pages == []
