@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from web_session import Session
@@ -71,6 +72,16 @@ def said(session: Session) -> list[object]:
     return found
 
 
+async def command(session: Session, method: str) -> dict[str, Any]:
+    answer: dict[str, Any] = await session.host._slots[0].browser.connection.send(method)
+    return answer
+
+
+async def crash(session: Session) -> None:
+    """Let the renderer die; it can't answer any more."""
+    session.host._slots[0].page._send("Page.crash")
+
+
 def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None:
     with session:
         click(session, "tab")
@@ -80,7 +91,7 @@ def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None
         info = session.step(parse("wait()")).info  # type: ignore[arg-type]
         assert said(session) == [False, None, "denied"]
         assert info["refused"] == ("a new window", "data:application/octet-stream,xyz")
-        targets = session.run(session.host._slots[0].browser.connection.send("Target.getTargets"))
+        targets = session.run(command(session, "Target.getTargets"))
         pages = [t for t in targets["targetInfos"] if t["type"] == "page" and "other" in t["url"]]
         assert pages == []
 
@@ -115,8 +126,7 @@ def wait(session: Session, steps: int) -> None:
 def test_a_crashed_renderer_is_named(session: Session) -> None:
     with session:
         session.reset(0)
-        page = session.host._slots[0].page
-        page._send("Page.crash")
+        session.run(crash(session))
         with pytest.raises(InfrastructureFault, match="crashed"):
             session.step(parse("wait()"))  # type: ignore[arg-type]
         session.reset(0)
