@@ -43,7 +43,7 @@ def snatch(tmp_path: Path) -> Iterator[EnvSpec]:
     module = importlib.util.module_from_spec(found)
     sys.modules["snatch_example"] = module
     found.loader.exec_module(module)
-    spec = match_spec("Snatch-v0", "snatch", "Be there first.", 300, 2, 1.0)
+    spec = match_spec("Snatch-v0", "snatch", "Be there first.", 300, 2, 0.5, 1.0)
     yield dataclasses.replace(spec, entry="snatch_example:MATCH")
     del sys.modules["snatch_example"]
 
