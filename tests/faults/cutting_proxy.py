@@ -70,7 +70,11 @@ class CuttingProxy:
                 if self._closing:
                     return
                 continue
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # it is being started again
+                client.close()
+                continue
             with self._lock:
                 self._pairs.append((client, server))
                 self.passed += 1
