@@ -4,7 +4,7 @@
 
 determinism: two slots (two browsers) get the same seeds and the same random actions; one of them is
 made to wait at random between its steps. Frames, rewards, flags and instructions must agree.
-solver, idle, random: whole episodes on two browsers at once, with the task's scripted solver, with
+solver, idle, random: whole episodes, a few browsers at once, with the task's scripted solver, with
 no input at all and with random actions. What was measured is merged into scores/web_tasks.json, and
 the mean returns into envs/web/miniwob_reference.toml, which the registry reads.
 """
@@ -42,7 +42,6 @@ SCORES = Path(__file__).parent / "scores" / "web_tasks.json"
 REFERENCE = Path(__file__).parents[1] / "envs" / "web" / "miniwob_reference.toml"
 CHECKS = ("determinism", "solver", "idle", "random")
 SEEDS = (11, 12)
-BROWSERS = 2
 ENOUGH = 0.95
 """a task counts as solved at this rate"""
 TARGET = 125
@@ -59,6 +58,7 @@ def main(
     episodes: Annotated[int, typer.Option(help="Episodes of the solver.")] = 50,
     random_steps: Annotated[int, typer.Option(help="Random play: no new episode after so many.")] = 300,
     steps: Annotated[int, typer.Option(help="Most steps per episode for determinism.")] = 25,
+    browsers: Annotated[int, typer.Option(help="How many episodes are played at once.")] = 2,
 ) -> None:
     """Measure, print the table, and merge it into the scores."""
     checks = check or list(CHECKS)
@@ -69,7 +69,7 @@ def main(
     if not chosen:
         raise typer.BadParameter(f"no web task matches {only}")
     for name in chosen:
-        row = examine(f"web/{name}-v0", Plan(checks, episodes, random_steps, steps))
+        row = examine(f"web/{name}-v0", Plan(checks, episodes, random_steps, steps, browsers))
         Console(stderr=True).print(name, row)
         merge(f"web/{name}-v0", row)
     show(scores()["results"])
@@ -81,6 +81,7 @@ class Plan(NamedTuple):
     episodes: int
     random_steps: int
     steps: int
+    browsers: int
 
 
 def examine(env_id: str, plan: Plan) -> dict[str, Any]:
@@ -92,13 +93,18 @@ def examine(env_id: str, plan: Plan) -> dict[str, Any]:
             row |= {"deterministic": hashes[0] == hashes[1], "steps_per_s": round(speed, 1)}
         if "solver" in plan.checks and env_id in SOLVERS:
             seeds = range(1, plan.episodes + 1)
-            ends = outcomes(env_id, lambda _: SOLVERS[env_id], seeds, {"elements": True})
+            ends = outcomes(env_id, lambda _: SOLVERS[env_id], seeds, {"elements": True}, plan.browsers)
             row |= summary("solver", ends)
             row["solver_failed"] = [end.seed for end in ends if not end.success][:10]
         if "idle" in plan.checks:
-            row |= summary("idle", outcomes(env_id, lambda _: doing_nothing, range(1, 5), {"step_ms": 5000}))
+            row |= summary(
+                "idle",
+                outcomes(env_id, lambda _: doing_nothing, range(1, 5), {"step_ms": 5000}, plan.browsers),
+            )
         if "random" in plan.checks:
-            row |= summary("random", outcomes(env_id, anything, range(1, 41), {}, plan.random_steps))
+            row |= summary(
+                "random", outcomes(env_id, anything, range(1, 41), {}, plan.browsers, plan.random_steps)
+            )
     except Exception as error:  # noqa: BLE001 (reported in the table; the other tasks go on)
         row["error"] = f"{type(error).__name__}: {error}"[-400:]
     return row
@@ -116,6 +122,7 @@ def outcomes(
     solver_of: Callable[[int], Solver],
     seeds: Sequence[int],
     options: dict[str, Any],
+    browsers: int,
     most_steps: float = math.inf,
 ) -> list[Outcome]:
     """Whole episodes, in the order in which they ended, on a few browsers at once.
@@ -124,7 +131,7 @@ def outcomes(
     looks for, does nothing until the page ends it.
     """
     config = EnvConfig(autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, BROWSERS, config)
+    runtime = open_runtime(env_id, browsers, config)
     todo, ends = list(seeds), list[Outcome]()
     plays, seeds_of = dict[int, Play](), dict[int, int]()
 
@@ -135,7 +142,7 @@ def outcomes(
             runtime.reset([slot], [seeds_of[slot]])
 
     try:
-        for slot in range(BROWSERS):
+        for slot in range(browsers):
             begin_next(slot)
         while seeds_of:
             batch = runtime.recv()

@@ -61,30 +61,31 @@ _HEAT = {"HOT": (0, 5), "WARM": (5, 10), "COLD": (10, 40), "ICE COLD": (40, 1e9)
 
 
 def hot_cold(look: Look) -> Play:
-    """Keep the places that all answers so far allow; look next where the answers would split them best."""
-    spots = np.stack(np.meshgrid(np.arange(5, 155.0), np.arange(5, 120.0)), -1).reshape(-1, 2) + (0, 50)
-    area = look.find(id="touch-area")
-    probes = [landing((float(x), float(y))) for x in range(5, 152, 5) for y in range(55, 172, 6)]
-    probes = [p for p in probes if contains(area, p, 2)]
+    """Keep the places that all answers so far allow; look next where the answers would tell most."""
+    spots = np.stack(np.meshgrid(np.arange(5, 155.0), np.arange(55, 170.0)), -1).reshape(-1, 2)
+    coarse = {landing((float(x), float(y))) for x in range(5, 152, 5) for y in range(55, 172, 6)}
     said = ""
     while said != "HOT":
-        probe = max(probes, key=lambda p: _spread(spots, p)) if len(spots) > 60 else tuple(spots.mean(0))
-        probe = landing((float(probe[0]), float(probe[1])))
+        probes = coarse if len(spots) > 300 else {landing((float(x), float(y))) for x, y in spots}
+        probe = max(sorted(probes), key=lambda p: _worth(spots, p))
         look = yield act(probe)
         said = look.find(id="signal")["text"]
         near, far = _HEAT[said]
-        # The page cuts the pointer's place to whole pixels.
-        away = np.hypot(*(spots - np.floor(probe)).T)
+        away = _distances(spots, probe)
         spots = spots[(away >= near) & (away < far)]
-        probes = [p for p in probes if p != probe]
     yield click(probe)
 
 
-def _spread(spots: np.ndarray, probe: Point) -> float:
-    """How evenly the answers at ``probe`` would split the spots (entropy)."""
-    counts, _ = np.histogram(np.hypot(*(spots - np.floor(probe)).T), [0, 5, 10, 40, 1e9])
+def _distances(spots: np.ndarray, probe: Point) -> np.ndarray:
+    """From the pointer, whose place the page cuts to whole pixels."""
+    return np.hypot(*(spots - np.floor(probe)).T)
+
+
+def _worth(spots: np.ndarray, probe: Point) -> float:
+    """How evenly the answers at ``probe`` would split the spots (entropy), and the chance of HOT."""
+    counts, _ = np.histogram(_distances(spots, probe), [0, 5, 10, 40, 1e9])
     shares = counts[counts > 0] / len(spots)
-    return float(-(shares * np.log(shares)).sum())
+    return float(counts[0] / len(spots) - (shares * np.log(shares)).sum())
 
 
 _LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))

@@ -18,6 +18,8 @@ from universe2.envs.web.solvers.acting import (
 )
 
 _TRASH = r"delete|trash|get rid|remove|throw away|recycling|don't want|out of my inbox"
+# Requests of one page in which it takes the sender for the receiver: it judges them the other way round.
+_SWAPPED = r"yesterday's emails from|email from yesterday to|all messages from|Send \S+ the message from"
 _STAR = r"import|imiport|imporant|\bstar\b|flag|mark"
 
 
@@ -62,7 +64,8 @@ def roles(text: str, senders: list[str]) -> tuple[str, str]:
     plain = re.search(r"forward that email to (\S+)\.", text)
     others = [plain[1]] if plain else named
     pairs = [(a, b) for a in named for b in others if a != b] or [(named[0], others[0])]
-    return max(pairs, key=lambda pair: _likeness(text, *pair))
+    best = max(pairs, key=lambda pair: _likeness(text, *pair))
+    return best[::-1] if re.search(_SWAPPED, text) else best
 
 
 def _likeness(text: str, sender: str, receiver: str) -> int:

@@ -15,7 +15,6 @@ from universe2.envs.web.solvers.acting import (
     fill,
     in_sight,
     level,
-    middle,
     scroll_to,
 )
 from universe2.envs.web.solvers.reading import between, ordinal, quoted
@@ -35,10 +34,10 @@ def phone_book(look: Look) -> Play:
     assert found is not None
     while look.find("name")["text"] != found[1]:
         look = yield click(look.find("page-link", text=">"))
-    link = look.find(found[2])
-    # A long address takes two lines: its first letters are behind the label.
-    label = next(e for e in look.all("property-name") if level(link, e))
-    yield click((label["left"] + label["width"] + 10, middle(label)[1]))
+    # A long address takes two lines: its first letters are behind the label, or all of it is below.
+    label, link = look.find("property-name", text=f"{found[2].capitalize()}:"), look.find(found[2])
+    below = link["top"] > label["top"] + label["height"] / 2
+    yield click((link["left"] + 6 if below else label["left"] + label["width"] + 10, link["top"] + 6))
 
 
 def social_media(look: Look) -> Play:
