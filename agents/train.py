@@ -135,7 +135,7 @@ class Run:
     def go(self, console: Console | None = None, saved: Saved | None = None) -> None:
         """Train to the end. The state is saved whatever ends it."""
         if saved is not None:
-            restore_counters(self.collector, saved.extra["counters"])
+            restore_counters(self.collector, saved.extra.get("counters", {}))
         self._kept = self._multiple()
         self._recent = (time.monotonic(), self.steps)
         run_log = RunLog(self.path.parent, self.steps) if self.leads else None

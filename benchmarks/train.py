@@ -1,15 +1,15 @@
-"""Training steps a second on this machine's CPU, against CleanRL's PPO on the same environment.
+"""Training steps a second on this machine's CPU, against CleanRL's and Stable-Baselines3's PPO.
 
     python benchmarks/train.py [--rounds 3] [--updates 6] [--env arcade/Breakout-v0]
 
-Both train on the same 64 local slots, 64×64×3 frames, with 8,192 steps an update, 4 minibatches
+All train on the same 64 local slots, 64×64×3 frames, with 8,192 steps an update, 4 minibatches
 and 4 epochs, and the same encoder (4×4 patches, a strided convolution, 128 features). Ours has a
 recurrent core, motion, instruction and a distributional value on top, and plays through the
-screen interface; the peer has two linear heads and the native interface. The peer is the main
-block of CleanRL 1.2.0's ppo_atari.py as its wheel ships it, given our vector environment and
-the small network in place of Atari's. It is installed into .cache/peers/cleanrl. Rounds
-alternate; the median of the rounds' ratios counts. The last line is the result as JSON, also
-written to scores/train.json.
+screen interface; the peers have two linear heads and the native interface. CleanRL is the main
+block of 1.2.0's ppo_atari.py as its wheel ships it, given our vector environment and the small
+network in place of Atari's; Stable-Baselines3 2.9.2 is its PPO with that encoder as features
+extractor. They are installed into .cache/peers. Rounds alternate; the median of the rounds'
+ratios counts. The last line is the result as JSON, also written to scores/train.json.
 """
 
 from __future__ import annotations
@@ -33,19 +33,22 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PEER = HERE.parent / ".cache" / "peers" / "cleanrl"
 PEER_VERSION = "1.2.0"
+SB3 = HERE.parent / ".cache" / "peers" / "sb3"
+SB3_VERSION = "2.9.2"
 SLOTS, BATCH, MINIBATCHES, EPOCHS = 64, 8192, 4, 4
-TARGET = 2.0
+TARGETS = {"cleanrl": 2.0, "sb3": 1.5}
 
 
 def ours(env_id: str, updates: int) -> float:
     """Training steps per second, the compiler's time left out."""
     from universe2.agents.collect import Collector, CollectParams
     from universe2.agents.config import TaskConfig, TrainConfig
-    from universe2.agents.learner import Learner
+    from universe2.agents.learner import Learner, use_threads
     from universe2.agents.model import preset
     from universe2.agents.ppo import train_ppo
     from universe2.faces.make import make_pool
 
+    use_threads()
     config = TrainConfig(
         tasks=(TaskConfig(env_id=env_id, slots=SLOTS),),
         out_dir="",
@@ -56,7 +59,8 @@ def ours(env_id: str, updates: int) -> float:
     )
     learner = Learner(preset(config.preset), [env_id])
     with make_pool({env_id: SLOTS}) as pool:
-        collector = Collector(pool, learner, CollectParams(config.rollout, config.quota()))
+        sampler = learner.snapshot().result()
+        collector = Collector(pool, learner, CollectParams(config.rollout, config.quota()), sampler)
         collector.start(0)
         collector.pump(120.0)  # compiled when the first observations are there
         steps_before, begin = collector.steps[0], time.perf_counter()
@@ -68,6 +72,8 @@ def ours(env_id: str, updates: int) -> float:
 
         train_ppo(learner, collector, config, lambda: done / updates, after_update)
         rate = (collector.steps[0] - steps_before) / (time.perf_counter() - begin)
+        print({name: round(share, 3) for name, share in learner.watch.shares().items()}, file=sys.stderr)
+    sampler.close()
     learner.close()
     return rate
 
@@ -160,13 +166,79 @@ def _small_agent(layer_init: Any) -> type:
     return Agent
 
 
-def install_peer() -> None:
-    if (PEER / "cleanrl" / "ppo_atari.py").exists():
-        return
-    PEER.mkdir(parents=True, exist_ok=True)
-    # The wheel says Python < 3.11 for the sake of old Gym, which is not used here.
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(PEER), "--no-deps"]
-    subprocess.run([*pip, "--ignore-requires-python", f"cleanrl=={PEER_VERSION}"], check=True)
+def theirs_sb3(env_id: str, updates: int) -> float:
+    """Training steps per second of Stable-Baselines3's PPO, measured after its first rollout began."""
+    sys.path.append(str(SB3))
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from universe2.faces.make import make_vec
+
+    class Vector(VecEnv):
+        def __init__(self) -> None:
+            self.envs = make_vec(env_id, SLOTS, autoreset="same_step", copy=False)
+            super().__init__(SLOTS, self.envs.single_observation_space, self.envs.single_action_space)
+
+        def reset(self) -> Any:
+            return self.envs.reset(seed=0)[0]
+
+        def step_async(self, actions: Any) -> None:
+            self.actions = actions
+
+        def step_wait(self) -> Any:
+            obs, rewards, terminated, truncated, _ = self.envs.step(self.actions)
+            return obs, rewards.astype("float32"), terminated | truncated, [{} for _ in range(SLOTS)]
+
+        def close(self) -> None:
+            self.envs.close()
+
+        def get_attr(self, attr_name: str, indices: Any = None) -> Any:
+            return [None] * SLOTS
+
+        def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+            raise NotImplementedError
+
+        def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> Any:
+            return [False] * SLOTS
+
+    class Encoder(BaseFeaturesExtractor):
+        def __init__(self, space: Any) -> None:
+            super().__init__(space, 128)
+            agent = _small_agent(lambda layer, std=1.0: layer)
+            envs = types.SimpleNamespace(single_action_space=types.SimpleNamespace(n=1))
+            self.network = agent(envs).network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = self.network(x)  # the images are channels first and in [0, 1] here
+            return features
+
+    vector = Vector()
+    policy = {"features_extractor_class": Encoder, "net_arch": []}
+    sizes = {"n_steps": BATCH // SLOTS, "batch_size": BATCH // MINIBATCHES, "n_epochs": EPOCHS}
+    model = PPO("CnnPolicy", vector, policy_kwargs=policy, device="cpu", **sizes)
+    vector.reset()
+    begin = time.perf_counter()
+    model.learn(BATCH * updates)
+    rate = BATCH * updates / (time.perf_counter() - begin)
+    vector.close()
+    return rate
+
+
+def install_peers() -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    if not (PEER / "cleanrl" / "ppo_atari.py").exists():
+        PEER.mkdir(parents=True, exist_ok=True)
+        # The wheel says Python < 3.11 for the sake of old Gym, which is not used here.
+        subprocess.run([*pip, str(PEER), "--ignore-requires-python", f"cleanrl=={PEER_VERSION}"], check=True)
+    if not (SB3 / "stable_baselines3").exists():
+        SB3.mkdir(parents=True, exist_ok=True)
+        needs = ["pandas", "python-dateutil", "pytz", "six", "tzdata"]
+        subprocess.run([*pip, str(SB3), f"stable-baselines3=={SB3_VERSION}", *needs], check=True)
 
 
 def measure(side: str, env_id: str, updates: int) -> float:
@@ -184,18 +256,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--env", default="arcade/Breakout-v0")
-    parser.add_argument("--side", choices=("ours", "peer"), help="used by the script itself")
+    parser.add_argument("--side", choices=("ours", "cleanrl", "sb3"), help="used by the script itself")
     args = parser.parse_args()
     if args.side == "ours":
         print("SPS:", ours(args.env, args.updates))
         return
-    if args.side == "peer":
+    if args.side == "cleanrl":
         theirs(args.env, args.updates)
         return
-    install_peer()
+    if args.side == "sb3":
+        print("SPS:", theirs_sb3(args.env, args.updates))
+        return
+    install_peers()
     rates: dict[str, list[float]] = defaultdict(list)
     for _ in range(args.rounds):
-        for side in ("ours", "peer"):
+        for side in ("ours", *TARGETS):
             rates[side].append(measure(side, args.env, args.updates))
             print(f"{side}: {rates[side][-1]:,.0f} steps/s", flush=True)
     report(args.env, rates)
@@ -207,14 +282,31 @@ def report(env_id: str, rates: dict[str, list[float]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates["peer"], strict=True))
+    names = {
+        "ours": "universe2 PPO",
+        "cleanrl": f"CleanRL {PEER_VERSION} ppo_atari",
+        "sb3": f"Stable-Baselines3 {SB3_VERSION} PPO",
+    }
+    medians = {side: statistics.median(found) for side, found in rates.items()}
     table = Table(title=f"training steps/s on {env_id}, {SLOTS} slots, nano network")
     for column in ("", "median", "rounds"):
         table.add_column(column)
-    for side, name in (("ours", "universe2 PPO"), ("peer", f"CleanRL {PEER_VERSION} ppo_atari")):
-        rounds = "  ".join(f"{rate:,.0f}" for rate in rates[side])
-        table.add_row(name, f"{statistics.median(rates[side]):,.0f}", rounds)
-    Console().print(table, f"ratio {ratio:.2f} (target {TARGET})")
+    questions = []
+    for side, name in names.items():
+        table.add_row(name, f"{medians[side]:,.0f}", "  ".join(f"{rate:,.0f}" for rate in rates[side]))
+        if side in TARGETS:
+            ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates[side], strict=True))
+            questions.append(
+                {
+                    "question": f"Training steps/s on the CPU, 64 slots of {env_id}, against {name}",
+                    "ours": f"{medians['ours']:,.0f}",
+                    "peer": f"{medians[side]:,.0f}",
+                    "ratio": round(ratio, 3),
+                    "target": TARGETS[side],
+                    "met": ratio >= TARGETS[side],
+                }
+            )
+    Console().print(table)
     score = {
         "name": "train",
         "date": datetime.date.today().isoformat(),
@@ -222,12 +314,11 @@ def report(env_id: str, rates: dict[str, list[float]]) -> None:
         "versions": {
             "torch": torch.__version__,
             "cleanrl": PEER_VERSION,
+            "stable-baselines3": SB3_VERSION,
             "python": platform.python_version(),
         },
         "results": {side: [round(rate, 1) for rate in found] for side, found in rates.items()},
-        "ratio": round(ratio, 3),
-        "target": TARGET,
-        "met": ratio >= TARGET,
+        "questions": questions,
     }
     line = json.dumps(score)
     (HERE / "scores").mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from universe2.agents.losses import action_log_prob, entropy, masked_log_probs, sample_action
+from universe2.agents.losses import TaskScales, action_log_prob, entropy, masked_log_probs, sample_action
 from universe2.agents.returns import Transitions, bins, decode_value, gae, two_hot, vtrace
 from universe2.core.screen import NVEC
 
@@ -152,3 +152,17 @@ def test_masked_parts_are_categorical_over_the_live_choices(mask, seed):
     assert entropy(parts).item() == pytest.approx(nats, abs=1e-4)
     (entropy(parts) + action_log_prob(parts, action)).sum().backward()
     assert torch.isfinite(logits.grad).all()
+
+
+def test_advantages_of_each_task_come_to_the_same_size():
+    generator = torch.Generator().manual_seed(0)
+    scales, task = TaskScales(3), torch.tensor([0, 1, 0, 1])
+    size = torch.tensor([200.0, 0.5, 200.0, 0.5])
+    for _ in range(40):
+        advantage = size[:, None] * torch.randn(4, 64, generator=generator)
+        valid = torch.rand(4, 64, generator=generator) < 0.7
+        scale = scales.update(advantage, valid, task)
+        scaled = (advantage / scale[:, None])[valid]
+        assert float(scaled.square().mean().sqrt()) == pytest.approx(1.0, abs=0.3)
+    assert float(scale[0] / scale[1]) == pytest.approx(400, rel=0.1)
+    assert scales.square[2] == 0  # nothing was seen of the third

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from universe2.agents import checkpoint
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.checkpoint_policy import load
 from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams
-from universe2.agents.losses import PPOLoss
-from universe2.agents.model import ModelConfig, Network, Observation, preset
+from universe2.agents.losses import PPOLoss, reconstruction
+from universe2.agents.model import ModelConfig, Network, Observation, preset, thumbnail
 from universe2.agents.sampler import SlotObservations
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import LENGTH, TextTable, hashed_ids
@@ -272,3 +273,87 @@ def test_a_checkpoint_plays_the_same_from_the_same_seed(learner, tmp_path):
     policy = load(str(tmp_path / "myrun"))
     with pytest.raises(InterfaceError, match="interface"):
         policy.begin("a/B-v0", 1, *spaces, None, 0)
+
+
+def test_a_snapshot_acts_with_the_weights_of_its_last_refresh(learner):
+    sampler = learner.snapshot().result()
+    obs, state = slot_observations(4), learner.initial_state(4)
+    before = sampler.values(obs, state).result()
+    assert (before == learner.values(obs, state).result()).all()
+    for seed in range(3):
+        update(learner, seed).result()
+    assert (sampler.values(obs, state).result() == before).all()
+    assert sampler.sample(obs, state).result().version == 0
+    learner.refresh(sampler).result()
+    assert (sampler.values(obs, state).result() == learner.values(obs, state).result()).all()
+    assert (sampler.values(obs, state).result() != before).any()
+    assert sampler.sample(obs, state).result().version == 3
+    sampler.close()
+
+
+def test_values_draw_no_random_numbers(learner):
+    obs, state = slot_observations(4), learner.initial_state(4)
+    before = learner.generator.get_state()
+    learner.values(obs, state).result()
+    assert torch.equal(learner.generator.get_state(), before)
+
+
+def test_the_network_paints_the_screen_if_asked_to():
+    learner = Learner(dataclasses.replace(CONFIG, reconstruct=True), ["a", "b"], seed=3)
+    batch, loss = batch_of(learner), PPOLoss(reconstruction_coef=1.0, value_coef=0.0, entropy_coef=0.0)
+    with torch.no_grad():
+        output = learner.network(batch.obs, batch.state)
+        first = reconstruction(output, batch).mean()
+    target = batch.obs.screen[0, 0, :4, 4:8, 1].float().mean() / 255
+    assert thumbnail(batch.obs.screen)[0, 0, 0, 1, 1] == pytest.approx(float(target))
+    for _ in range(30):
+        learner.forward_backward(batch, loss)
+        learner.optim_step(OptimParams(lr=1e-2)).result()
+    with torch.no_grad():
+        last = reconstruction(learner.network(batch.obs, batch.state), batch).mean()
+    assert last < 0.5 * first
+    learner.close()
+    with pytest.raises(UsageError, match="reconstruct = True"):
+        reconstruction(output._replace(picture=None), batch)
+
+
+@pytest.mark.parametrize("encoder", ["patch", "impala"])
+def test_bfloat16_is_close(encoder):
+    network = Network(dataclasses.replace(CONFIG, encoder=encoder))
+    obs = batch_of(Learner(CONFIG, ["a", "b"])).obs
+    exact = network(obs, network.initial_state(4))
+    network.bf16 = True
+    rough = network(obs, network.initial_state(4))
+    assert rough.value_logits.dtype == torch.float32
+    assert rough.state["hidden"].dtype == torch.float32
+    error = (rough.state["hidden"] - exact.state["hidden"]).abs().mean()
+    assert 0 < error < 0.1 * exact.state["hidden"].abs().mean()
+
+
+def test_adapters_change_nothing_at_first_and_are_all_that_is_trained(learner, tmp_path):
+    learner.save_state(tmp_path / "full").result()
+    tuned = Learner(dataclasses.replace(CONFIG, lora_rank=2), ["a", "b"], seed=9)
+    tuned.load_weights(tmp_path / "full").result()
+    obs, state = slot_observations(4), learner.initial_state(4)
+    assert tuned.values(obs, state).result() == pytest.approx(learner.values(obs, state).result(), abs=1e-5)
+    before = weights(tuned)
+    for seed in range(2):
+        update(tuned, seed).result()
+    moved = {name for name, value in weights(tuned).items() if not torch.equal(value, before[name])}
+    assert {name.partition(".")[0] for name in moved} == {"encoder", "mix", "core", "policy", "value"}
+    trunk = [name for name in moved if name.partition(".")[0] in ("encoder", "mix", "core")]
+    assert all(name.endswith((".a", ".b")) for name in trunk)
+    tuned.save_state(tmp_path / "tuned").result()
+    with pytest.raises(TrainingError, match="holds adapters"):
+        tuned.load_weights(tmp_path / "tuned").result()
+    tuned.close()
+
+
+def test_an_older_checkpoint_is_refused_with_a_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "VERSION", 1)
+    write_checkpoint(tmp_path / "old", {"x": torch.ones(1)}, {})
+    monkeypatch.undo()
+    with pytest.raises(
+        TrainingError, match=r"old is a checkpoint of version 1, this universe2 reads version 2"
+    ):
+        read_checkpoint(tmp_path / "old")

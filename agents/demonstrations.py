@@ -1,0 +1,265 @@
+"""Demonstrations: what scripted experts do, recorded through the screen interface as Minari datasets.
+
+    python -m universe2.agents.demonstrations arcade/Runner-v0 u2/runner-v0 --episodes 50
+    python -m universe2.agents.demonstrations web/click-test-2-v0 u2/click-v0 --remote node7:15900
+
+An arcade game says itself what its expert would do (info["expert"]); a web task has a solver
+that reads info["elements"]. Environments are opened like anybody's, here or on servers. The
+datasets are Minari's own: `minari.load_dataset` opens them. This file trains nothing.
+
+Suffixes: K rows of a batch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from universe2.core.batch import Batch
+from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.registry import find
+from universe2.core.screen import NVEC
+from universe2.core.seeding import next_seed
+from universe2.envs.web.solvers import SOLVERS, Look, Play
+from universe2.faces.make import make_pool, token_from
+
+_PATIENCE_S = 120.0
+MOST_TRIES = 5
+"""Episodes played for each one that is wanted, before giving up on a solver."""
+
+
+@dataclass
+class Recording:
+    """One episode: n + 1 observations around n actions and rewards."""
+
+    seed: int
+    screens: list[np.ndarray] = field(default_factory=list)
+    """uint8 (H, W, 3) each"""
+    instructions: list[str] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    """int64 (5,) each"""
+    rewards: list[float] = field(default_factory=list)
+    terminated: bool = False
+    truncated: bool = False
+
+    @property
+    def score(self) -> float:
+        return float(sum(self.rewards))
+
+    def see(self, obs: Mapping[str, Any], row: int) -> None:
+        self.screens.append(np.array(obs["screen"][row]))
+        self.instructions.append(str(obs["instruction"][row]))
+
+
+class Expert:
+    """What to do in each slot of one environment, from what came last."""
+
+    def __init__(self, env_id: str, num_slots: int) -> None:
+        self._solver = SOLVERS.get(env_id)
+        self._plays: list[Play | None] = [None] * num_slots
+
+    def options(self) -> dict[str, Any]:
+        """The environment's options that make it say what is needed."""
+        return {"elements": True} if self._solver else {"expert": 1}
+
+    def actions(self, batch: Batch) -> np.ndarray:
+        """int64 (K, 5). A solver that is at its end, or at a loss, does nothing."""
+        if self._solver is None:
+            said: np.ndarray = batch.info["expert"].values
+            return said.astype(np.int64)
+        begins = batch.ended | (batch.step == 0) | (batch.fault != 0)
+        return np.stack([self._solve(batch, row, bool(begins[row])) for row in range(len(batch))])
+
+    def _solve(self, batch: Batch, row: int, begins: bool) -> np.ndarray:
+        assert self._solver is not None
+        slot = int(batch.slots[row])
+        idle = np.zeros(len(NVEC), np.int64)
+        elements, there = batch.info["elements"]
+        if not there[row]:
+            return idle
+        look = Look(batch.obs["instruction"][row], elements[row], np.array(batch.obs["screen"][row]))
+        play = self._plays[slot]
+        try:
+            if begins or play is None:
+                play = self._plays[slot] = self._solver(look)
+                return np.asarray(next(play), np.int64)
+            return np.asarray(play.send(look), np.int64)
+        except (StopIteration, LookupError):
+            return idle
+
+
+def record(
+    env_id: str,
+    episodes: int,
+    *,
+    slots: int = 8,
+    seed: int = 0,
+    screen_size: tuple[int, int] = (64, 64),
+    remotes: list[str] | None = None,
+    token: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    least: float = -np.inf,
+) -> list[Recording]:
+    """Whole episodes of the expert's whose score is at least ``least``; no fault cut any of them.
+
+    Raises UsageError where there is no expert, or where it reaches ``least`` too seldom.
+    """
+    spec = find(env_id)
+    expert = Expert(env_id, slots)
+    if env_id not in SOLVERS and "expert" not in spec.resolve({}):
+        raise UsageError(f'{env_id} has no expert: neither a solver nor an option "expert"')
+    kept: list[Recording] = []
+    ended = 0
+    given = {env_id: {**(options or {}), **expert.options()}}
+    with make_pool(
+        {env_id: slots}, remotes=remotes, token=token, screen_size=screen_size, options=given
+    ) as pool:
+        open_episodes: list[Recording | None] = [None] * slots
+        pool.reset(seed)
+        while len(kept) < episodes:
+            _, batch = pool.recv(_PATIENCE_S)
+            done = _write(batch, open_episodes)
+            ended += len(done)
+            kept += [recording for recording in done if recording.score >= least]
+            if ended >= MOST_TRIES * max(episodes, slots) and len(kept) < episodes:
+                raise UsageError(
+                    f"{env_id}: only {len(kept)} of {ended} episodes of its expert scored {least} or more"
+                )
+            actions = expert.actions(batch)
+            for row, slot in enumerate(batch.slots):
+                if (recording := open_episodes[slot]) is not None:
+                    recording.actions.append(actions[row])
+            pool.send(0, batch.slots, actions)
+    return kept[:episodes]
+
+
+def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recording]:
+    """What a batch adds to the episodes under way; those that it ended."""
+    done = []
+    finals = {int(row): place for place, row in enumerate(batch.final_rows)}
+    for row, slot in enumerate(batch.slots):
+        recording = open_episodes[slot]
+        if batch.fault[row]:
+            open_episodes[slot] = None
+            continue
+        if recording is not None and recording.actions:
+            recording.rewards.append(float(batch.reward[row]))
+            if batch.ended[row]:
+                recording.terminated = bool(batch.terminated[row])
+                recording.truncated = bool(batch.truncated[row])
+                recording.see(batch.final_obs, finals[row])
+                done.append(recording)
+        if recording is None or batch.ended[row] or batch.step[row] == 0:
+            seed = int(batch.seed[row])
+            recording = open_episodes[slot] = Recording(next_seed(seed) if batch.ended[row] else seed)
+        recording.see(batch.obs, row)
+    return done
+
+
+def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> None:
+    """A Minari dataset in Minari's own place (MINARI_DATASETS_PATH). Raises UsageError if it is there."""
+    minari = _minari()
+    from minari.data_collector import EpisodeBuffer
+
+    from universe2.core.screen import screen_action_space, screen_observation_space
+
+    if dataset_id in minari.list_local_datasets():
+        raise UsageError(f"there is a dataset {dataset_id} already; minari delete {dataset_id}")
+    buffers = [
+        EpisodeBuffer(
+            id=number,
+            seed=recording.seed,
+            observations={"screen": recording.screens, "instruction": recording.instructions},
+            actions=recording.actions,
+            rewards=recording.rewards,
+            terminations=[False] * (len(recording.rewards) - 1) + [recording.terminated],
+            truncations=[False] * (len(recording.rewards) - 1) + [recording.truncated],
+        )
+        for number, recording in enumerate(recordings)
+    ]
+    with warnings.catch_warnings():
+        # it would rather have a Gymnasium environment to evaluate on
+        warnings.simplefilter("ignore", UserWarning)
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            buffers,
+            env=None,
+            action_space=screen_action_space(),
+            observation_space=screen_observation_space(recordings[0].screens[0].shape[:2]),
+            algorithm_name=f"scripted expert of {env_id}",
+            author="universe2",
+            author_email="-",
+            code_permalink="-",
+            description=f"{env_id} through the screen interface",
+            jpeg_encoding=False,
+        )
+
+
+def read_dataset(dataset_id: str) -> list[Recording]:
+    """The episodes of a Minari dataset that was recorded through the screen interface."""
+    minari = _minari()
+    if dataset_id not in minari.list_local_datasets():
+        raise UsageError(
+            f"no Minari dataset {dataset_id} here; there are {list(minari.list_local_datasets())}"
+        )
+    dataset = minari.load_dataset(dataset_id)
+    metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    return [
+        Recording(
+            int(about.get("seed", 0)),
+            list(episode.observations["screen"]),
+            [str(text) for text in episode.observations["instruction"]],
+            list(np.asarray(episode.actions, np.int64)),
+            [float(reward) for reward in episode.rewards],
+            bool(episode.terminations[-1]),
+            bool(episode.truncations[-1]),
+        )
+        for episode, about in zip(dataset.iterate_episodes(), metadata, strict=True)
+    ]
+
+
+def _minari() -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise MissingDependencyError('demonstrations need Minari: pip install "universe2[demos]"') from error
+    return minari
+
+
+def main(
+    env_id: Annotated[str, typer.Argument(help="An arcade game or a web task.")],
+    dataset_id: Annotated[str, typer.Argument(help="Minari's name for it, like u2/runner-v0.")],
+    episodes: Annotated[int, typer.Option(help="How many.")] = 100,
+    slots: Annotated[int, typer.Option(help="Environments at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the episodes.")] = 0,
+    size: Annotated[int, typer.Option(help="Height and width of the screen in pixels.")] = 64,
+    least: Annotated[float, typer.Option(help="Leave out episodes with a lower score.")] = -np.inf,
+    remote: Annotated[list[str] | None, typer.Option(help="host:port of a server.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file that holds the servers' token.")] = None,
+) -> None:
+    """Record an expert's episodes as a Minari dataset."""
+    token = token_from(token_file)
+    found = record(
+        env_id,
+        episodes,
+        slots=slots,
+        seed=seed,
+        screen_size=(size, size),
+        remotes=remote,
+        token=token,
+        least=least,
+    )
+    write_dataset(dataset_id, env_id, found)
+    scores = [recording.score for recording in found]
+    steps = sum(len(recording.actions) for recording in found)
+    typer.echo(f"{dataset_id}: {len(found)} episodes, {steps:,} steps, mean score {np.mean(scores):.2f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

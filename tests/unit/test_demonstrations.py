@@ -1,0 +1,109 @@
+"""Demonstrations: episodes as they happened, datasets that Minari opens, and cloning from them."""
+
+from __future__ import annotations
+
+import minari
+import numpy as np
+import pytest
+import torch
+
+from universe2.agents.cloning import clone, live_choices, segments_of
+from universe2.agents.demonstrations import read_dataset, record, write_dataset
+from universe2.agents.learner import Learner, OptimParams
+from universe2.agents.model import ModelConfig
+from universe2.agents.text import TextTable
+from universe2.core.errors import UsageError
+from universe2.core.screen import NVEC
+from universe2.core.spec import EnvConfig
+from universe2.runtimes import open_runtime
+
+SIZE = (32, 32)
+RUNNER = "arcade/Runner-v0"
+OPTIONS = {"num_levels": 1, "max_steps": 40}
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return record(RUNNER, 6, slots=3, screen_size=SIZE, options=OPTIONS)
+
+
+def test_recordings_are_what_happens_again_from_their_seeds(recordings):
+    assert len(recordings) == 6
+    config = EnvConfig(interface="screen", screen_size=SIZE, options=OPTIONS)
+    runtime = open_runtime(RUNNER, 1, config)
+    for recording in recordings:
+        assert len(recording.screens) == len(recording.actions) + 1 == len(recording.rewards) + 1
+        runtime.reset([0], [recording.seed])
+        for t, action in enumerate(recording.actions):
+            batch = runtime.recv()
+            assert (batch.obs["screen"][0] == recording.screens[t]).all()
+            runtime.send([0], action[None])
+        batch = runtime.recv()
+        final = batch.final_obs["screen"][0] if batch.final_obs is not None else batch.obs["screen"][0]
+        assert (final == recording.screens[-1]).all()
+        assert (batch.terminated[0], batch.truncated[0]) == (recording.terminated, recording.truncated)
+        assert batch.reward[0] == recording.rewards[-1]
+    runtime.close()
+
+
+def test_minari_opens_the_dataset(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    write_dataset("u2/runner-v0", RUNNER, recordings)
+    dataset = minari.load_dataset("u2/runner-v0")
+    assert dataset.total_episodes == 6
+    assert dataset.total_steps == sum(len(r.actions) for r in recordings)
+    assert dataset.action_space.nvec.tolist() == list(NVEC)
+    episode = next(iter(dataset.iterate_episodes()))
+    assert (episode.observations["screen"] == np.stack(recordings[0].screens)).all()
+    again = read_dataset("u2/runner-v0")
+    assert [r.rewards for r in again] == [r.rewards for r in recordings]
+    assert [r.instructions for r in again] == [r.instructions for r in recordings]
+    assert [(r.seed, r.terminated, r.truncated) for r in again] == [
+        (r.seed, r.terminated, r.truncated) for r in recordings
+    ]
+    with pytest.raises(UsageError, match="there is a dataset"):
+        write_dataset("u2/runner-v0", RUNNER, recordings)
+    with pytest.raises(UsageError, match="no Minari dataset u2/none-v0"):
+        read_dataset("u2/none-v0")
+
+
+def test_segments_hold_every_step_once(recordings):
+    texts, mask = TextTable(), live_choices(recordings)
+    for recording in recordings:
+        segments = segments_of(recording, 0, 16, mask, texts)
+        valid = np.concatenate([s.done["valid"] for s in segments])
+        rewards = np.concatenate([s.done["reward"] for s in segments])[valid]
+        left_out = 0 if recording.terminated else 1  # what a time limit cut
+        assert rewards.tolist() == recording.rewards[: len(recording.rewards) - left_out]
+        assert sum(s.done["terminated"].sum() for s in segments) == recording.terminated
+        assert [bool(s.seen["first"].any()) for s in segments] == [True] + [False] * (len(segments) - 1)
+
+
+def test_cloning_learns_what_was_done(recordings):
+    torch.set_num_threads(1)
+    texts, mask = TextTable(), live_choices(recordings)
+    learner = Learner(ModelConfig("patch", 4, 32, SIZE, text_dim=8), [RUNNER])
+    segments = [s for r in recordings for s in segments_of(r, 0, 16, mask, texts)]
+    for segment in segments:
+        segment.state["hidden"] = learner.initial_state(1)["hidden"][0]
+    found = []
+    params = OptimParams(lr=1e-2)
+    clone(learner, segments, texts, 40, 6, params, after_epoch=lambda epoch, metrics: found.append(metrics))
+    learner.close()
+    assert found[-1]["accuracy"] > found[0]["accuracy"]
+    assert found[-1]["loss/cloning"] < 0.6 * found[0]["loss/cloning"]
+
+
+def test_who_has_no_expert_is_refused():
+    with pytest.raises(UsageError, match="has no expert"):
+        record("atari/Pong-v0", 1)
+    with pytest.raises(UsageError, match=r"0 of \d+ episodes of its expert scored 1000000.0 or more"):
+        record(RUNNER, 1, slots=2, screen_size=SIZE, options=OPTIONS, least=1e6)
+
+
+@pytest.mark.browser
+def test_a_web_solver_demonstrates():
+    found = record("web/click-test-2-v0", 2, slots=1, least=1.0)
+    assert [r.score for r in found] == [1.0, 1.0]
+    assert all(screen.shape == (64, 64, 3) for screen in found[0].screens)
+    assert "click" in found[0].instructions[0].lower()
