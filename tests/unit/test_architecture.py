@@ -32,7 +32,7 @@ GRPC = ("grpc", "grpc_health")
 def modules() -> list[tuple[str, Path]]:
     """(layer, file) of every module, the symlinked folders included."""
     found = []
-    for layer in LEVEL:
+    for layer in sorted(LEVEL):  # in one order in every process
         files = sorted((ROOT / layer).resolve().rglob("*.py"))
         found += [(layer, file) for file in files if "_pb2" not in file.name]
     return found
