@@ -162,8 +162,8 @@ def test_a_missing_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_browser(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universe2.envs.web.chromium.find_chromium", lambda: None)
     monkeypatch.setattr("universe2.runtimes.browser.find_chromium", lambda: None)
+    monkeypatch.setattr("universe2.envs.web.chromium.find_chromium", lambda: None)
     check(run("play", "web/click-test-2-v0"), 1, "chromium-headless-shell")
 
 

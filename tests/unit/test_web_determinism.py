@@ -45,3 +45,16 @@ def test_seeds_give_different_problems() -> None:
             session.reset(seed)
             texts.add(session.instruction)
     assert len(texts) > 1
+
+
+def test_a_drag_of_selected_text_does_not_take_the_pointer_away() -> None:
+    """It did where the document had lost the listener that forbids drags: the next click failed."""
+    actions = ([7, 52, 11, 11, 4], [1, 32, 5, 49, 5], [2, 2, 38, 40, 2], [0, 0, 7, 15, 1])
+    with Session("web/click-test-2-v0") as session:
+        hashes = set()
+        for _ in range(5):
+            session.reset(122)
+            for action in actions:
+                session.step(np.array(action))
+            hashes.add(session.hash.hexdigest())
+        assert len(hashes) == 1

@@ -71,16 +71,20 @@
     if (target.origin !== location.origin) refused.push(target.href);
   });
 
-  // A drag of the operating system would take the pointer away from the page.
-  window.addEventListener("dragstart", (event) => event.preventDefault());
-  // The runtime's flush (see browser_input.py) is a key event without a key: no page may notice it.
-  window.addEventListener(
-    "keypress",
-    (event) => {
-      if (event.isTrusted && event.keyCode === 0) event.stopImmediatePropagation();
-    },
-    true,
-  );
+  // What every document must not do. Opening a document to write it takes its window's listeners away.
+  const guard = () => {
+    // A drag of the operating system would take the pointer away from the page.
+    window.addEventListener("dragstart", (event) => event.preventDefault());
+    // The runtime's flush (see browser_input.py) is a key event without a key: no page may notice it.
+    window.addEventListener(
+      "keypress",
+      (event) => {
+        if (event.isTrusted && event.keyCode === 0) event.stopImmediatePropagation();
+      },
+      true,
+    );
+  };
+  guard();
 
   const seen = (element) => {
     const box = element.getBoundingClientRect();
@@ -116,6 +120,7 @@
 
   window.__universe2 = {
     refused,
+    guard,
     // Loads what style sheets may ask for later, so that no loading falls into the episode.
     preload: async () => {
       for (let turn = 0; soon.size && turn < 1000; turn++) await new Promise((done) => setReal(done, 0));
@@ -189,6 +194,7 @@
       document.body.append(frame);
       const inner = frame.contentWindow;
       inner.document.open();
+      inner.__universe2.guard();
       const loaded = new Promise((done) => inner.addEventListener("load", done));
       inner.document.write(source.html);
       inner.document.close();
