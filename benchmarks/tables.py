@@ -26,7 +26,7 @@ def questions() -> list[dict[str, Any]]:
     for path in sorted(SCORES.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
-            rows += [{**row, "script": path.stem, **content} for row in content.get("questions", [])]
+            rows += [{**row, "script": path.stem} for row in content.get("questions", [])]
     return rows
 
 
