@@ -46,6 +46,7 @@ Function = Callable[..., Any]
 # Helpers are only ever called from compiled code, so they get no wrappers for Python.
 _HELPER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 _OUTER: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_NAMING = 2  # how ``bound`` names functions: code under other names is of no use
 
 
 def debugging() -> bool:
@@ -128,8 +129,24 @@ def bound(
     for name, value in _globals_of(function, bindings):
         names[name] = compile_callee(value) if _is_ours(value) else value
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
-    copy.__qualname__ = function.__qualname__
+    # Machine code from several processes meets in one, where a symbol has one meaning: equal names
+    # must mean equal code. Numba's own numbering starts anew in each process.
+    copy.__qualname__ = f"{function.__qualname__}_{_fingerprint(function, bindings)}"
     return copy
+
+
+def _fingerprint(function: FunctionType, bindings: Mapping[str, Any]) -> str:
+    """16 hex digits over the function, what is bound to its names, and all that it reaches."""
+    sha = hashlib.sha256()
+    _digest_code(function.__code__, sha)
+    sha.update(repr(function.__defaults__).encode())
+    for name, value in _globals_of(function, bindings):
+        sha.update(name.encode())
+        if _is_ours(value):
+            _digest_function(value, sha, {function})
+        else:
+            sha.update(_describe(value))
+    return sha.hexdigest()[:16]
 
 
 def _globals_of(function: FunctionType, bindings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -156,7 +173,7 @@ def _global_names(code: CodeType) -> Iterator[str]:
 
 def digest(functions: Mapping[str, Function], *constants: Any) -> str:
     """Hex digest over the functions, all that they reach, the constants and the compiler."""
-    tools = (sys.version, numba.__version__, llvmlite.__version__, _HELPER, _OUTER)
+    tools = (sys.version, numba.__version__, llvmlite.__version__, _HELPER, _OUTER, _NAMING)
     sha = hashlib.sha256(repr(tools).encode())
     for constant in constants:
         sha.update(_describe(constant))
@@ -205,7 +222,8 @@ def _describe(value: Any) -> bytes:
         return repr(sorted(value, key=repr)).encode()
     if isinstance(value, (bool, int, float, str, bytes, tuple, type(None))):
         return repr(value).encode()
-    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))}".encode()
+    named = getattr(value, "py_func", value)  # a dispatcher's function has a name of its own
+    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named))}".encode()
 
 
 def cache_folder() -> Path:
