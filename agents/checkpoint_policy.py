@@ -1,7 +1,8 @@
 """A checkpoint as a Policy: what a trained network does in evaluation.
 
-Actions are drawn, not maximised, each slot with its own random numbers, so that what a slot
-does follows from the seed and from what it saw, whoever plays beside it.
+Actions are drawn, each slot with its own random numbers, so that what a slot does follows from
+the seed and from what it saw, whoever plays beside it. Below a temperature of 1 likely actions
+are drawn more often than the network says; at 0, only the likeliest.
 
 Suffixes: K slots of one call, A = 209 choices.
 """
@@ -30,12 +31,13 @@ class CheckpointPolicy:
 
     interface: Literal["native", "screen"] = "screen"
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: str = "cpu", temperature: float = 1.0) -> None:
         tensors, meta = read_checkpoint(path)
         config = model_config(meta)
         self.name = path.parent.name if path.name == "checkpoint" else path.stem
         self.screen_size = config.screen_size
         self._device = torch.device(device)
+        self._temperature = temperature
         self._network = Network(config)
         weights = {
             name.removeprefix("model."): tensor
@@ -87,15 +89,15 @@ class CheckpointPolicy:
     def _draw(self, logits_KA: np.ndarray, slots_K: np.ndarray) -> np.ndarray:
         """Gumbel-max, with the same count of random numbers for every step of a slot."""
         noise_KA = np.stack([self._rngs[slot].gumbel(size=sum(NVEC)) for slot in slots_K])
-        parts = np.split(logits_KA + noise_KA, _STARTS[1:], axis=1)
+        parts = np.split(logits_KA + self._temperature * noise_KA, _STARTS[1:], axis=1)
         return np.stack([part.argmax(1) for part in parts], 1).astype(np.int64)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
 
 
-def load(path: str) -> CheckpointPolicy:
+def load(path: str, temperature: float = 1.0) -> CheckpointPolicy:
     """The policy in the checkpoint file ``path``, or in the run's folder that holds one."""
     found = Path(path)
     use_threads()
-    return CheckpointPolicy(found / "checkpoint" if found.is_dir() else found)
+    return CheckpointPolicy(found / "checkpoint" if found.is_dir() else found, temperature=temperature)

@@ -24,6 +24,8 @@ from rich.rule import Rule
 from universe2.client.local_server import local_server
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
+COOL = ("--temperature", "0.25")
+"""A short training leaves much chance in the actions; the likelier ones are the better ones."""
 console = Console()
 
 
@@ -49,10 +51,10 @@ def main(
         universe2("train", "--config", str(CONFIG), *limits, "--skip-missing", *remotes)
         store = ["--suite", "demo", "--db", str(db), "--skip-missing", *remotes]
         universe2("evaluate", "random", *store)
-        universe2("evaluate", str(checkpoint), "--name", "demo agent", *store)
+        universe2("evaluate", str(checkpoint), "--name", "demo agent", *COOL, *store)
         outputs = ["--html", str(report), "--markdown", str(out / "ranking.md")]
         clips = ["--metrics", str(out / "metrics.jsonl"), "--clip", str(checkpoint)]
-        universe2("leaderboard", str(db), *outputs, *clips, *remotes)
+        universe2("leaderboard", str(db), *outputs, *clips, *COOL, *remotes)
     console.print(f"done in {time.monotonic() - began:.0f} s: [bold]{report}[/bold]", highlight=False)
 
 

@@ -1,6 +1,7 @@
 """Plays a fixed list of seeds on the slots of one runtime, each to its end.
 
-Slots are refilled as they become free, so a slow episode holds up nobody but its slot. An
+Slots are refilled as they become free, so a slow episode holds up nobody but its slot. The policy
+acts when half of the slots wait for it: in batches worth a call, never for the slowest. An
 episode that a fault cuts is handed on (it counts in no score) and its seed is tried again, up
 to a cap. This file doesn't know policies, suites or stores.
 
@@ -19,7 +20,7 @@ import numpy as np
 from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, UnsupportedError, UsageError
 from universe2.core.runtime import Runtime
-from universe2.core.spaces import take
+from universe2.core.spaces import empty, put, take
 from universe2.trace import Episode, Recorder
 
 Act = Callable[[np.ndarray, Any, np.ndarray, np.ndarray], Any]
@@ -66,20 +67,27 @@ class Play:
         """
         self._refill(np.arange(self._runtime.num_slots, dtype=np.int32))
         while self._begun:
-            batch = self._receive(deadline)
-            for episode in self._recorder.received(batch):
+            batches = self._gather(finished, deadline)
+            if abandon is not None:
+                self._abandon(batches, abandon)
+            self._act(batches, act)
+            free = [int(slot) for batch in batches for slot in batch.slots if int(slot) not in self._begun]
+            self._refill(np.array(free, np.int32))
+
+    def _gather(self, finished: Callable[[Episode, float], None], deadline: float | None) -> list[Batch]:
+        """Results of at least half of the slots that are busy."""
+        busy, ready, batches = len(self._begun), 0, []
+        while 2 * ready < busy:
+            batches.append(self._receive(deadline))
+            ready += len(batches[-1])
+            for episode in self._recorder.received(batches[-1]):
                 seed, started = self._begun.pop(episode.slot)
                 assert seed == episode.seed, "a runtime played another seed than the one asked for"
                 finished(episode, time.monotonic() - started)
                 if not episode.whole and self._tries_left[seed] > 0:
                     self._tries_left[seed] -= 1
                     self._waiting.append(seed)
-            playing = np.array([int(slot) in self._begun for slot in batch.slots])
-            if abandon is not None:
-                self._abandon(batch, playing, abandon)
-            self._act(batch, np.flatnonzero(playing), act)
-            free = [int(slot) for slot in batch.slots if int(slot) not in self._begun]
-            self._refill(np.array(free, np.int32))
+        return batches
 
     def _receive(self, deadline: float | None) -> Batch:
         if deadline is None:
@@ -94,21 +102,35 @@ class Play:
                 raise OutOfTime from None
             raise
 
-    def _act(self, batch: Batch, rows_K: np.ndarray, act: Act) -> None:
-        if len(rows_K) == 0:
+    def _act(self, batches: Sequence[Batch], act: Act) -> None:
+        rows = [np.flatnonzero([int(slot) in self._begun for slot in batch.slots]) for batch in batches]
+        parts = [(batch, rows_K) for batch, rows_K in zip(batches, rows, strict=True) if len(rows_K)]
+        if not parts:
             return
-        slots_K = batch.slots[rows_K]
-        obs_K = take(self._runtime.observation_space, batch.obs, rows_K)
-        actions = act(slots_K, obs_K, batch.reward[rows_K], batch.step[rows_K] == 0)
+        slots_K = np.concatenate([batch.slots[rows_K] for batch, rows_K in parts])
+        reward_K = np.concatenate([batch.reward[rows_K] for batch, rows_K in parts])
+        first_K = np.concatenate([batch.step[rows_K] == 0 for batch, rows_K in parts])
+        actions = act(slots_K, self._observations(parts), reward_K, first_K)
         self._recorder.sent(slots_K, actions)
         self._runtime.send(slots_K, actions)
 
-    def _abandon(self, batch: Batch, playing: np.ndarray, abandon: Callable[[int, int], bool]) -> None:
-        for row in np.flatnonzero(playing):
-            slot = int(batch.slots[row])
-            if abandon(slot, int(batch.step[row])):
-                del self._begun[slot]
-                playing[row] = False
+    def _observations(self, parts: Sequence[tuple[Batch, np.ndarray]]) -> Any:
+        space = self._runtime.observation_space
+        if len(parts) == 1:
+            batch, rows_K = parts[0]
+            return take(space, batch.obs, rows_K)
+        obs_K = empty(space, sum(len(rows_K) for _, rows_K in parts))
+        at = 0
+        for batch, rows_K in parts:
+            obs_K = put(space, obs_K, slice(at, at + len(rows_K)), take(space, batch.obs, rows_K))
+            at += len(rows_K)
+        return obs_K
+
+    def _abandon(self, batches: Sequence[Batch], abandon: Callable[[int, int], bool]) -> None:
+        for batch in batches:
+            for slot, step in zip(batch.slots.tolist(), batch.step.tolist(), strict=True):
+                if slot in self._begun and abandon(slot, step):
+                    del self._begun[slot]
 
     def _refill(self, slots_K: np.ndarray) -> None:
         slots_K = slots_K[: len(self._waiting)]

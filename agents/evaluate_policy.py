@@ -32,17 +32,25 @@ class LoadedPolicy:
     """16 hex digits over the checkpoint's files or the module's source; "" for random"""
 
 
-def load_policy(name: str, interface: Literal["native", "screen"] = "screen") -> LoadedPolicy:
+def load_policy(
+    name: str, interface: Literal["native", "screen"] = "screen", temperature: float = 1.0
+) -> LoadedPolicy:
     """``interface`` is for ``random`` only: other policies say themselves what they need.
 
-    Raises UsageError if nothing of that name can be found.
+    ``temperature`` (0 or more) is for checkpoints only; see CheckpointPolicy. Raises UsageError
+    if nothing of that name can be found, or for a temperature that means nothing.
     """
+    if not temperature >= 0:
+        raise UsageError(f"the temperature must be 0 or more, got {temperature}")
+    if temperature != 1 and not Path(name).exists():
+        raise UsageError(f"a temperature is for checkpoints; {name} draws its actions itself")
     if name == "random":
         return LoadedPolicy(RandomPolicy(interface), "random", name, "")
     path = Path(name)
     if path.exists():
-        policy: Policy = load(_LOADER)(name)
-        return LoadedPolicy(policy, "checkpoint", name, _hash_files(path))
+        policy: Policy = load(_LOADER)(name, temperature)
+        source = name if temperature == 1 else f"{name} at temperature {temperature:g}"
+        return LoadedPolicy(policy, "checkpoint", source, _hash_files(path))
     if ":" in name:
         return _load_python(name)
     raise UsageError(

@@ -105,13 +105,14 @@ def film(
     remotes: Sequence[str] | None = None,
     token: str | None = None,
     console: Console | None = None,
+    temperature: float = 1.0,
 ) -> dict[str, list[Clip]]:
     """task → clips of the policy and of random play, on the task's first seed.
 
     A task that can't run there has no clip, and a line says so.
     """
     console = console or Console()
-    shown = load_policy(policy_name)
+    shown = load_policy(policy_name, temperature=temperature)
     content = next(iter(suite.runs.values())).suite_content
     names = [run.name for run in suite.runs.values() if run.policy_hash == shown.hash] if shown.hash else []
     players = [(names[0] if names else shown.policy.name, shown.policy)]

@@ -253,8 +253,8 @@ def test_a_checkpoint_plays_the_same_from_the_same_seed(learner, tmp_path):
     learner.save_state(tmp_path / "myrun" / "checkpoint").result()
     spaces = screen_observation_space(SIZE), screen_action_space()
 
-    def play(seed, slots):
-        policy = load(str(tmp_path / "myrun"))
+    def play(seed, slots, temperature=1.0):
+        policy = load(str(tmp_path / "myrun"), temperature)
         assert policy.name == "myrun"
         assert policy.screen_size == SIZE
         policy.begin("a/B-v0", 4, *spaces, MASK, seed)
@@ -270,6 +270,7 @@ def test_a_checkpoint_plays_the_same_from_the_same_seed(learner, tmp_path):
     assert (together == play(5, [0, 1, 2, 3])).all()
     assert (together[2] == play(5, [2])[0]).all()  # alone = beside others
     assert (together != play(6, [0, 1, 2, 3])).any()
+    assert (play(5, [0, 1], temperature=0) == play(6, [0, 1], temperature=0)).all()  # the likeliest
     policy = load(str(tmp_path / "myrun"))
     with pytest.raises(InterfaceError, match="interface"):
         policy.begin("a/B-v0", 1, *spaces, None, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ import numpy as np
 import pytest
 from fake_count_env import count_spec
 
+import universe2
 from universe2.agents.evaluate import Place, evaluate
+from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_replay import verify
 from universe2.agents.evaluate_suite import Suite, Task, load_suite, parse_suite, suite_names
 from universe2.core.batch import Fault
 from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find, list_envs, register, unregister
-from universe2.core.spec import EnvSpec, Requirement
-from universe2.trace import EpisodeStore
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement
+from universe2.trace import Episode, EpisodeStore
 
 ENV = "test/Count-v0"
 
@@ -198,6 +201,30 @@ def test_policies_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]:
         with pytest.raises(UsageError, match=problem):
             load_policy(name)
+    with pytest.raises(UsageError, match="a temperature is for checkpoints; random draws"):
+        load_policy("random", temperature=0.5)
+    with pytest.raises(UsageError, match="must be 0 or more, got -1"):
+        load_policy("my_policy_file.py", temperature=-1)
+
+
+def test_a_policy_acts_for_half_of_the_slots_at_once() -> None:
+    config = EnvConfig(autoreset="disabled")
+    with closing(universe2.open_runtime("arcade/Runner-v0", 12, config)) as runtime:
+        busy, ended, turns = 12, 0, []
+
+        def act(slots_K: np.ndarray, *_: Any) -> np.ndarray:
+            nonlocal busy, ended
+            turns.append((len(slots_K) + ended, busy))
+            busy, ended = busy - ended, 0  # there are as many seeds as slots: none is filled again
+            return np.zeros(len(slots_K), np.int64)
+
+        def finished(episode: Episode, seconds: float) -> None:
+            nonlocal ended
+            ended += 1
+
+        Play(runtime, range(12)).run(act, finished)
+    assert len(turns) > 10
+    assert all(2 * heard >= playing for heard, playing in turns)
 
 
 def test_suites_that_come_along_are_sound() -> None:

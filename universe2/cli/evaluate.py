@@ -35,6 +35,10 @@ def command(
         "runs/episodes.sqlite"
     ),
     seed: Annotated[int, typer.Option(help="For the policy's own randomness.", min=0)] = 0,
+    temperature: Annotated[
+        float,
+        typer.Option(help="For checkpoints: below 1 likely actions come more often; 0: only the likeliest."),
+    ] = 1.0,
     interface: Annotated[
         str, typer.Option(help="For `random` only: screen or native. Other policies say it themselves.")
     ] = "screen",
@@ -95,6 +99,7 @@ def command(
         name=name,
         seed=seed,
         interface=interface,
+        temperature=temperature,
         skip_missing=skip_missing,
     )
 
@@ -108,6 +113,7 @@ def _play(
     name: str,
     seed: int,
     interface: str,
+    temperature: float,
     skip_missing: bool,
 ) -> None:
     import shlex
@@ -121,7 +127,7 @@ def _play(
     from universe2.trace import EpisodeStore
 
     console = Console()
-    loaded = load_policy(policy, "native" if interface == "native" else "screen")
+    loaded = load_policy(policy, "native" if interface == "native" else "screen", temperature)
     with EpisodeStore(db) as store, SuiteProgress(suite, console) as progress:
         try:
             result = evaluate(

@@ -32,6 +32,9 @@ def command(
             help="A policy (as for `evaluate`) to film on each task, beside random, for the report."
         ),
     ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Of a checkpoint that is filmed, as for `evaluate`.")
+    ] = 1.0,
     remote: Annotated[
         list[str] | None, typer.Option(help="host:port where clips are filmed; default: here.")
     ] = None,
@@ -74,7 +77,9 @@ def command(
         from universe2.agents.report import read_metrics, render_report
         from universe2.agents.report_clips import film
 
-        clips = {} if clip is None else film(clip, suites[0], remotes=remote, console=console)
+        clips = {}
+        if clip is not None:
+            clips = film(clip, suites[0], remotes=remote, console=console, temperature=temperature)
         curves = [] if metrics is None else read_metrics(metrics)
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):

@@ -257,7 +257,7 @@ class CompiledRuntime(Runtime):
         return self._advice(self._idle(slots))
 
     def _advice(self, slots_K: np.ndarray) -> np.ndarray:
-        return self._actions_of(self._drivers.advise(self._states_N, slots_K))
+        return self._actions_of(self._drivers.advise(self._states_N, slots_K, self._no_keys(len(slots_K))))
 
     def _actions_of(self, keys: np.ndarray) -> np.ndarray:
         """The actions that press ``keys``, int64 of the same shape (with an axis of five on the screen)."""

@@ -138,20 +138,13 @@ def bound(
 def _fingerprint(function: FunctionType, bindings: Mapping[str, Any]) -> str:
     """16 hex digits over the function, what is bound to its names, and all that it reaches."""
     sha = hashlib.sha256()
-    _digest_code(function.__code__, sha)
-    sha.update(repr(function.__defaults__).encode())
-    for name, value in _globals_of(function, bindings):
-        sha.update(name.encode())
-        if _is_ours(value):
-            _digest_function(value, sha, {function})
-        else:
-            sha.update(_describe(value))
+    _digest_function(function, bindings, sha, set())
     return sha.hexdigest()[:16]
 
 
 def _globals_of(function: FunctionType, bindings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """(name, value) of each global that the code reads and that isn't a builtin."""
-    for name in sorted(set(_global_names(function.__code__))):
+    for name in _global_names(function.__code__):
         value = bindings.get(name, function.__globals__.get(name))
         if isinstance(value, ModuleType) and value.__name__ not in ("numpy", "math", "numba"):
             raise UsageError(
@@ -162,13 +155,18 @@ def _globals_of(function: FunctionType, bindings: Mapping[str, Any]) -> Iterator
             yield name, value
 
 
-def _global_names(code: CodeType) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield str(instruction.argval)
+@functools.cache
+def _global_names(code: CodeType) -> tuple[str, ...]:
+    """Sorted, each once."""
+    names = {
+        str(instruction.argval)
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _global_names(constant)
+            names.update(_global_names(constant))
+    return tuple(sorted(names))
 
 
 def digest(functions: Mapping[str, Function], *constants: Any) -> str:
@@ -181,20 +179,22 @@ def digest(functions: Mapping[str, Function], *constants: Any) -> str:
     for name, function in functions.items():
         sha.update(name.encode())
         assert isinstance(function, FunctionType)
-        _digest_function(function, sha, seen)
+        _digest_function(function, {}, sha, seen)
     return sha.hexdigest()
 
 
-def _digest_function(function: FunctionType, sha: Any, seen: set[FunctionType]) -> None:
+def _digest_function(
+    function: FunctionType, bindings: Mapping[str, Any], sha: Any, seen: set[FunctionType]
+) -> None:
     if function in seen:
         return
     seen.add(function)
     _digest_code(function.__code__, sha)
     sha.update(repr(function.__defaults__).encode())
-    for name, value in _globals_of(function, {}):
+    for name, value in _globals_of(function, bindings):
         sha.update(name.encode())
         if _is_ours(value):
-            _digest_function(value, sha, seen)
+            _digest_function(value, {}, sha, seen)
         else:
             sha.update(_describe(value))
 

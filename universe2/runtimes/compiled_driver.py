@@ -1,6 +1,6 @@
 """The loops around a game's functions, and their machine code: one call works a batch of slots.
 
-``game_reset``, ``game_step``, ``game_draw`` and ``game_heuristic`` are names that ``Drivers``
+``game_reset``, ``game_step``, ``game_draw`` and ``game_heuristic`` are names that ``drivers``
 binds to a game's functions before compiling. Threads share the slots of a call evenly; each
 draws on a canvas of its own, which stays in its core's cache.
 
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from llvmlite import ir
@@ -46,10 +48,10 @@ FAILED = -1
 
 
 def unbound(*arguments: Any) -> Any:
-    raise NotImplementedError("a placeholder: Drivers binds the game's function to this name")
+    raise NotImplementedError("a placeholder: drivers() binds the game's function to this name")
 
 
-game_reset = game_step = game_draw = game_heuristic = game_state = invoke = unbound
+game_reset = game_step = game_draw = game_heuristic = invoke = unbound
 
 LOCK = threading.Lock()
 # Numba's threading layer may be one that two threads must not enter at once.
@@ -160,38 +162,57 @@ def advise(states_N: Any, slots_K: Any, keys_K: Any) -> None:
         keys_K[k] = game_heuristic(states_N[slots_K[k]])
 
 
-class Drivers:
-    """The compiled loops of one game. ``digest`` names its rules: everything but comments."""
+@dataclass(frozen=True)
+class Loops:
+    """What goes around the functions of every game of one kind: for one player, or for several."""
 
-    def __init__(self, game: Game) -> None:
-        core: dict[str, Function] = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
-        expert: dict[str, Function] = {"game_heuristic": game.heuristic}
-        self.digest = digest({**core, "work": work, "c_work": c_work}, game.state)
-        advice = digest({**expert, "advise": advise}, game.state)
-        self._work = helper(work, core)
-        self._state = game.state
-        self._advise = build(advise, expert, advice, parallel=False)
+    work: Function
+    c_work: Function
+    advise: Function
+    signature: Callable[[np.dtype], Any]
+    """Numba's signature of ``c_work``, for a state's dtype."""
+    drive: Callable[[], Function]
+    """The loop over slots, compiled at the first call."""
+    nothing: Callable[[], tuple[np.ndarray, ...]]
+    """Arguments of the loop for a call without slots."""
+
+
+class Drivers:
+    """The compiled loops of one game. ``digest`` names its rules: everything but comments.
+
+    ``core`` and ``expert`` bind the names that ``work`` and ``advise`` leave open.
+    """
+
+    def __init__(
+        self, state: np.dtype, core: Mapping[str, Function], expert: Mapping[str, Function], loops: Loops
+    ) -> None:
+        self.digest = digest({**core, "work": loops.work, "c_work": loops.c_work}, state)
+        advice = digest({**expert, "advise": loops.advise}, state)
+        self._state, self._loops = state, loops
+        self._work = helper(loops.work, core)
+        self._advise = build(loops.advise, expert, advice, parallel=False)
         self._address: Any = self._work if debugging() else 0
 
-    def prepare(self) -> None:
+    def prepare(self) -> Self:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
+        loops = self._loops
         if not debugging():
             with one_at_a_time(self.digest):
-                self._address = entry(c_work, {"work": self._work}, self.digest, _c_signature(self._state))
-        slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((1, 8, 8, 3), np.uint8)
-        with one_at_a_time("drive"):
-            self.drive(np.zeros(0, self._state), slots, *[none] * 4, canvas, slots, frames, np.zeros(0), none)
+                signature = loops.signature(self._state)
+                self._address = entry(loops.c_work, {"work": self._work}, self.digest, signature)
+        with one_at_a_time(f"drive {loops.drive.__module__}"):
+            self.drive(np.zeros(0, self._state), *loops.nothing())
+        return self
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
         """The arguments of the function ``drive``, without the game."""
-        run(_drive_all(), self._address, states_N, *arrays)
+        run(self._loops.drive(), self._address, states_N, *arrays)
 
-    def advise(self, states_N: np.ndarray, slots_K: np.ndarray) -> np.ndarray:
-        keys_K = np.zeros(len(slots_K), np.int64)
+    def advise(self, states_N: np.ndarray, slots_K: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """``keys``, int64, filled with what the game's heuristic would press."""
         with LOCK:
-            self._advise(records(states_N), slots_K, keys_K)
-        return keys_K
+            self._advise(records(states_N), slots_K, keys)
+        return keys
 
 
 def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> None:
@@ -234,12 +255,20 @@ def _c_signature(state: np.dtype) -> Any:
     return types.void(record, whole, whole, whole, whole, canvas, whole, whole, reward, outcome)
 
 
+def _nothing() -> tuple[np.ndarray, ...]:
+    slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((1, 8, 8, 3), np.uint8)
+    return slots, none, none, none, none, canvas, slots, frames, np.zeros(0), none
+
+
+_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing)
+
+
 @functools.cache
 def drivers(game: Game) -> Drivers:
     """The game's loops, compiled once per process."""
-    built = Drivers(game)
-    built.prepare()
-    return built
+    core: dict[str, Function] = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
+    return Drivers(game.state, core, {"game_heuristic": game.heuristic}, _LOOPS).prepare()
 
 
 def canvases(height: int, width: int) -> np.ndarray:

@@ -113,6 +113,3 @@ class MatchRuntime(CompiledRuntime):
         """The scripted players' actions for the slots' present states, as ``send`` takes them."""
         advice_KP = self._advice(self._idle(slots))
         return {agent: advice_KP[:, p] for p, agent in enumerate(self.agents)}
-
-    def _advice(self, slots_K: np.ndarray) -> np.ndarray:
-        return self._actions_of(self._drivers.advise(self._states_N, slots_K, len(self.agents)))

@@ -18,28 +18,18 @@ from numba.np.numpy_support import carray, from_dtype
 
 from universe2.core.screen import DOWN, LEFT, RIGHT, UP
 from universe2.envs.arcade.match import MOST, SPECTATOR, Match
-from universe2.runtimes.compiled_build import (
-    Function,
-    build,
-    debugging,
-    digest,
-    entry,
-    helper,
-    one_at_a_time,
-    rebind,
-)
+from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper, rebind
 from universe2.runtimes.compiled_driver import (
     FAILED,
     FEW,
-    LOCK,
     RESET,
     STEP,
+    Drivers,
+    Loops,
     Pointer,
     call_at,
     call_plainly,
     pack,
-    records,
-    run,
     unbound,
 )
 
@@ -183,48 +173,6 @@ def advise(states_N: Any, slots_K: Any, keys_KP: Any) -> None:
                 keys_KP[k, p] = mirrored(match_heuristic(state, p), state.seat[p])
 
 
-class MatchDrivers:
-    """The compiled loops of one match. ``digest`` names its rules: everything but comments."""
-
-    def __init__(self, match: Match) -> None:
-        core: dict[str, Function] = {
-            "match_reset": match.reset,
-            "match_step": match.step,
-            "match_draw": match.draw,
-        }
-        expert: dict[str, Function] = {"match_heuristic": match.heuristic}
-        self.digest = digest({**core, "work": work, "c_work": c_work}, match.state)
-        advice = digest({**expert, "advise": advise}, match.state)
-        self._work = helper(work, core)
-        self._state = match.state
-        self._advise = build(advise, expert, advice, parallel=False)
-        self._address: Any = self._work if debugging() else 0
-
-    def prepare(self) -> None:
-        """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
-        if not debugging():
-            with one_at_a_time(self.digest):
-                self._address = entry(c_work, {"work": self._work}, self.digest, _c_signature(self._state))
-        slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((2, 1, 8, 8, 3), np.uint8)
-        keys, rewards = np.zeros((0, 2), np.int64), np.zeros((0, 2))
-        with one_at_a_time("drive matches"):
-            self.drive(
-                np.zeros(0, self._state), slots, none, keys, none, none, canvas, slots, frames, rewards, none
-            )
-
-    def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
-        """The arguments of the function ``drive``, without the match."""
-        run(_drive_all(), self._address, states_N, *arrays)
-
-    def advise(self, states_N: np.ndarray, slots_K: np.ndarray, players: int) -> np.ndarray:
-        """int64 (K, P): keys; 0 for a player that is out."""
-        keys_KP = np.zeros((len(slots_K), players), np.int64)
-        with LOCK:
-            self._advise(records(states_N), slots_K, keys_KP)
-        return keys_KP
-
-
 @functools.cache
 def _drive_all() -> Function:
     """``drive``, for every match of this process."""
@@ -240,9 +188,22 @@ def _c_signature(state: np.dtype) -> Any:
     return types.void(record, whole, keys, whole, whole, canvas, whole, whole, reward, keys)
 
 
+def _nothing() -> tuple[np.ndarray, ...]:
+    slots, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    canvas, frames = np.zeros((1, 8, 8), np.int32), np.zeros((2, 1, 8, 8, 3), np.uint8)
+    keys, rewards = np.zeros((0, 2), np.int64), np.zeros((0, 2))
+    return slots, none, keys, none, none, canvas, slots, frames, rewards, none
+
+
+_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing)
+
+
 @functools.cache
-def match_drivers(match: Match) -> MatchDrivers:
+def match_drivers(match: Match) -> Drivers:
     """The match's loops, compiled once per process."""
-    built = MatchDrivers(match)
-    built.prepare()
-    return built
+    core: dict[str, Function] = {
+        "match_reset": match.reset,
+        "match_step": match.step,
+        "match_draw": match.draw,
+    }
+    return Drivers(match.state, core, {"match_heuristic": match.heuristic}, _LOOPS).prepare()
