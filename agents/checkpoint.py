@@ -18,7 +18,7 @@ from torch import Tensor
 
 from universe2.core.errors import TrainingError
 
-VERSION = 2
+VERSION = 3
 _KEY = "universe2_checkpoint"
 
 

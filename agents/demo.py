@@ -30,7 +30,7 @@ console = Console()
 
 
 def main(
-    seconds: Annotated[int, typer.Option(help="How long to train.")] = 165,
+    seconds: Annotated[int, typer.Option(help="How long to train.")] = 180,
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, logs, episodes and report.")] = Path(
         "runs/demo"
     ),

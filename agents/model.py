@@ -8,7 +8,7 @@ A *state* is a dict of tensors, one row per slot: the GRU's hidden vector and th
 the last screen, from which motion is seen. Where ``first`` is set the state starts anew.
 
 Suffixes: N sequences, T times, B = N·T, H W pixels, A = 209 choices, P = 5 parts, U distinct
-texts, L ids of a text, V value bins, D features.
+texts, L ids of a text, V value bins, D features; in encoders C cells, K heads.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ State = dict[str, Tensor]
 CHOICES = sum(NVEC)
 _OFFSETS = torch.tensor([sum(NVEC[:part]) for part in range(len(NVEC))])
 _PIXEL = 1 / 255
+GAZES = 8
+"""Heads of a Gaze: about as many things as a game's next move depends on."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,31 @@ class Output(NamedTuple):
     """float32 (N, T, H/4, W/4, 3) in [0, 1]: the screen as the features tell it, if asked for"""
 
 
+class Gaze(nn.Module):
+    """Attention pooling: each of K heads looks where its score is highest, and says what is there and where.
+
+    What a head finds means the same wherever it is found. A layer with weights of its own for
+    every place has to learn it anew in each of them.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, int], heads: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(channels, heads)
+        self.place = nn.Parameter(torch.zeros(grid[0] * grid[1], heads))
+        axes = [torch.linspace(-1, 1, side) for side in grid]
+        where_C2 = torch.cartesian_prod(*axes)
+        self.register_buffer("where", where_C2, persistent=False)
+        self.out_features = heads * (channels + 2)
+
+    def forward(self, x_BCD: Tensor) -> Tensor:
+        """(B, C, D) features of the grid's cells, row by row → (B, out_features)."""
+        look_BKC = (self.score(x_BCD) + self.place).transpose(1, 2).softmax(-1)
+        what_BKD = torch.bmm(look_BKC, x_BCD.to(look_BKC.dtype))
+        return torch.cat([what_BKD.flatten(1), (look_BKC @ self.where).flatten(1)], -1)
+
+
 class PatchEncoder(nn.Module):
-    """Patches of 4 × 4 pixels and one strided convolution: the cheapest thing that sees a screen.
+    """Patches of 4 × 4 pixels, one strided convolution, a gaze: the cheapest thing that sees a screen.
 
     Three input channels make a convolution slow on a CPU; patches are a plain matrix product.
     """
@@ -106,8 +131,9 @@ class PatchEncoder(nn.Module):
         self.grid = (size[0] // 4, size[1] // 4)
         self.patch = nn.Linear(48 + 4, width)
         self.conv = nn.Conv2d(width, 2 * width, 4, 2)
-        cells = [(side - 4) // 2 + 1 for side in self.grid]
-        self.out = nn.Linear(2 * width * cells[0] * cells[1] + 48, out)
+        rows, columns = ((side - 4) // 2 + 1 for side in self.grid)
+        self.gaze = Gaze(2 * width, (rows, columns), GAZES)
+        self.out = nn.Linear(2 * width * rows * columns + self.gaze.out_features + 48, out)
 
     def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
@@ -124,8 +150,8 @@ class PatchEncoder(nn.Module):
         # bfloat16 could not hold the difference of two large sums.
         with torch.autocast(screen_BHW3.device.type, enabled=False):
             x = self._patches(pixels, mean_B48, moved).view(count, rows, columns, -1)
-        x = F.relu(self.conv(x.permute(0, 3, 1, 2)))
-        seen = torch.cat([x.permute(0, 2, 3, 1).flatten(1), mean_B48 * _PIXEL], -1)
+        x = F.relu(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1).flatten(1, 2)
+        seen = torch.cat([x.flatten(1), self.gaze(x), mean_B48 * _PIXEL], -1)
         return F.relu(self.out(seen))
 
     def _patches(self, pixels_BC48: Tensor, mean_B48: Tensor, moved: Tensor) -> Tensor:
@@ -223,10 +249,11 @@ class Network(nn.Module):
         self.text = nn.EmbeddingBag(BUCKETS, config.text_dim, mode="mean", padding_idx=0)
         self.action = nn.EmbeddingBag(CHOICES, config.text_dim, mode="sum")
         self.mix = nn.Linear(hidden + 2 * config.text_dim + 1, hidden)
+        self.norm = nn.LayerNorm(hidden)
         self.core = ResettingGRU(hidden, hidden)
-        self.policy = nn.Linear(hidden, CHOICES)
-        self.value = nn.Linear(hidden, config.value_bins)
-        self.picture = nn.Linear(hidden, 3 * height * width // 16) if config.reconstruct else None
+        self.policy = nn.Linear(2 * hidden, CHOICES)
+        self.value = nn.Linear(2 * hidden, config.value_bins)
+        self.picture = nn.Linear(2 * hidden, 3 * height * width // 16) if config.reconstruct else None
         self.bf16 = False
         """products in bfloat16; the learner's choice"""
         for layer in (*self.encoder.modules(), self.mix, self.core.inputs):
@@ -235,6 +262,9 @@ class Network(nn.Module):
                 nn.init.orthogonal_(layer.weight, 2**0.5)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+        for module in self.encoder.modules():
+            if isinstance(module, Gaze):
+                nn.init.normal_(module.score.weight, std=0.1)  # at first it looks everywhere
         nn.init.orthogonal_(self.policy.weight, 0.01)
         nn.init.zeros_(self.policy.bias)
         nn.init.zeros_(self.value.weight)
@@ -256,9 +286,10 @@ class Network(nn.Module):
     def forward(self, obs: Observation, state: State) -> Output:
         """All T times of N sequences, from the state before the first of them."""
         with torch.autocast(obs.screen.device.type, torch.bfloat16, enabled=self.bf16):
-            features_NTD, last_NHW = self._encode(obs, state["brightness"])
+            seen_NTD, features_NTD, last_NHW = self._encode(obs, state["brightness"])
             core_NTD, hidden_ND = self.core(features_NTD, obs.first, state["hidden"])
-            out_NTD = F.relu(features_NTD + core_NTD)
+            # the heads see past the memory: what a glance tells is learned much sooner
+            out_NTD = torch.cat([F.relu(features_NTD + core_NTD), seen_NTD], -1)
             logits = self.policy(out_NTD).float().masked_fill(~obs.mask[:, None], -torch.inf)
             value_logits = self.value(out_NTD).float()
             picture = self._paint(out_NTD) if self.picture is not None else None
@@ -274,8 +305,8 @@ class Network(nn.Module):
         painted: Tensor = self.picture(out_NTD).float()
         return painted.view(*out_NTD.shape[:2], height // 4, width // 4, 3)
 
-    def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, T, D) without memory, and the brightness of the last screen."""
+    def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the screen, and of all inputs: features (N, T, D) without memory. The last brightness."""
         count, times = obs.first.shape
         now_NTHW = brightness(obs.screen)
         last_NTHW = torch.cat([before_NHW[:, None], now_NTHW[:, :-1]], 1)
@@ -286,7 +317,8 @@ class Network(nn.Module):
         acted_BD = acted_BD * (~obs.first).flatten()[:, None]
         reward_B1 = symlog(obs.prev_reward.flatten())[:, None]
         features_BD = F.relu(self.mix(torch.cat([seen_BD, text_BD, acted_BD, reward_B1], -1)))
-        return features_BD.view(count, times, -1), now_NTHW[:, -1]
+        features_BD = self.norm(features_BD)
+        return seen_BD.view(count, times, -1), features_BD.view(count, times, -1), now_NTHW[:, -1]
 
 
 def brightness(screen: Tensor) -> Tensor:

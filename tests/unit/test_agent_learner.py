@@ -355,6 +355,6 @@ def test_an_older_checkpoint_is_refused_with_a_clear_line(tmp_path, monkeypatch)
     write_checkpoint(tmp_path / "old", {"x": torch.ones(1)}, {})
     monkeypatch.undo()
     with pytest.raises(
-        TrainingError, match=r"old is a checkpoint of version 1, this universe2 reads version 2"
+        TrainingError, match=r"old is a checkpoint of version 1, this universe2 reads version 3"
     ):
         read_checkpoint(tmp_path / "old")

@@ -1,0 +1,152 @@
+"""Does PPO learn the arcade from pixels, on two cores, in minutes? One short run for each game.
+
+    python benchmarks/arcade_ppo.py [--steps 200000] [--games Snake Lander] [--out runs/arcade_ppo]
+    python benchmarks/arcade_ppo.py --draw        # the table and the picture of what is stored
+
+Each single-player game is trained alone: rewards only (no expert), 64×64×3 screens, easy levels
+0–199, seed 1, the `nano` network. Then it and random play are measured on levels that it never
+saw. A game counts as learned if the 95 % intervals of the two mean returns don't overlap. What a
+game left in --out is not run again, so a run that was stopped goes on. The last line is the
+result as JSON, also written to scores/arcade_ppo.json; the curves go to docs/arcade-ppo.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shutil
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from universe2.agents.config import TaskConfig, TrainConfig
+from universe2.agents.evaluate import Place, evaluate, hardware
+from universe2.agents.evaluate_policy import load_policy
+from universe2.agents.evaluate_suite import Suite, Task
+from universe2.agents.ranking import mean_interval
+from universe2.agents.report import read_metrics
+from universe2.agents.report_svg import curve
+from universe2.agents.train import train
+from universe2.core.registry import find
+from universe2.envs.arcade import games
+from universe2.trace import EpisodeStore
+
+HERE = Path(__file__).resolve().parent
+SCORES = HERE / "scores" / "arcade_ppo.json"
+PICTURE = HERE.parent / "docs" / "arcade-ppo.svg"
+TRAIN_LEVELS, HELD_OUT = {"num_levels": 200}, {"start_level": 200}
+TARGET = 15
+COLUMNS, CELL_WIDTH, CELL_HEIGHT = 4, 340, 230
+
+
+def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any]:
+    """Train on one game, then measure the agent and random play; returns with intervals, and the curve."""
+    shutil.rmtree(folder, ignore_errors=True)
+    config = TrainConfig(
+        tasks=(TaskConfig(env_id=env_id, slots=64, options=TRAIN_LEVELS),),
+        out_dir=str(folder / "run"),
+        total_steps=steps,
+        seed=1,
+        minibatches=8,
+        lr=2e-3,
+    )
+    train(config)
+    suite = Suite(
+        name=env_id,
+        tasks=(Task(name=env_id, env_id=env_id, episodes=episodes, options=HELD_OUT),),
+    )
+    found: dict[str, Any] = {"steps": steps, "episodes": episodes}
+    with EpisodeStore(folder / "episodes.sqlite") as store:
+        for name, policy in (("random", "random"), ("agent", str(folder / "run" / "checkpoint"))):
+            result = evaluate(load_policy(policy), suite, store, Place(slots=32))
+            returns = np.array([episode.total for episode in store.episodes(result.run_id, whole=True)])
+            found[name] = [round(value, 3) for value in mean_interval(returns)]
+    points = read_metrics(folder / "run" / "metrics.jsonl")[0].points
+    found["curve"] = [[round(step), round(value, 3)] for step, value in points]
+    return found
+
+
+def clear(row: dict[str, Any]) -> bool:
+    """The agent's interval lies above random play's."""
+    return bool(row["agent"][1] > row["random"][2])
+
+
+def report(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    learned = sum(map(clear, rows.values()))
+    table = Table("game", "random", "PPO", "expert", "apart")
+    for env_id, row in rows.items():
+        shown = ("{:.2f} [{:.2f}, {:.2f}]".format(*row[name]) for name in ("random", "agent"))
+        table.add_row(env_id, *shown, f"{find(env_id).reference['heuristic']:g}", "yes" if clear(row) else "")
+    Console().print(table)
+    steps = max(row["steps"] for row in rows.values())
+    question = {
+        "question": f"games in which PPO clearly beats random play on new levels, after {steps:,} steps",
+        "ours": f"{learned} of {len(rows)} games",
+        "peer": "random play",
+        "ratio": learned / len(rows),
+        "target": f"{TARGET} of 20",
+        "met": learned >= TARGET,
+    }
+    date = datetime.date.today().isoformat()
+    return {"date": date, "machine": hardware(), "questions": [question], "games": rows}
+
+
+def draw(rows: dict[str, dict[str, Any]]) -> str:
+    """All learning curves in one picture, between random play and the scripted expert."""
+    style = (files("universe2.agents") / "report.css").read_text("utf-8")
+    lines = -(-len(rows) // COLUMNS)
+    width, height = COLUMNS * CELL_WIDTH, lines * CELL_HEIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">'
+        f"<style>{style} text {{ font-family: sans-serif; fill: var(--ink); }}</style>"
+        f'<rect width="{width}" height="{height}" fill="var(--paper)"/>'
+    ]
+    for i, (env_id, row) in enumerate(rows.items()):
+        left, top = i % COLUMNS * CELL_WIDTH, i // COLUMNS * CELL_HEIGHT
+        reference = find(env_id).reference
+        levels = [("random", reference["random"]), ("expert", reference["heuristic"])]
+        plot = curve([(step, value) for step, value in row["curve"]], levels, env_id, hue=i % 6)
+        place = f'<svg x="{left}" y="{top + 26}" width="{CELL_WIDTH}" height="190"'
+        mean = row["agent"][0]
+        title = f"{env_id.removeprefix('arcade/').removesuffix('-v0')}: {mean:g} on new levels"
+        parts.append(f'<text x="{left + 44}" y="{top + 22}" font-size="15">{escape(title)}</text>')
+        parts.append(plot.replace("<svg", place, 1))
+    return "".join([*parts, "</svg>\n"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=200_000, help="of training, for each game")
+    parser.add_argument("--episodes", type=int, default=100, help="of each evaluation")
+    parser.add_argument("--games", nargs="*", help="only these, such as Snake")
+    parser.add_argument("--out", type=Path, default=Path("runs/arcade_ppo"))
+    parser.add_argument("--draw", action="store_true", help="train nothing")
+    args = parser.parse_args()
+    wanted = [spec.id for spec in games() if not spec.multi_agent]
+    if args.games:
+        wanted = [f"arcade/{name}-v0" for name in args.games]
+    for env_id in () if args.draw else wanted:
+        folder = args.out / env_id.partition("/")[2]
+        if not (folder / "result.json").exists():
+            found = learn(env_id, args.steps, args.episodes, folder)
+            (folder / "result.json").write_text(json.dumps(found))
+    if args.draw:
+        rows = json.loads(SCORES.read_text("utf-8"))["games"]
+    else:
+        results = {env_id: args.out / env_id.partition("/")[2] / "result.json" for env_id in wanted}
+        rows = {env_id: json.loads(path.read_text()) for env_id, path in results.items()}
+    result = report(rows)
+    if not args.games:
+        SCORES.write_text(json.dumps(result) + "\n")
+        PICTURE.write_text(draw(rows), "utf-8")
+    print(json.dumps(result["questions"]))
+
+
+if __name__ == "__main__":
+    main()
