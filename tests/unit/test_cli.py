@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import sys
@@ -199,3 +201,20 @@ def test_help_describes_the_verbs_and_every_option() -> None:
         assert len(command.help) > 60, verb
         for param in command.params:
             assert getattr(param, "help", None), f"universe2 {verb}: {param.name} has no description"
+
+
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_the_list_of_environments_puts_equal_spaces_together(width: str) -> None:
+    """Each id is there once, whatever the width; ``--json`` gives each a line of its own."""
+    command = [sys.executable, "-m", "universe2", "envs", "arcade"]
+    environment = {**os.environ, "COLUMNS": width}
+    shown, lines = (
+        subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=60).stdout
+        for more in ([], ["--json"])
+    )
+    ids = [json.loads(line)["id"] for line in lines.splitlines()]
+    assert "arcade/Snake-v0" in ids
+    assert [shown.split().count(env_id) for env_id in ids] == [1] * len(ids)
+    assert f"{len(ids)} environments" in shown
+    assert shown.count("action      Discrete(3)\n") == 1
+    assert "observation 4 × uint8 (64, 64, 3)" in shown  # four players

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from universe2.core.spec import EnvSpec
 
 
 def command(
@@ -31,43 +37,49 @@ def command(
     import json
 
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
 
     from universe2.core.registry import families, list_envs
 
-    console = Console()
     specs = list_envs(family)  # an unknown family is an error before anything is printed
-    for name in [family] if family else families():
-        table = Table(title=f"{name}", title_justify="left", header_style="bold", expand=False)
-        for column in ("id", "observation", "action", "runs here"):
-            table.add_column(column, overflow="fold", no_wrap=column == "id")
-        for spec in (s for s in specs if s.family == name):
+    if json_lines:
+        for spec in specs:
             observation, action, status = _row(spec, interface)
-            if json_lines:
-                row = {"id": spec.id, "observation": observation, "action": action}
-                print(json.dumps({**row, "runnable": spec.runnable, "status": status}))
-            else:
-                colour = "green" if status == "yes" else "yellow"
-                table.add_row(spec.id, escape(observation), escape(action), Text(status, style=colour))
-        if not json_lines:
-            console.print(table)
-    if not json_lines:
-        runnable = sum(spec.runnable for spec in specs)
-        console.print(
-            f"{len(specs)} environments, {runnable} can run here. `universe2 doctor` says what is missing."
-        )
+            row = {"id": spec.id, "observation": observation, "action": action}
+            print(json.dumps({**row, "runnable": spec.runnable, "status": status}))
+        return
+    console = Console(highlight=False)
+    for name in [family] if family else families():
+        _print_family(name, [spec for spec in specs if spec.family == name], interface, console)
+    runnable = sum(spec.runnable for spec in specs)
+    console.print(
+        f"{len(specs)} environments, {runnable} can run here. `universe2 doctor` says what is missing."
+    )
 
 
-def _row(spec: object, interface: str) -> tuple[str, str, str]:
+def _print_family(name: str, specs: Sequence[EnvSpec], interface: str, console: Console) -> None:
+    """Environments with the same spaces stand together: a family has few kinds of them."""
+    from rich.columns import Columns
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    kinds: dict[tuple[str, str, str], list[str]] = {}
+    for spec in specs:
+        kinds.setdefault(_row(spec, interface), []).append(spec.id)
+    console.print(f"[bold]{name}[/]  {len(specs)} environments")
+    for (observation, action, status), ids in kinds.items():
+        if observation:
+            console.print(f"  observation {escape(observation)}", style="cyan", soft_wrap=True)
+            console.print(f"  action      {escape(action)}", style="cyan", soft_wrap=True)
+        said = "[green]runs here[/]" if status == "yes" else f"[yellow]{escape(status)}[/]"
+        console.print(f"  {said}", soft_wrap=True)
+        console.print(Padding(Columns(ids, padding=(0, 2)), (0, 0, 1, 4)))
+
+
+def _row(spec: EnvSpec, interface: str) -> tuple[str, str, str]:
     """(observation space, action space, "yes" or what is needed) in words."""
-    from typing import cast
-
     from universe2.core.errors import Universe2Error
-    from universe2.core.spec import EnvConfig, EnvSpec
+    from universe2.core.spec import EnvConfig
 
-    spec = cast(EnvSpec, spec)
     if not spec.runnable:
         return "", "", "; ".join(f"needs {r.name}: {r.install}" for r in spec.missing)
     try:
@@ -84,6 +96,9 @@ def short(space: object) -> str:
     if isinstance(space, spaces.Box):
         return f"{space.dtype} {space.shape}"
     if isinstance(space, spaces.Dict):
+        parts = {short(s) for s in space.spaces.values()}
+        if len(parts) == 1 < len(space.spaces):  # one for each player
+            return f"{len(space.spaces)} × {parts.pop()}"
         return "{" + ", ".join(f"{k}: {short(s)}" for k, s in space.spaces.items()) + "}"
     if isinstance(space, spaces.Tuple):
         return "(" + ", ".join(short(s) for s in space.spaces) + ")"
