@@ -4,7 +4,7 @@
 
 All train on the same 64 local slots, 64×64×3 frames, with 8,192 steps an update, 4 minibatches
 and 4 epochs, and the same encoder (4×4 patches, a strided convolution, 128 features). Ours has a
-recurrent core, motion, instruction and a distributional value on top, and plays through the
+recurrent core, attention, motion, instruction and a distributional value on top, and plays through the
 screen interface; the peers have two linear heads and the native interface. CleanRL is the main
 block of 1.2.0's ppo_atari.py as its wheel ships it, given our vector environment and the small
 network in place of Atari's; Stable-Baselines3 2.9.2 is its PPO with that encoder as features
