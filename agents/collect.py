@@ -37,7 +37,7 @@ class PoolLike(Protocol):
 
     @property
     def members(self) -> Sequence[Any]: ...
-    def reset(self, seed: int) -> None: ...
+    def reset(self, seed: int, group: int = 1) -> None: ...
     def send(self, index: int, slots: np.ndarray, actions: Any) -> None: ...
     def restore_member(self, index: int, slots: np.ndarray, states: Sequence[bytes]) -> None: ...
     def recv(self, timeout: float | None = None) -> tuple[int, Batch]: ...
@@ -103,9 +103,12 @@ class Collector:
         """in lockstep: what came while others are still awaited"""
         self._last_move = time.monotonic()
 
-    def start(self, seed: int) -> None:
-        """Begin episodes in all slots."""
-        self.pool.reset(seed)
+    def start(self, seed: int, group: int = 1) -> None:
+        """Begin episodes in all slots, the same one in each ``group`` of neighbours."""
+        while self._in_flight:  # a busy slot can't be reset
+            self._in_flight -= len(self.pool.recv(self.params.stall_s)[1])
+        self._held.clear()
+        self.pool.reset(seed, group)
         self._in_flight = sum(member.num_slots for member in self.pool.members)
         self._last_move = time.monotonic()
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from universe2.core.errors import UsageError
 
-ALGORITHMS = ("ppo", "vtrace")
+ALGORITHMS = ("ppo", "vtrace", "group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ class TrainConfig:
     """``host:port`` of environment servers; none means environments in this process"""
     token_file: str = ""
     algorithm: str = "ppo"
-    """``ppo`` or ``vtrace``"""
+    """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py)"""
+    group_size: int = 8
+    """for ``group``: rollouts from the same state, one in each of so many neighbouring slots"""
     init_from: str = ""
     """a checkpoint whose weights to start from"""
     lora_rank: int = 0
@@ -84,13 +86,16 @@ class TrainConfig:
     """weight of imitating info["expert"], for tasks that give it (arcade: options = { expert = 1 })"""
     reconstruction_coef: float = 0.0
     """weight of painting the screen from the features; above 0 the network has a head for it"""
+    scale_per_task: bool = True
+    """False: the advantages of all tasks are divided by one scale"""
     patience: float = 0.25
     """see CollectParams"""
     max_steps_off_policy: int = 512
     """see CollectParams"""
     lockstep: bool = False
     """collect, then learn, then collect: slower, but with environments in this process the run is
-    a function of its seed to the bit, also if it was killed and resumed. Else both go on at once."""
+    a function of its seed to the bit; if they have snapshots, also if it was killed and resumed.
+    Else both go on at once."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -106,12 +111,24 @@ class TrainConfig:
         for task in self.tasks:
             if task.slots < 1 or task.share <= 0:
                 raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")
+        if self.algorithm == "group":
+            self._check_groups()
         # fewer segments than minibatches would leave some empty
         if sum(self.quota()) < self.minibatches:
             raise UsageError(
                 f"batch_steps = {self.batch_steps} gives {sum(self.quota())} segments of "
                 f"{self.rollout}, too few for {self.minibatches} minibatches"
             )
+
+    def _check_groups(self) -> None:
+        if self.group_size < 2 or not self.lockstep:
+            raise UsageError('algorithm = "group" needs lockstep = true and a group_size of at least 2')
+        for task, quota in zip(self.tasks, self.quota(), strict=True):
+            if task.slots != quota or quota % self.group_size:
+                raise UsageError(
+                    f"{task.env_id}: {task.slots} slots, {quota} segments per update (batch_steps / rollout, "
+                    f"by share): for groups both must be the same multiple of group_size = {self.group_size}"
+                )
 
     def quota(self) -> tuple[int, ...]:
         """Segments per update of each task."""

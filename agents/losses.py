@@ -17,7 +17,7 @@ from torch import Tensor
 
 from universe2.agents.distributed import Ranks
 from universe2.agents.model import Observation, Output, State, thumbnail
-from universe2.agents.returns import Transitions, decode_value, two_hot, vtrace
+from universe2.agents.returns import Targets, Transitions, decode_value, two_hot, vtrace
 from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
 
@@ -126,10 +126,16 @@ class ActorCriticLoss:
     value_limit: float = 9.0
     imitation_coef: float = 0.0
     reconstruction_coef: float = 0.0
+    scale_per_task: bool = True
+    """False: one scale for the advantages of all tasks"""
 
     def policy(self, log_ratio: Tensor, log_prob: Tensor, advantage: Tensor) -> Tensor:
         """(N, T): the policy's loss, given log π/μ, log π and scaled advantages."""
         raise NotImplementedError
+
+    def targets(self, batch: SegmentBatch, value_NS: Tensor, ratio_NT: Tensor) -> Targets:
+        """What values and advantages should be, given the values as they are and π/μ."""
+        return vtrace(batch.transitions, value_NS, ratio_NT, self.gamma, self.lam)
 
     def __call__(
         self, output: Output, batch: SegmentBatch, scales: TaskScales
@@ -139,8 +145,9 @@ class ActorCriticLoss:
         log_ratio = log_prob - batch.log_prob
         with torch.no_grad():
             value_NS = decode_value(output.value_logits, self.value_limit)
-            targets = vtrace(batch.transitions, value_NS, log_ratio.exp(), self.gamma, self.lam)
-            scale_N = scales.update(targets.advantage, batch.transitions.valid, batch.task)
+            targets = self.targets(batch, value_NS, log_ratio.exp())
+            task_N = batch.task if self.scale_per_task else torch.zeros_like(batch.task)
+            scale_N = scales.update(targets.advantage, batch.transitions.valid, task_N)
         policy = self.policy(log_ratio, log_prob, targets.advantage / scale_N[:, None])
         value_logits = output.value_logits[:, :-1]
         hot = two_hot(targets.value, value_logits.shape[-1], self.value_limit)

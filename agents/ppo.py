@@ -39,6 +39,7 @@ def train_ppo(
         value_limit=learner.config.value_limit,
         imitation_coef=config.imitation_coef,
         reconstruction_coef=config.reconstruction_coef,
+        scale_per_task=config.scale_per_task,
         clip=config.clip,
     )
     shares = [task.share for task in config.tasks]

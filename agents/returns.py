@@ -80,6 +80,29 @@ def gae(transitions: Transitions, value_NS: Tensor, gamma: float, lam: float) ->
     return vtrace(transitions, value_NS, torch.ones_like(transitions.reward), gamma, lam)
 
 
+def returns_to_go(transitions: Transitions, gamma: float) -> Tensor:
+    """(N, T): discounted rewards from each transition to its episode's end or the last transition."""
+    reward = torch.where(transitions.valid, transitions.reward, 0.0)
+    carry = gamma * ~(transitions.terminated | transitions.truncated | ~transitions.valid)
+    total = torch.zeros_like(reward[:, 0])
+    found = []
+    for reward_t, carry_t in zip(reward.unbind(1)[::-1], carry.unbind(1)[::-1], strict=True):
+        total = reward_t + carry_t * total
+        found.append(total)
+    return torch.stack(found[::-1], 1)
+
+
+def beyond_the_others(returns_NT: Tensor, group: int) -> Tensor:
+    """(N, T): by how much each return exceeds the mean of the other ``group`` - 1 at the same time.
+
+    Rows [0, group) are one group, and so on: rollouts from the same state that know nothing of
+    each other. Then the others' mean doesn't depend on the action, so as a baseline it adds no bias.
+    """
+    grouped = returns_NT.view(-1, group, returns_NT.shape[1])
+    others = (grouped.sum(1, keepdim=True) - grouped) / (group - 1)
+    return (grouped - others).view_as(returns_NT)
+
+
 def symlog(x: Tensor) -> Tensor:
     """sign(x) · ln(1 + |x|)."""
     return torch.sign(x) * torch.log1p(torch.abs(x))

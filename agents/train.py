@@ -26,6 +26,7 @@ from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
 from universe2.agents.distributed import Ranks, join_ranks, leave_ranks
+from universe2.agents.group import train_group
 from universe2.agents.learner import Learner, NonFiniteLoss, Saved, use_threads
 from universe2.agents.losses import Metrics
 from universe2.agents.model import ModelConfig, preset
@@ -34,11 +35,11 @@ from universe2.agents.progress import Progress
 from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
 from universe2.agents.run_log import RunLog, task_rows
 from universe2.agents.vtrace import train_vtrace
-from universe2.core.errors import TrainingError, Universe2Error, UsageError
+from universe2.core.errors import TrainingError, Universe2Error, UnsupportedError, UsageError
 from universe2.core.seeding import mix
 
 CHECKPOINT = "checkpoint"
-SCRIPTS = {"ppo": train_ppo, "vtrace": train_vtrace}
+SCRIPTS = {"ppo": train_ppo, "vtrace": train_vtrace, "group": train_group}
 _LOG_S = 2.0
 
 
@@ -183,7 +184,10 @@ class Run:
         extra: dict[str, Any] = {"config": self.config.to_json(), "counters": counters(self.collector)}
         arrays: dict[str, np.ndarray] = {}
         if self.config.lockstep and exactly:
-            arrays, extra["texts"] = in_progress(self.collector)
+            try:
+                arrays, extra["texts"] = in_progress(self.collector)
+            except UnsupportedError as error:
+                log.warning("episodes under way are not saved: %s", error)
         self.learner.save_state(self.path, extra, arrays).result()
         if self._multiple() > self._kept:
             self._kept = self._multiple()

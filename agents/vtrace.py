@@ -34,6 +34,7 @@ def train_vtrace(
         value_limit=learner.config.value_limit,
         imitation_coef=config.imitation_coef,
         reconstruction_coef=config.reconstruction_coef,
+        scale_per_task=config.scale_per_task,
     )
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:

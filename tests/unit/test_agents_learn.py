@@ -9,6 +9,7 @@ from toy_pool import BLACK, BLUE, GREEN, RED, SIZE, Toy, ToyPool
 
 from universe2.agents.collect import Collector, CollectParams
 from universe2.agents.config import TaskConfig, TrainConfig
+from universe2.agents.group import train_group
 from universe2.agents.learner import Learner
 from universe2.agents.model import ModelConfig
 from universe2.agents.ppo import train_ppo
@@ -47,6 +48,17 @@ class Keyboard(Toy):
         assert KEYS[action[1]] in ("none", "a", "b", "c")
         assert not action[[0, 2, 3, 4]].any()
         return BLACK, float(KEYS[action[1]] == self.key), True, False
+
+
+LOUD = 1000.0
+
+
+class Loud(Keyboard):
+    """The same for a thousand times the reward."""
+
+    def step(self, action):
+        colour, reward, terminated, truncated = super().step(action)
+        return colour, LOUD * reward, terminated, truncated
 
 
 class Delayed(Toy):
@@ -98,7 +110,7 @@ def run(tasks, updates, script=train_ppo, outdated=False, **changes):
         **{"rollout": 8, "batch_steps": 256, "minibatches": 2, "epochs": 2, "lr": 4e-3} | changes,
     )
     learner = Learner(ModelConfig("patch", 4, 64, SIZE, text_dim=16), names, config.seed)
-    params = CollectParams(config.rollout, config.quota())
+    params = CollectParams(config.rollout, config.quota(), lockstep=config.lockstep)
     sampler = None
     if outdated:
         sampler = learner.snapshot().result()
@@ -152,6 +164,21 @@ def test_stale_data_is_corrected_for():
     _, collector = run({"keys": (Keyboard, 32)}, 60, train_vtrace, outdated=True, minibatches=4)
     assert 3 < np.mean(collector.lags) < 20  # optimiser steps between acting and learning
     assert mean_score(collector, 0) > 0.8
+
+
+def test_without_a_critic():
+    groups = {"algorithm": "group", "lockstep": True, "group_size": 8}
+    _, collector = run({"delayed": (Delayed, 32)}, 50, train_group, **groups)
+    assert mean_score(collector, 0) > 1.8
+
+
+@pytest.mark.parametrize("per_task", [True, False])
+def test_a_task_of_small_rewards_beside_one_of_large_ones(per_task):
+    """Both are the same problem; with one scale for both the quiet one isn't heard."""
+    tasks = {"loud": (Loud, 16), "quiet": (Keyboard, 16)}
+    _, collector = run(tasks, 60, batch_steps=512, scale_per_task=per_task)
+    assert mean_score(collector, 0) > 0.8 * LOUD
+    assert (mean_score(collector, 1) > 0.8) == per_task
 
 
 def test_two_tasks_at_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from universe2.agents.checkpoint import read_checkpoint
 
 WORKER = Path(__file__).with_name("rank_worker.py")
 
@@ -46,3 +49,21 @@ def test_two_ranks_are_one(tmp_path):
         assert first[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-6), name
         assert (first[name] == second[name]).all(), name
     assert len(set(alone["losses"].tolist())) == 3
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_the_command_line(tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'out_dir = "{tmp_path}/run"\ntotal_steps = 8000\nbatch_steps = 1024\n'
+        '[tasks."arcade/Catcher-v0"]\nslots = 8\n[tasks."arcade/Runner-v0"]\nslots = 8\n'
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "universe2", "train", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("checkpoint: ") == 2
+    _, meta = read_checkpoint(tmp_path / "run" / "checkpoint")
+    assert meta["counts"]["steps"] >= 8000
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {row["task"] for row in rows if "task" in row} == {"arcade/Catcher-v0", "arcade/Runner-v0"}

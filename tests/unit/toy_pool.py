@@ -82,7 +82,7 @@ class ToyPool:
             runtime = member.runtime
             runtime.toys, runtime.steps, runtime.faulted = self.toys[m], self.steps[m], self.faulted[m]
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int, group: int = 1) -> None:
         for index, member in enumerate(self.members):
             self.send(index, np.arange(member.num_slots), np.zeros((member.num_slots, 5), np.int64))
         self.sent.clear()

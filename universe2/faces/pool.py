@@ -61,14 +61,17 @@ class Pool:
     def num_slots(self) -> int:
         return sum(member.num_slots for member in self.members)
 
-    def reset(self, seed: int) -> None:
-        """Reset all slots of all members, each from its own seed, derived from ``seed``."""
+    def reset(self, seed: int, group: int = 1) -> None:
+        """Reset all slots of all members, from seeds derived from ``seed``.
+
+        Each slot has its own, or each ``group`` of neighbouring slots.
+        """
         for member in self.members:
             base = mix(mix(seed) + member.index)
             self.reset_member(
                 member.index,
                 np.arange(member.num_slots),
-                [mix(base + slot) >> 33 for slot in range(member.num_slots)],
+                [mix(base + slot // group) >> 33 for slot in range(member.num_slots)],
             )
 
     def reset_member(self, index: int, slots: Sequence[int] | np.ndarray, seeds: Sequence[int]) -> None:

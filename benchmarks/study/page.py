@@ -1,0 +1,307 @@
+"""docs/study.md and its figures, from the results that are there.
+
+Every sentence that says what holds is chosen by an interval; nothing here knows an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.study.figures import Row, curves, intervals
+from benchmarks.study.plan import GROUP, HORIZON, PAGE_PART, Budget, Cell
+from benchmarks.study.results import Results
+from benchmarks.study.statistics import Scores, aggregate, common, difference, mean_ratio, ratio
+from universe2.agents.checkpoint import write_atomically
+from universe2.agents.ranking import Interval
+from universe2.agents.ranking_runs import show
+
+MARKS = {0.0: "random", 1.0: "reference"}
+FAMILIES = {"arcade": "games", "web": "pages"}
+JOINT_TARGET, GAP_TARGET, TRANSFER_TARGET = 0.9, 0.10, 2.0
+
+
+class Section(NamedTuple):
+    """A question and its answer; ``figures`` is name → SVG."""
+
+    title: str
+    lines: list[str]
+    figures: dict[str, str]
+
+
+def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path, flags: str) -> Path:
+    """The page and, in a folder of its name beside it, its figures."""
+    found = Results(cells, results)
+    sections = [ask(found, budget) for ask in (specialists, joint, levels, transfer, ablations, critic)]
+    lines = _head(found, budget, flags)
+    for number, section in enumerate(sections, 1):
+        lines += ["", f"## {number}. {section.title}", "", *section.lines]
+        for name, svg in section.figures.items():
+            write_atomically(path.with_suffix("") / f"{name}.svg", svg.encode())
+            lines += ["", f"![{section.title}]({path.stem}/{name}.svg)"]
+    write_atomically(path, ("\n".join([*lines, *_foot(found)]) + "\n").encode())
+    return path
+
+
+def at_least(interval: Interval, target: float) -> str:
+    """What an interval says about a number that was to reach a target."""
+    if interval.low >= target:
+        return f"**Holds**: all of the interval is at or above {target:g}."
+    if interval.high < target:
+        return f"**Does not hold**: all of the interval is below {target:g}."
+    return f"**Open**: {target:g} lies within the interval."
+
+
+def at_most(interval: Interval, target: float) -> str:
+    """What an interval says about a number that was not to exceed a target."""
+    if interval.high <= target:
+        return f"**Holds**: all of the interval is at or below {target:g}."
+    if interval.low > target:
+        return f"**Does not hold**: all of the interval is above {target:g}."
+    return f"**Open**: {target:g} lies within the interval."
+
+
+def sign(interval: Interval, more: str, less: str, level: float = 0.0) -> str:
+    """``more``, ``less``, or that the interval can't tell."""
+    if interval.low > level:
+        return more
+    if interval.high < level:
+        return less
+    return "can't be told apart"
+
+
+def _head(found: Results, budget: Budget, flags: str) -> list[str]:
+    seconds = sum(result["seconds"] for result in found.found)
+    command = f"python -m benchmarks.study {flags}".strip()
+    lines = [
+        "# Does joint training pay?",
+        "",
+        f"This is the **{budget.name}** plan: {budget.about}.",
+        "",
+        f"`{command}` runs what is missing of it and writes this page from "
+        f"[the results](../benchmarks/scores/study). {len(found.found)} of {len(found.cells)} cells are "
+        f"there, {seconds / 3600:.1f} hours of one core in all.",
+    ]
+    if missing := len(found.cells) - len(found.found):
+        lines += ["", f"**{missing} cells are missing**: what needs them is left out or counts fewer seeds."]
+    return [
+        *lines,
+        "",
+        "One network (`" + str(found.cells[0].config["preset"]) + "`) plays everything through the screen "
+        "interface at 64 × 64. Games are learned by reinforcement alone; pages by cloning "
+        f"{budget.demos} episodes of their solvers and reinforcement from there. A task alone and in a mix "
+        f"gets equally many steps: {budget.steps:,} on a game, {int(budget.steps * PAGE_PART):,} on a page. "
+        "Scores are (return − random) / (reference − random), 0 for random play and 1 for the scripted "
+        f"player, over {budget.episodes} episodes of each task and seed. Brackets are 95 % intervals of a "
+        "bootstrap over seeds and episodes, stratified by task; IQM is the interquartile mean over tasks. "
+        "Where there is one seed an interval holds the chance of play, not that of training.",
+    ]
+
+
+def _foot(found: Results) -> list[str]:
+    made = {
+        f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores, "
+        + ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+        for result in found.found
+    }
+    return ["", "## Made on", "", *(f"- {line}" for line in sorted(made))] if made else []
+
+
+def specialists(found: Results, budget: Budget) -> Section:
+    """Question 1."""
+    lines = ["What does each task's own network reach, on levels that it never saw?", ""]
+    rows: list[Row] = []
+    for hue, (family, name) in enumerate(FAMILIES.items()):
+        scores = found.scores("specialist", family=family)
+        if not scores:
+            continue
+        whole = aggregate(scores)
+        told = sign(whole, "better", "worse")
+        lines.append(f"- {len(scores)} {name}: IQM {show(whole)}; against random play: {told}.")
+        rows += [(_short(task), aggregate({task: seeds}), hue) for task, seeds in scores.items()]
+        rows.append((f"IQM of the {name}", whole, 4))
+    if not rows:
+        return _none("Specialists", lines)
+    lines += ["", f"Seeds: {found.seeds('specialist')} or more."]
+    return Section(
+        "Specialists", lines, {"specialists": intervals("Specialists, held-out levels", rows, MARKS)}
+    )
+
+
+def joint(found: Results, budget: Budget) -> Section:
+    """Question 2."""
+    lines = [
+        "One network for all tasks, equally many steps on each: IQM at least "
+        f"{JOINT_TARGET:g} × the specialists'?",
+        "",
+    ]
+    rows: list[Row] = []
+    for family, name in {"": "all tasks", **FAMILIES}.items():
+        ours, theirs = (found.scores(arm, family=family) for arm in ("joint", "specialist"))
+        if not ours or not theirs:
+            continue
+        ours, theirs = common(ours, theirs)
+        both = aggregate(ours), aggregate(theirs)
+        part = ratio(ours, theirs)
+        said = f"- {name}: joint {show(both[0])}, specialists {show(both[1])}, "
+        said += (
+            f"ratio {show(part)}. {at_least(part, JOINT_TARGET)}"
+            if part is not None
+            else f"no ratio, because the specialists' can't be told from 0; difference "
+            f"{show(difference(ours, theirs))}. **Open**."
+        )
+        lines.append(said)
+        rows += [(f"{name}, joint", both[0], 1), (f"{name}, specialists", both[1], 0)]
+        if family:
+            for task in ours:
+                rows.append((_short(task), aggregate({task: ours[task]}), 1))
+                rows.append(("", aggregate({task: theirs[task]}), 0))
+    if not rows:
+        return _none("Joint training", lines)
+    lines += ["", f"Seeds: {found.seeds('joint')} of the joint network, {found.seeds('specialist')} alone."]
+    drawn = intervals("Joint (orange) and specialists (blue), held-out levels", rows, MARKS)
+    return Section("Joint training", lines, {"joint": drawn})
+
+
+def levels(found: Results, budget: Budget) -> Section:
+    """Question 3."""
+    lines = [
+        "How much worse are games on levels that training never showed? It shows levels 0 to 199; target: a "
+        f"gap of at most {GAP_TARGET:g}.",
+        "",
+    ]
+    rows: list[Row] = []
+    for hue, arm in enumerate(("specialist", "joint")):
+        train, test = (found.scores(arm, where, "arcade") for where in ("train", "held-out"))
+        if not train or not test:
+            continue
+        gap = difference(train, test)
+        lines.append(
+            f"- {arm}: {show(aggregate(train))} on training levels, {show(aggregate(test))} on others, gap "
+            f"{show(gap)}. {at_most(gap, GAP_TARGET)}"
+        )
+        rows += [
+            (f"{arm}, training levels", aggregate(train), hue),
+            (f"{arm}, other levels", aggregate(test), hue),
+            (f"{arm}, gap", gap, 4),
+        ]
+    if not rows:
+        return _none("Levels", lines)
+    lines += [
+        "",
+        "A gap between scores that are near 0 says little: who has learned little has little to lose.",
+    ]
+    return Section("Levels", lines, {"levels": intervals("Games: IQM by levels", rows, {**MARKS, 0.1: ""})})
+
+
+def transfer(found: Results, budget: Budget) -> Section:
+    """Question 4."""
+    tasks = [*budget.held_out_games, *budget.held_out_pages]
+    lines = [
+        f"Pre-trained on everything but {', '.join(tasks)}, and then trained on each of these for "
+        f"{budget.transfer_steps:,} steps (a page {int(budget.transfer_steps * PAGE_PART):,}), by "
+        "reinforcement alone: is the area under the learning curve at least "
+        f"{TRANSFER_TARGET:g} × that from scratch?",
+        "",
+    ]
+    arms = ("fine-tuned", "adapters", "scratch")
+    areas = {arm: found.areas(arm) for arm in arms if found.of(arm)}
+    if "fine-tuned" not in areas or "scratch" not in areas:
+        return _none("Transfer", lines)
+    for arm, scores in areas.items():
+        lines.append(f"- {arm}: area {show(aggregate(scores))}.")
+    for family, name in {"": "all", **FAMILIES}.items():
+        ours, theirs = (_of(areas[arm], family) for arm in ("fine-tuned", "scratch"))
+        if not ours or not theirs:
+            continue
+        part, more = ratio(ours, theirs), difference(ours, theirs)
+        lines.append(
+            f"- fine-tuned against scratch, {name}: difference {show(more)} ({sign(more, 'more', 'less')}), "
+            + (
+                f"ratio {show(part)}. {at_least(part, TRANSFER_TARGET)}"
+                if part is not None
+                else "no ratio, because the area from scratch can't be told from 0. **Open**."
+            )
+        )
+    zero = found.scores("fine-tuned", at=0)
+    told = sign(aggregate(zero), "better", "worse")
+    lines.append(
+        f"- zero-shot, before any step on the task: {show(aggregate(zero))}; against random play: {told}."
+    )
+    lines += ["", f"Seeds: {found.seeds(*areas)}."]
+    drawn = {
+        arm: [(at, aggregate(scores)) for at, scores in found.curve(arm)] for arm in areas if found.curve(arm)
+    }
+    return Section("Transfer", lines, {"transfer": curves("Held-out tasks: IQM over training", drawn, MARKS)})
+
+
+def ablations(found: Results, budget: Budget) -> Section:
+    """Question 5, as scores."""
+    lines = [
+        f"What does each part of the recipe do? One network on {', '.join(budget.ablation_games)}, episodes "
+        f"of {HORIZON} steps, {budget.ablation_steps:,} steps on each.",
+        "",
+    ]
+    arms = ("no critic", "no reconstruction", "one scale")
+    base = found.scores("recipe")
+    rows: list[Row] = [("recipe", aggregate(base), 0)] if base else []
+    for arm in arms:
+        scores = found.scores(arm)
+        if not scores or not base:
+            continue
+        less = difference(scores, base)
+        told = sign(less, "better than the recipe", "worse than the recipe")
+        lines.append(f"- {arm}: {show(aggregate(scores))}, less the recipe's {show(less)}: {told}.")
+        rows.append((arm, aggregate(scores), 1))
+    if found.of("adapters") and found.of("fine-tuned"):
+        ours, theirs = found.areas("adapters"), found.areas("fine-tuned")
+        less = difference(ours, theirs)
+        told = sign(less, "better than all weights", "worse than all weights")
+        lines.append(
+            f"- adapters of rank 8 on a frozen trunk, as areas of question 4: {show(aggregate(ours))}, less "
+            f"that of all weights {show(less)}: {told}."
+        )
+    if not rows:
+        return _none("What matters", lines)
+    lines += ["", f"Seeds: {found.seeds('recipe', *arms)}."]
+    return Section("What matters", lines, {"ablations": intervals("Ablations: IQM", rows, {0.0: "random"})})
+
+
+def critic(found: Results, budget: Budget) -> Section:
+    """Question 5, as variance."""
+    lines = [
+        "How much of the policy gradient's variance does a value function remove? One policy (the recipe's, "
+        f"half-way and at the end), the same rollouts in groups of {GROUP} from the same beginning, four "
+        "advantages.",
+        "",
+    ]
+    if not found.deviations("critic"):
+        return _none("The critic and the gradient's variance", lines)
+    rows: list[Row] = []
+    pairs = {
+        "group baseline / no baseline": ("group", "nothing", False),
+        "critic / no baseline": ("critic", "nothing", False),
+        "critic / group baseline": ("critic", "group", False),
+        "GAE / critic, relative to the mean": ("GAE", "critic", True),
+    }
+    for name, (ours, theirs, relative) in pairs.items():
+        part = mean_ratio(found.deviations(ours, relative), found.deviations(theirs, relative))
+        told = sign(part, "more variance", "less variance", 1.0)
+        lines.append(f"- {name}: {show(part)}: {told}.")
+        rows.append((name, part, 0 if not relative else 3))
+    lines += ["", f"Seeds: {found.seeds('recipe')}. Below 1 the first of the two has the quieter gradient."]
+    drawn = intervals("Variance of the policy gradient, as ratios", rows, {1.0: "equal"})
+    return Section("The critic and the gradient's variance", lines, {"critic": drawn})
+
+
+def _of(scores: Scores, family: str) -> Scores:
+    return {task: seeds for task, seeds in scores.items() if task.startswith(family)}
+
+
+def _short(task: str) -> str:
+    return task.partition("/")[2].rpartition("-v")[0]
+
+
+def _none(title: str, lines: list[str]) -> Section:
+    return Section(title, [*lines, "Not run yet."], {})

@@ -1,0 +1,344 @@
+"""The study's plan as data: which cells there are. Nothing here runs anything.
+
+A *cell* is one training run and its evaluations: it starts from fresh weights, from another
+cell's checkpoint (``parent``), or from a clone of demonstrations (``demos``); trains for a fixed
+number of steps; and plays the tasks of ``played``. Two plans: ``full`` and ``quick``. The tasks,
+the budgets and the recipe are the constants at the top.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+GAMES = (
+    *("Breakout", "Cannon", "Catcher", "Climber", "Crates", "Crossing", "Digger", "Dodger", "Forager"),
+    *("Invaders", "Keys", "Lander", "Maze", "Memory", "Merge", "Racer", "Runner", "Snake", "Stealth"),
+    "Tower",
+)
+PAGES = (
+    *("click-button", "click-checkboxes", "click-collapsible", "click-color", "click-dialog"),
+    *("click-dialog-2", "click-link", "click-option", "click-pie-nodelay", "click-shape", "click-tab"),
+    *("click-tab-2-easy", "click-test", "click-test-2", "click-widget", "count-shape", "focus-text-2"),
+    *("grid-coordinate", "identify-shape", "unicode-test"),
+)
+HELD_OUT_GAMES = ("Breakout", "Catcher", "Crossing", "Runner")
+HELD_OUT_PAGES = ("click-dialog-2", "click-shape", "click-tab", "click-test", "focus-text-2")
+ABLATION_GAMES = ("Breakout", "Catcher", "Crossing", "Forager")
+
+TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
+HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
+HORIZON = 128
+"""Steps of an episode, and of a rollout, in the ablations: a rollout without a critic must see its end."""
+GROUP = 8
+PAGE_PART = 1 / 32
+"""Steps on a web task for each on a game: a browser is that much slower."""
+
+RECIPE: Mapping[str, Any] = {
+    "lockstep": True,  # a function of the seed, whatever else the machine does
+    "threads": 1,
+    "rollout": 32,
+    "epochs": 2,
+    "lr": 3e-3,
+    "lr_end": 0.2,
+    "value_coef": 0.25,
+    "reconstruction_coef": 0.01,
+}
+CLONED = {"lr": 1e-3}
+"""What differs where weights are there already."""
+MINIBATCH = 512
+"""transitions, about"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What distinguishes one plan from another."""
+
+    name: str
+    about: str
+    games: Sequence[str]
+    pages: Sequence[str]
+    held_out_games: Sequence[str]
+    held_out_pages: Sequence[str]
+    ablation_games: Sequence[str]
+    steps: int
+    """on each game, alone or in a mix; on each page PAGE_PART of it"""
+    transfer_steps: int
+    ablation_steps: int
+    demos: int
+    """episodes cloned of each page"""
+    episodes: int
+    """of each evaluation of a task"""
+    seeds: int
+    """where a cell is cheap"""
+    few_seeds: int
+    """where it isn't"""
+    points: int = 4
+    """evaluations along a learning curve, but for the one at its start"""
+
+
+FULL = Budget(
+    name="full",
+    about="the whole study, at most 12 hours on two cores",
+    games=GAMES,
+    pages=PAGES,
+    held_out_games=HELD_OUT_GAMES,
+    held_out_pages=HELD_OUT_PAGES,
+    ablation_games=ABLATION_GAMES,
+    steps=384_000,
+    transfer_steps=192_000,
+    ablation_steps=384_000,
+    demos=100,
+    episodes=20,
+    seeds=5,
+    few_seeds=3,
+)
+QUICK = Budget(
+    name="quick",
+    about="a rehearsal of 20 minutes on two cores: few tasks, few steps, one or two seeds. It shows that "
+    "everything works and what a result looks like; its numbers decide nothing",
+    games=("Breakout", "Catcher", "Crossing", "Runner"),
+    pages=("click-dialog", "click-test", "click-test-2"),
+    held_out_games=("Catcher",),
+    held_out_pages=("click-test",),
+    ablation_games=("Breakout", "Catcher"),
+    steps=48_000,
+    transfer_steps=24_000,
+    ablation_steps=49_152,
+    demos=20,
+    episodes=10,
+    seeds=2,
+    few_seeds=1,
+    points=3,
+)
+
+
+BUDGETS = {budget.name: budget for budget in (FULL, QUICK)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """One task of an evaluation."""
+
+    env_id: str
+    levels: str
+    """``train`` or ``held-out``"""
+    episodes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.env_id} {self.levels}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of the study."""
+
+    arm: str
+    of: str
+    """the task or the mix"""
+    seed: int
+    config: Mapping[str, Any]
+    """a TrainConfig's table without out_dir, seed and init_from"""
+    played: tuple[Played, ...]
+    """at the end, or at every kept checkpoint if ``curve``"""
+    parent: str = ""
+    """name of the cell whose checkpoint this one starts from"""
+    demos: Mapping[str, int] = field(default_factory=dict)
+    """episodes to clone first, by task"""
+    curve: bool = False
+    gradients: bool = False
+    """measure the policy gradient's noise with and without a critic"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}--{self.of.replace('/', '.')}--{self.seed}"
+
+    def content(self) -> dict[str, Any]:
+        """As JSON holds it: a result is of this cell if it says the same."""
+        return dataclasses.asdict(self) | {"played": [dataclasses.asdict(p) for p in self.played]}
+
+
+def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
+    """All cells of a plan, parents before their children, the cheap ones of each question first."""
+    found = [
+        *_specialists(budget),
+        *_joint(budget, "joint", budget.games, budget.pages),
+        *_transfer(budget),
+        *_ablations(budget),
+    ]
+    named = {"preset": preset}
+    return [dataclasses.replace(cell, config={**cell.config, **named}) for cell in found]
+
+
+def _specialists(budget: Budget) -> Iterator[Cell]:
+    for seed in range(budget.seeds):
+        for game in budget.games:
+            yield Cell(
+                arm="specialist",
+                of=f"arcade/{game}-v0",
+                seed=seed,
+                config=_alone(game, budget.steps),
+                played=_on_both_levels([game], budget),
+            )
+    for seed in range(budget.few_seeds):
+        for page in budget.pages:
+            yield Cell(
+                arm="specialist",
+                of=f"web/{page}-v0",
+                seed=seed,
+                config=_page_alone(page, budget.steps),
+                played=_pages([page], budget),
+                demos={f"web/{page}-v0": budget.demos},
+            )
+
+
+def _joint(budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str]) -> Iterator[Cell]:
+    for seed in range(budget.few_seeds):
+        yield Cell(
+            arm=arm,
+            of="all" if arm == "joint" else "the rest",
+            seed=seed,
+            config=_mix(games, pages, budget.steps),
+            played=(*_on_both_levels(games, budget), *_pages(pages, budget)) if arm == "joint" else (),
+            demos={f"web/{page}-v0": budget.demos for page in pages},
+        )
+
+
+def _transfer(budget: Budget) -> Iterator[Cell]:
+    games = [game for game in budget.games if game not in budget.held_out_games]
+    pages = [page for page in budget.pages if page not in budget.held_out_pages]
+    yield from _joint(budget, "pretrained", games, pages)
+    for seed in range(budget.few_seeds):
+        parent = f"pretrained--the rest--{seed}"
+        for arm, changes in (("scratch", {}), ("fine-tuned", CLONED), ("adapters", {"lora_rank": 8})):
+            start = {"parent": "" if arm == "scratch" else parent, "seed": seed, "arm": arm, "curve": True}
+            for game in budget.held_out_games:
+                config = _alone(game, budget.transfer_steps, budget.points) | changes
+                played = _on_levels([game], "held-out", HELD_OUT_LEVELS, budget)
+                yield Cell(of=f"arcade/{game}-v0", config=config, played=played, **start)
+            for page in budget.held_out_pages:
+                config = _page_alone(page, budget.transfer_steps, budget.points) | changes
+                yield Cell(of=f"web/{page}-v0", config=config, played=_pages([page], budget), **start)
+
+
+def _ablations(budget: Budget) -> Iterator[Cell]:
+    arms: dict[str, dict[str, Any]] = {
+        "recipe": {},
+        "no critic": {"algorithm": "group", "group_size": GROUP},
+        "no reconstruction": {"reconstruction_coef": 0.0},
+        "one scale": {"scale_per_task": False},
+    }
+    games = budget.ablation_games
+    options = {"max_steps": HORIZON}
+    slots = 4 * GROUP
+    batch = slots * HORIZON * len(games)
+    steps = budget.ablation_steps * len(games)
+    common = {
+        "rollout": HORIZON,
+        "batch_steps": batch,
+        # a minibatch holds whole groups
+        "minibatches": max(1, slots * len(games) // GROUP // 2),
+        "total_steps": steps,
+        "keep_every_steps": steps // 2,
+        "tasks": {f"arcade/{g}-v0": {"slots": slots, "options": {**TRAIN_LEVELS, **options}} for g in games},
+    }
+    for seed in range(budget.seeds):
+        for arm, changes in arms.items():
+            yield Cell(
+                arm=arm,
+                of="ablation games",
+                seed=seed,
+                config={**RECIPE, **common, **changes},
+                played=_on_levels(games, "held-out", {**HELD_OUT_LEVELS, **options}, budget),
+                gradients=arm == "recipe",
+            )
+
+
+def _alone(game: str, steps: int, points: int = 0) -> dict[str, Any]:
+    batch = 4096
+    return {
+        **RECIPE,
+        "batch_steps": batch,
+        "minibatches": batch // MINIBATCH,
+        "total_steps": steps,
+        "keep_every_steps": steps // points if points else 0,
+        "tasks": {f"arcade/{game}-v0": {"slots": 64, "options": TRAIN_LEVELS}},
+    }
+
+
+def _page_alone(page: str, steps: int, points: int = 0) -> dict[str, Any]:
+    mine = int(steps * PAGE_PART)
+    return {
+        **RECIPE,
+        **CLONED,
+        "batch_steps": 256,
+        "minibatches": 2,
+        "total_steps": mine,
+        "keep_every_steps": mine // points if points else 0,
+        "tasks": {f"web/{page}-v0": {"slots": 8}},
+    }
+
+
+def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, Any]:
+    rollout, slots = RECIPE["rollout"], 32
+    batch = int(rollout * slots * (len(games) + PAGE_PART * len(pages)))
+    tasks: dict[str, Any] = {f"arcade/{game}-v0": {"slots": slots, "options": TRAIN_LEVELS} for game in games}
+    tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART} for page in pages}
+    return {
+        **RECIPE,
+        "batch_steps": batch,
+        "minibatches": batch // MINIBATCH,
+        "total_steps": int(steps * (len(games) + PAGE_PART * len(pages))),
+        "tasks": tasks,
+    }
+
+
+def _on_both_levels(games: Sequence[str], budget: Budget) -> tuple[Played, ...]:
+    return (
+        *_on_levels(games, "train", TRAIN_LEVELS, budget),
+        *_on_levels(games, "held-out", HELD_OUT_LEVELS, budget),
+    )
+
+
+def _on_levels(
+    games: Sequence[str], levels: str, options: Mapping[str, Any], budget: Budget
+) -> tuple[Played, ...]:
+    return tuple(
+        Played(env_id=f"arcade/{game}-v0", levels=levels, episodes=budget.episodes, options=options)
+        for game in games
+    )
+
+
+def _pages(pages: Sequence[str], budget: Budget) -> tuple[Played, ...]:
+    """Seeds of a page are its levels: those of an evaluation are never trained on."""
+    return tuple(
+        Played(env_id=f"web/{page}-v0", levels="held-out", episodes=budget.episodes) for page in pages
+    )
+
+
+STEPS_PER_SECOND = {"arcade": 3000.0, "web": 60.0}
+"""of training on one core, for estimates only"""
+PLAYED_PER_SECOND = {"arcade": 2500.0, "web": 40.0}
+_LENGTH = {"arcade": 300, "web": 12}
+_START_S = 12.0
+
+
+def estimate(cell: Cell) -> float:
+    """Seconds that the cell may take on one core."""
+    tasks = cell.config["tasks"]
+    shares = {name: task.get("share", 1.0) for name, task in tasks.items()}
+    steps = cell.config["total_steps"]
+    seconds = _START_S + sum(
+        steps * share / sum(shares.values()) / STEPS_PER_SECOND[name.partition("/")[0]]
+        for name, share in shares.items()
+    )
+    times = 1 + cell.config.get("total_steps", 0) // cell.config["keep_every_steps"] if cell.curve else 1
+    for one in cell.played:
+        family = one.env_id.partition("/")[0]
+        seconds += times * one.episodes * _LENGTH[family] / PLAYED_PER_SECOND[family]
+    seconds += sum(cell.demos.values()) * 4 / PLAYED_PER_SECOND["web"]
+    return seconds + (30.0 if cell.gradients else 0.0)

@@ -1,0 +1,389 @@
+"""The study's harness: its plans, what a restart runs, its statistics, and what its page says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from toy_pool import SIZE, Toy, ToyPool
+
+from benchmarks.study import cell as study_cell
+from benchmarks.study import page, statistics
+from benchmarks.study.page import write_page
+from benchmarks.study.plan import BUDGETS, Cell, Played, cells, estimate
+from benchmarks.study.runner import run
+from universe2.agents import train as train_module
+from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.config import from_table
+from universe2.agents.ranking import Interval, Reference
+from universe2.core.errors import TrainingError, UsageError
+from universe2.core.registry import find
+
+
+@pytest.fixture(params=list(BUDGETS))
+def budget(request):
+    return BUDGETS[request.param]
+
+
+def test_every_cell_is_a_training_run_that_can_be_asked_for(budget):
+    names = set()
+    for cell in cells(budget):
+        assert cell.name not in names, "a name is a file"
+        names.add(cell.name)
+        assert cell.parent in {"", *names}, "parents come first"
+        config = from_table({**cell.config, "out_dir": "x", "init_from": "y", "seed": cell.seed})
+        assert config.lockstep
+        assert {p.env_id for p in cell.played} <= {task.env_id for task in config.tasks}
+        for task in config.tasks:
+            assert {"random", "heuristic"} <= set(find(task.env_id).reference)
+            find(task.env_id).resolve(task.options)
+
+
+def test_a_task_gets_as_many_steps_in_the_mix_as_alone(budget):
+    alone = {c.of: c.config["total_steps"] for c in cells(budget) if c.arm == "specialist"}
+    joint = next(c for c in cells(budget) if c.arm == "joint")
+    config = from_table({**joint.config, "out_dir": "x"})
+    per_segment = config.total_steps / sum(config.quota())
+    for task, quota in zip(config.tasks, config.quota(), strict=True):
+        assert quota * per_segment == pytest.approx(alone[task.env_id], rel=0.01)
+
+
+def test_what_is_held_out_is_never_trained_on_before(budget):
+    held_out = {c.of for c in cells(budget) if c.arm == "scratch"}
+    assert len(held_out) == len(budget.held_out_games) + len(budget.held_out_pages)
+    for cell in cells(budget):
+        if cell.arm == "pretrained":
+            assert not held_out & set(cell.config["tasks"])
+            assert not held_out & set(cell.demos)
+
+
+def test_the_plans_are_of_the_size_they_say():
+    quick, full = (sum(map(estimate, cells(BUDGETS[name]))) / 2 for name in ("quick", "full"))
+    assert quick <= 20 * 60
+    assert full <= 12 * 3600
+    full_seeds = {(c.arm, c.of): c.seed for c in cells(BUDGETS["full"])}
+    assert min(full_seeds.values()) >= 2  # 3 seeds
+    assert full_seeds["specialist", "arcade/Maze-v0"] == 4
+    assert len(BUDGETS["full"].pages) >= 20
+
+
+CELLS = [
+    Cell(arm="a", of="x/Y-v0", seed=0, config={}, played=()),
+    Cell(arm="a", of="x/Y-v0", seed=1, config={}, played=()),
+    Cell(arm="b", of="x/Y-v0", seed=0, config={}, played=(), parent="a--x.Y-v0--1"),
+    Cell(arm="c", of="x/Y-v0", seed=0, config={}, played=()),
+]
+WORKER = """
+import json, pathlib, sys, time
+result, content, runs, seconds = sys.argv[1:]
+cell = json.loads(content)
+time.sleep(float(seconds))
+with open(runs + "/calls", "a") as calls:
+    calls.write(cell["arm"] + str(cell["seed"]) + " ")
+if cell["parent"]:
+    assert (pathlib.Path(runs) / cell["parent"] / "checkpoint").exists()
+folder = pathlib.Path(result).parent
+folder.mkdir(exist_ok=True)
+(pathlib.Path(runs) / pathlib.Path(result).stem / "checkpoint").touch()
+if seconds != "0.001":
+    pathlib.Path(result).write_text(json.dumps({"cell": cell}))
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "results", tmp_path / "runs"
+
+
+def command(place, seconds=lambda cell: 0.0):
+    def make(cell):
+        result = str(place[0] / f"{cell.name}.json")
+        content = json.dumps(cell.content())
+        return [sys.executable, "-S", "-c", WORKER, result, content, str(place[1]), str(seconds(cell))]
+
+    return make
+
+
+def calls(place):
+    return (place[1] / "calls").read_text().split()
+
+
+def quiet(line):
+    pass
+
+
+def test_a_restart_runs_the_rest_alone(place):
+    slow = command(place, lambda cell: 60.0 if cell.arm == "c" else 0.0)
+    began = time.monotonic()
+    outcome = run(CELLS, *place, slow, seconds=5, jobs=2, tell=quiet)
+    assert time.monotonic() - began < 30, "what is under way is stopped"
+    assert outcome.failed == []
+    assert outcome.left == ["c--x.Y-v0--0"]
+    assert sorted(calls(place)) == ["a0", "a1", "b0"]
+    (place[1] / "calls").unlink()
+    outcome = run(CELLS, *place, command(place), tell=quiet)
+    assert outcome.ran == ["c--x.Y-v0--0"]
+    assert outcome.left == []
+    assert calls(place) == ["c0"]
+    assert run(CELLS, *place, command(place), tell=quiet).ran == []
+
+
+def test_a_parent_without_a_checkpoint_is_run_again_for_its_child(place):
+    run(CELLS[:2], *place, command(place), tell=quiet)
+    for folder in place[1].glob("a--*"):
+        (folder / "checkpoint").unlink()
+    (place[1] / "calls").unlink()
+    assert run(CELLS[:3], *place, command(place), tell=quiet).failed == []
+    assert calls(place) == ["a1", "b0"]  # a0 has no child
+
+
+def test_a_failure_is_named_and_costs_nobody_but_the_children(place):
+    said = []
+    fails = command(place, lambda cell: 0.001 if (cell.arm, cell.seed) == ("a", 1) else 0.0)
+    outcome = run(CELLS, *place, fails, tell=said.append)
+    assert outcome.failed == ["a--x.Y-v0--1"]
+    assert outcome.left == ["b--x.Y-v0--0"]
+    assert len(outcome.ran) == 2
+    assert any("FAILED (0) a--x.Y-v0--1: see" in line for line in said)
+
+
+def test_results_of_another_plan_are_refused(place):
+    run(CELLS[:1], *place, command(place), tell=quiet)
+    other = dataclasses.replace(CELLS[0], config={"lr": 1.0})
+    with pytest.raises(UsageError, match="result of another plan"):
+        run([other], *place, command(place), tell=quiet)
+
+
+class Quick(Toy):
+    def step(self, action):
+        return (0, 0, 0), float(action[0] == 1), True, False
+
+
+@pytest.fixture
+def toy_cell(monkeypatch):
+    """A cell on a toy, whose evaluations are made up."""
+    toys = {"toys/Quick-v0": (Quick, 8)}
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys))
+    monkeypatch.setattr(
+        study_cell, "play", lambda checkpoint, cell, folder: {"toys/Quick-v0 held-out": [1.0]}
+    )
+    config = {
+        "preset": "nano",
+        "screen_size": SIZE,
+        "lockstep": True,
+        "rollout": 8,
+        "batch_steps": 64,
+        "minibatches": 2,
+        "epochs": 1,
+        "total_steps": 320,
+        "keep_every_steps": 100,
+        "tasks": {"toys/Quick-v0": {"slots": 8}},
+    }
+    played = Played(env_id="toys/Quick-v0", levels="held-out", episodes=1)
+    return Cell(arm="a", of="toys/Quick-v0", seed=3, config=config, played=(played,), curve=True)
+
+
+def test_a_cell_is_stopped_and_goes_on(toy_cell, tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+
+    def tick(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module.Progress, "tick", tick)
+        assert not study_cell.run(toy_cell, tmp_path / "stopped", path)
+    assert not path.exists()
+    assert study_cell.run(toy_cell, tmp_path / "stopped", path)
+    stopped = json.loads(path.read_text())
+    assert study_cell.run(toy_cell, tmp_path / "straight", path)
+    straight = json.loads(path.read_text())
+    assert stopped["evaluations"] == straight["evaluations"]
+    assert [one["steps"] for one in straight["evaluations"]] == [0, 128, 256, 320]
+    first, second = (
+        read_checkpoint(tmp_path / name / toy_cell.name / "checkpoint")[0] for name in ("stopped", "straight")
+    )
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_a_child_starts_from_its_parent(toy_cell, tmp_path):
+    child = dataclasses.replace(toy_cell, arm="b", parent=toy_cell.name)
+    with pytest.raises(TrainingError, match="has no checkpoint"):
+        study_cell.run(child, tmp_path, tmp_path / "b.json")
+    assert study_cell.run(toy_cell, tmp_path, tmp_path / "a.json")
+    assert study_cell.run(child, tmp_path, tmp_path / "b.json")
+    assert not (tmp_path / child.name / "start").exists()
+
+
+def test_scores_are_aggregated_over_tasks_seeds_and_episodes():
+    scores = {f"x/T{i}-v0": [np.full(10, i + s) for s in (0.0, 1.0)] for i in (0, 1, 2, 100)}
+    found = statistics.aggregate(scores)
+    assert found.point == pytest.approx(2.0)  # of 0.5, 1.5, 2.5, 100.5 without the ends
+    assert found.low == pytest.approx(1.5, abs=0.3)
+    assert found.high == pytest.approx(2.5, abs=0.3)
+    alone = statistics.aggregate({"x/T-v0": [np.full(10, 0.25)]})
+    assert alone == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_chance_of_training_widens_the_interval():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(5, 20)) * 0.1
+    lucky = {"x/T-v0": [np.full(20, seed) + noise[i] for i, seed in enumerate((0.0, 0.2, 0.4, 0.6, 0.8))]}
+    pooled = {"x/T-v0": [np.concatenate(lucky["x/T-v0"])]}
+    wide, narrow = statistics.aggregate(lucky), statistics.aggregate(pooled)
+    assert wide.point == pytest.approx(narrow.point)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_ratios_and_differences():
+    ours = {"x/T-v0": [np.array([1.8, 2.2])], "x/Only-v0": [np.array([100.0, 100.0])]}
+    theirs = {"x/T-v0": [np.array([1.0, 1.0])]}
+    part = statistics.ratio(ours, theirs)
+    assert part.point == pytest.approx(2.0)
+    assert 1.8 <= part.low < part.high <= 2.2
+    assert statistics.difference(ours, theirs).point == pytest.approx(1.0)
+    assert statistics.ratio(ours, {"x/T-v0": [np.array([-1.0, 1.0])]}) is None
+    with pytest.raises(ValueError, match="no task in common"):
+        statistics.ratio(ours, {"x/Other-v0": [np.ones(2)]})
+
+
+def test_the_area_is_the_mean_height_of_the_normalised_curve():
+    returns_PE = np.array([[10.0, 10.0], [20.0, 10.0], [30.0, 10.0]])
+    area_E = statistics.areas([0, 100, 400], returns_PE, Reference(10.0, 30.0))
+    assert area_E == pytest.approx([(0.25 * 100 + 0.75 * 300) / 400, 0.0])
+
+
+def test_the_ratio_of_variances_is_paired():
+    theirs = [np.array([1.0, 100.0, 3.0]), np.array([5.0, 7.0, 11.0])]
+    part = statistics.mean_ratio([3 * values for values in theirs], theirs)
+    assert part == pytest.approx((3.0, 3.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("interval", "least", "most"),
+    [
+        (Interval(0.95, 0.91, 0.99), "**Holds**", "**Does not hold**"),
+        (Interval(0.8, 0.7, 0.89), "**Does not hold**", "**Holds**"),
+        (Interval(0.95, 0.85, 1.1), "**Open**", "**Open**"),
+    ],
+)
+def test_the_interval_decides_what_is_said(interval, least, most):
+    assert page.at_least(interval, 0.9).startswith(least)
+    assert page.at_most(interval, 0.9).startswith(most)
+
+
+def result(cell, rng, height):
+    """What a cell might have found: every task's score about ``height``, along a curve from 0."""
+    parts = np.linspace(0, 1, 4) if cell.curve else [1.0]
+    steps = cell.config["total_steps"]
+
+    def returns(part):
+        found = {}
+        for played in cell.played:
+            scale = find(played.env_id).reference
+            scores = rng.normal(height * part, 0.05, played.episodes)
+            found[played.name] = list(scale["random"] + scores * (scale["heuristic"] - scale["random"]))
+        return found
+
+    gradients = {
+        name: {"deviations": list(size * rng.uniform(0.9, 1.1, 8)), "mean_square": 1.0}
+        for name, size in {"nothing": 4.0, "group": 2.0, "critic": 1.0, "GAE": 0.5}.items()
+    }
+    return {
+        "cell": cell.content(),
+        "evaluations": [{"steps": int(p * steps), "returns": returns(p)} for p in parts if cell.played],
+        "gradients": [{"steps": steps, "estimators": gradients}] if cell.gradients else [],
+        "steps": steps,
+        "seconds": 10.0,
+        "versions": {"universe2": "0.1.0"},
+        "hardware": {"cpu": "abacus", "cores": 2},
+    }
+
+
+HEIGHTS = {"joint": 0.6, "scratch": 0.1, "fine-tuned": 0.6, "no critic": 0.3}
+
+
+def write_results(folder, heights, skip=()):
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    for cell in cells(BUDGETS["quick"]):
+        if cell.arm not in skip:
+            found = result(cell, rng, heights.get(cell.arm, 0.5))
+            (folder / f"{cell.name}.json").write_text(json.dumps(found))
+
+
+def the_page(tmp_path):
+    """The text, and its sections by title."""
+    budget = BUDGETS["quick"]
+    path = write_page(tmp_path / "study.md", budget, cells(budget), tmp_path / "results", "--quick")
+    text = path.read_text()
+    return text, {part.split("\n")[0].split(". ")[-1]: part for part in text.split("\n## ")[1:]}
+
+
+def test_the_page_says_what_the_results_say(tmp_path):
+    write_results(tmp_path / "results", HEIGHTS)
+    text, sections = the_page(tmp_path)
+    assert "`python -m benchmarks.study --quick`" in text
+    assert "cells are missing" not in text
+    assert sections["Joint training"].count("**Holds**") == 3
+    assert sections["Levels"].count("**Holds**") == 2
+    assert sections["Transfer"].count("**Holds**") == 3
+    assert "no critic: 0.3" in sections["What matters"]
+    assert sections["What matters"].count("worse than the recipe") == 1
+    assert "critic / group baseline: 0.5" in sections["The critic and the gradient's variance"]
+    assert sections["The critic and the gradient's variance"].count("less variance") == 4
+    names = ("ablations", "critic", "joint", "levels", "specialists", "transfer")
+    assert sorted(path.stem for path in (tmp_path / "study").iterdir()) == list(names)
+    for name in names:
+        assert f"(study/{name}.svg)" in text
+        assert ElementTree.parse(tmp_path / "study" / f"{name}.svg").getroot().tag.endswith("svg")
+
+
+def test_opposite_results_make_the_opposite_page(tmp_path):
+    write_results(tmp_path / "results", {"joint": 0.2, "scratch": 0.6, "fine-tuned": 0.1, "no critic": 0.9})
+    _, sections = the_page(tmp_path)
+    assert sections["Joint training"].count("**Does not hold**") == 3
+    assert sections["Transfer"].count("**Does not hold**") == 3
+    assert "better than the recipe" in sections["What matters"]
+
+
+def test_what_is_missing_is_said(tmp_path):
+    write_results(tmp_path / "results", HEIGHTS, skip=("joint", "fine-tuned"))
+    text, _ = the_page(tmp_path)
+    assert "cells are missing" in text
+    assert text.count("Not run yet.") == 2  # joint and transfer
+
+
+def test_stopping_the_runner_stops_its_cells(tmp_path):
+    mark = tmp_path / "pid"
+    worker = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(60)"
+    source = (
+        "import sys; from pathlib import Path; from benchmarks.study.plan import Cell\n"
+        "from benchmarks.study.runner import run\n"
+        "cell = Cell(arm='a', of='x/Y-v0', seed=0, config={}, played=())\n"
+        f"run([cell], Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), "
+        f"lambda c: [sys.executable, '-S', '-c', {worker!r}, {str(mark)!r}])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
