@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ def run(cell: Cell, runs: Path, result: Path) -> bool:
         ],
         "steps": _steps(folder / CHECKPOINT),
         "seconds": round(time.monotonic() - began, 1),
+        "core_seconds": round(sum(os.times()[:4]), 1),
         "versions": versions(),
         "hardware": hardware(),
     }

@@ -72,7 +72,7 @@ def sign(interval: Interval, more: str, less: str, level: float = 0.0) -> str:
 
 
 def _head(found: Results, budget: Budget, flags: str) -> list[str]:
-    seconds = sum(result["seconds"] for result in found.found)
+    seconds = sum(result["core_seconds"] for result in found.found)
     command = f"python -m benchmarks.study {flags}".strip()
     lines = [
         "# Does joint training pay?",

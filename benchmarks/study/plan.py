@@ -163,7 +163,7 @@ class Cell:
 
 
 def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
-    """All cells of a plan, parents before their children, the cheap ones of each question first."""
+    """All cells of a plan: the first seeds of everything first, parents before their children."""
     found = [
         *_specialists(budget),
         *_joint(budget, "joint", budget.games, budget.pages),
@@ -171,6 +171,7 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
         *_ablations(budget),
     ]
     named = {"preset": preset}
+    found.sort(key=lambda cell: cell.seed)
     return [dataclasses.replace(cell, config={**cell.config, **named}) for cell in found]
 
 

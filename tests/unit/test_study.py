@@ -307,6 +307,7 @@ def result(cell, rng, height):
         "gradients": [{"steps": steps, "estimators": gradients}] if cell.gradients else [],
         "steps": steps,
         "seconds": 10.0,
+        "core_seconds": 10.0,
         "versions": {"universe2": "0.1.0"},
         "hardware": {"cpu": "abacus", "cores": 2},
     }
