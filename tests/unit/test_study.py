@@ -284,7 +284,7 @@ def test_the_interval_decides_what_is_said(interval, least, most):
     assert page.at_most(interval, 0.9).startswith(most)
 
 
-def result(cell, rng, height):
+def result(cell, height):
     """What a cell might have found: every task's score about ``height``, along a curve from 0."""
     parts = np.linspace(0, 1, 4) if cell.curve else [1.0]
     steps = cell.config["total_steps"]
@@ -293,12 +293,12 @@ def result(cell, rng, height):
         found = {}
         for played in cell.played:
             scale = find(played.env_id).reference
-            scores = rng.normal(height * part, 0.05, played.episodes)
+            scores = height * part + np.linspace(-0.05, 0.05, played.episodes)
             found[played.name] = list(scale["random"] + scores * (scale["heuristic"] - scale["random"]))
         return found
 
     gradients = {
-        name: {"deviations": list(size * rng.uniform(0.9, 1.1, 8)), "mean_square": 1.0}
+        name: {"deviations": list(size * np.linspace(0.9, 1.1, 8)), "mean_square": 1.0}
         for name, size in {"nothing": 4.0, "group": 2.0, "critic": 1.0, "GAE": 0.5}.items()
     }
     return {
@@ -317,11 +317,10 @@ HEIGHTS = {"joint": 0.6, "scratch": 0.1, "fine-tuned": 0.6, "no critic": 0.3}
 
 
 def write_results(folder, heights, skip=()):
-    rng = np.random.default_rng(1)
     folder.mkdir()
     for cell in cells(BUDGETS["quick"]):
         if cell.arm not in skip:
-            found = result(cell, rng, heights.get(cell.arm, 0.5))
+            found = result(cell, heights.get(cell.arm, 0.5))
             (folder / f"{cell.name}.json").write_text(json.dumps(found))
 
 
