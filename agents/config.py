@@ -44,6 +44,8 @@ class TrainConfig:
     remotes: tuple[str, ...] = ()
     """``host:port`` of environment servers; none means environments in this process"""
     token_file: str = ""
+    wait: float = 90.0
+    """seconds to wait for servers that are full"""
     algorithm: str = "ppo"
     """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py)"""
     group_size: int = 8

@@ -37,6 +37,8 @@ class Place:
     slots: int = 16
     remotes: Sequence[str] | None = None
     token: str | None = None
+    wait: float = 90.0
+    """seconds to wait for servers that are full"""
 
 
 @dataclass(kw_only=True)
@@ -122,7 +124,12 @@ def _play_task(
     slots = min(place.slots, task.episodes, task.slots or place.slots)
     with closing(
         universe2.open_runtime(
-            task.env_id, slots, EnvConfig(**config), remotes=place.remotes, token=place.token
+            task.env_id,
+            slots,
+            EnvConfig(**config),
+            remotes=place.remotes,
+            token=place.token,
+            wait=place.wait,
         )
     ) as runtime:
         refuse_several(runtime)

@@ -73,7 +73,9 @@ def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[V
         episodes = [e for e in episodes if e.id not in taken]
         slots = min(place.slots, len(one_pass))
         with closing(
-            universe2.open_runtime(spec, slots, config, remotes=place.remotes, token=place.token)
+            universe2.open_runtime(
+                spec, slots, config, remotes=place.remotes, token=place.token, wait=place.wait
+            )
         ) as runtime:
             _Replay(runtime, one_pass, note).run()
 

@@ -256,6 +256,7 @@ def _open_pool(config: TrainConfig, ranks: Ranks) -> Any:
         {task.env_id: task.slots for task in config.tasks},
         remotes=list(remotes) or None,
         token=token_from(config.token_file),
+        wait=config.wait,
         interface="screen",
         screen_size=config.screen_size,
         autoreset="same_step",

@@ -5,11 +5,14 @@
 
 atari    Pong, 64 slots: a server in a process of its own, over loopback TCP, against the same vector here.
 arcade   Breakout, 1,024 slots of 64×64×3: the same comparison, through shared memory.
-trivial  64 slots of 84×84×1 frames that cost nothing, over TCP, against a bare gRPC stream of as many
-         bytes, dm_env_rpc with its own adaptor (installed from PyPI into .cache/peers/dm_env_rpc), and
-         Gymnasium's local AsyncVectorEnv; through shared memory also against the bare stream.
-echo     One slot with a small observation, its round trip against that of a bare gRPC stream.
-codecs   Pong, 64 slots over TCP: sending only the blocks that changed, against whole frames.
+trivial  64 slots of 84×84×1 frames that cost nothing, through a server on this machine as users get it
+         (a Unix socket; the frames lie in ordinary memory, so they travel), against a bare gRPC stream
+         of as many bytes, dm_env_rpc with its own adaptor and OpenEnv in three ways (installed from PyPI
+         into .cache/peers), and Gymnasium's local AsyncVectorEnv. Also over TCP, as from another
+         machine, and through shared memory, against the bare stream.
+echo     One slot with a small observation, its round trip against that of a bare gRPC stream, of which
+         the faster kind counts: asyncio or threads; also over TCP.
+codecs   Pong, 64 slots over TCP: sending only the blocks that changed, also packed, against whole frames.
 slots    10,000 slots of a trivial environment on one server: how long opening takes, memory per slot.
 
 Both sides of a comparison run alternately, a round each, and the medians are compared; a ratio is
@@ -47,6 +50,7 @@ from rich.console import Console
 from rich.table import Table
 
 from universe2.client import open_remote
+from universe2.client.local_server import local_server
 from universe2.core import shareable
 from universe2.core.batch import Batch
 from universe2.core.runtime import Runtime
@@ -56,10 +60,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SCRIPT = str(Path(__file__).resolve())
 PEERS = HERE / "peers"
-PEER = ROOT / ".cache" / "peers" / "dm_env_rpc"
+PEER_PACKAGES = {"dm_env_rpc": "dm_env_rpc==1.1.7", "openenv": "openenv==0.3.0"}
 PEER_QUESTIONS = (
     ("bare", "a bare gRPC byte stream", 0.6),
     ("dm_env_rpc", "dm_env_rpc", 20.0),
+    ("openenv list", "OpenEnv as its Atari environment sends frames", 20.0),
+    ("openenv base64", "OpenEnv with base64 and its asyncio client", 8.0),
+    ("openenv async", "the same with its step_async overridden", None),
     ("gymnasium", "Gymnasium's local AsyncVectorEnv", 1.0),
 )
 SLOTS, FRAME = 64, (84, 84, 1)
@@ -149,10 +156,6 @@ def served(*command: str) -> Iterator[str]:
             process.kill()
 
 
-def own_server(slots: int, *flags: str) -> contextlib.AbstractContextManager[str]:
-    return served(sys.executable, "-m", "universe2", "serve", "--port", "0", "--slots", str(slots), *flags)
-
-
 # Measuring
 
 
@@ -195,9 +198,9 @@ def output_of(*command: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def bare_per_second(address: str, size: int) -> Callable[[float], float]:
+def bare_per_second(address: str, size: int, kind: str = "bare_grpc.py") -> Callable[[float], float]:
     return lambda seconds: output_of(
-        sys.executable, str(PEERS / "bare_grpc.py"), "run", address, str(seconds), str(size)
+        sys.executable, str(PEERS / kind), "run", address, str(seconds), str(size)
     )
 
 
@@ -223,9 +226,9 @@ def against_local(
     from universe2.runtimes import open_runtime
 
     config = EnvConfig()
-    with own_server(slots) as address:
+    with local_server("--slots", str(slots), log=Path(os.devnull)) as (address, _):
         local = open_runtime(env_id, slots, config)
-        remote = open_remote(env_id, slots, config, [address], shared_memory=shared)
+        remote = open_remote(env_id, slots, config, [address], same_host=shared)
         try:
             reset_all(local)
             reset_all(remote)
@@ -240,9 +243,9 @@ def against_local(
 
 
 @contextlib.contextmanager
-def opened(address: str, slots: int, **options: bool) -> Iterator[Runtime]:
+def opened(address: str, slots: int, same_host: bool = True, **options: bool) -> Iterator[Runtime]:
     """The trivial environment on a server, reset."""
-    runtime = open_remote(TRIVIAL.id, slots, EnvConfig(options=options), [address])
+    runtime = open_remote(TRIVIAL.id, slots, EnvConfig(options=options), [address], same_host=same_host)
     try:
         reset_all(runtime)
         yield runtime
@@ -256,11 +259,13 @@ def trivial(seconds: float, rounds: int, peers: bool) -> dict[str, list[float]]:
         bare = stack.enter_context(
             served(sys.executable, str(PEERS / "bare_grpc.py"), "serve", str(FRAME_BYTES))
         )
-        over_tcp = stack.enter_context(opened(ours, SLOTS))
+        near = stack.enter_context(opened(ours, SLOTS))
+        over_tcp = stack.enter_context(opened(ours, SLOTS, same_host=False))
         in_memory = stack.enter_context(opened(ours, SLOTS, shared=True))
         stream = bare_per_second(bare, SLOTS * 8)
         sides: dict[str, Callable[[float], float]] = {
-            "universe2": lambda s: steps_per_second(over_tcp, s),
+            "universe2": lambda s: steps_per_second(near, s),
+            "tcp": lambda s: steps_per_second(over_tcp, s),
             "bare": lambda s: stream(s) * SLOTS,
             "shared": lambda s: steps_per_second(in_memory, s),
             "gymnasium": lambda s: output_of(
@@ -268,20 +273,41 @@ def trivial(seconds: float, rounds: int, peers: bool) -> dict[str, list[float]]:
             ),
         }
         if peers:
-            python, peer = peer_python(), str(PEERS / "dm_env_rpc_peer.py")
+            python, peer = peer_python("dm_env_rpc"), str(PEERS / "dm_env_rpc_peer.py")
             address = stack.enter_context(served(python, peer, "serve"))
             sides["dm_env_rpc"] = lambda s: output_of(python, peer, "run", address, str(SLOTS), str(s))
+            for way in ("list", "base64", "async"):
+                sides[f"openenv {way}"] = open_env(stack, way)
         return alternate(sides, seconds, rounds)
+
+
+def open_env(stack: contextlib.ExitStack, way: str) -> Callable[[float], float]:
+    """OpenEnv's environment steps per second, frames sent that way."""
+    python, peer = peer_python("openenv"), str(PEERS / "openenv_peer.py")
+    address = stack.enter_context(served(python, peer, "serve", way))
+    return lambda seconds: output_of(python, peer, "run", address, way, str(SLOTS), str(seconds))
 
 
 def echo(seconds: float, rounds: int) -> dict[str, list[float]]:
     """Round trips per second of one slot, and of as few bytes through a bare stream."""
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(served(sys.executable, SCRIPT, "serve-trivial"))
-        bare = stack.enter_context(served(sys.executable, str(PEERS / "bare_grpc.py"), "serve", "200"))
-        runtime = stack.enter_context(opened(ours, 1, small=True))
-        sides = {"universe2": lambda s: steps_per_second(runtime, s), "bare": bare_per_second(bare, 100)}
-        return alternate(sides, seconds, rounds)
+        near = stack.enter_context(opened(ours, 1, small=True))
+        over_tcp = stack.enter_context(opened(ours, 1, same_host=False, small=True))
+        sides = {
+            "universe2": lambda s: steps_per_second(near, s),
+            "tcp": lambda s: steps_per_second(over_tcp, s),
+        }
+        for kind in ("bare_grpc.py", "bare_grpc_threads.py"):
+            address = stack.enter_context(served(sys.executable, str(PEERS / kind), "serve", "200"))
+            sides[kind] = bare_per_second(address, 100, kind)
+        found = alternate(sides, seconds, rounds)
+    kinds = [found.pop(kind) for kind in ("bare_grpc.py", "bare_grpc_threads.py")]
+    return {
+        **found,
+        "bare": max(kinds, key=statistics.median),
+        "the other bare": min(kinds, key=statistics.median),
+    }
 
 
 def many_slots(count: int) -> dict[str, float]:
@@ -301,12 +327,13 @@ def many_slots(count: int) -> dict[str, float]:
     return {"seconds": seconds, "kilobytes": kilobytes}
 
 
-def peer_python() -> str:
-    """The interpreter of dm_env_rpc's environment, made at first use."""
-    python = PEER / "bin" / "python"
+def peer_python(name: str) -> str:
+    """The interpreter of a peer's environment, made at first use."""
+    home = ROOT / ".cache" / "peers" / name
+    python = home / "bin" / "python"
     if not python.exists():
-        venv.create(PEER, with_pip=True)
-        packages = ["dm_env_rpc==1.1.7", "numpy"]
+        venv.create(home, with_pip=True)
+        packages = [PEER_PACKAGES[name], "numpy"]
         subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True, timeout=600)
     return str(python)
 
@@ -314,13 +341,11 @@ def peer_python() -> str:
 def codecs(seconds: float, rounds: int) -> dict[str, list[float]]:
     """Atari, 64 slots over TCP: steps/s and kB/step as they are and by the changes alone."""
     found: dict[str, list[float]] = {}
-    for codec in ("raw", "delta"):
+    for codec in ("raw", "delta", "lz4"):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        with own_server(64, "--metrics-port", str(port)) as address:
-            runtime = open_remote(
-                "atari/Pong-v0", 64, EnvConfig(), [address], shared_memory=False, codec=codec
-            )
+        with local_server("--slots", "64", "--metrics-port", str(port), log=Path(os.devnull)) as (address, _):
+            runtime = open_remote("atari/Pong-v0", 64, EnvConfig(), [address], same_host=False, codec=codec)
             reset_all(runtime)
             before = sent_and_stepped(port)
             rates = [steps_per_second(runtime, seconds) for _ in range(rounds)]
@@ -390,20 +415,24 @@ def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
         for name, peer, target in PEER_QUESTIONS:
             if name in found:
                 questions.append(question(text, ours, found[name], peer, target))
-        text = "The same in shared memory"
-        questions.append(question(text, found["shared"], found["bare"], "a bare gRPC byte stream", None))
+        for name, text in (("tcp", "The same over TCP"), ("shared", "The same in shared memory")):
+            questions.append(question(text, found[name], found["bare"], "a bare gRPC byte stream", None))
     if "echo" in only:
         found = results["echo"] = echo(seconds, rounds)
         text = "Round trips of one slot with a small observation"
         questions.append(
             question(text, found["universe2"], found["bare"], "a bare gRPC stream", 1 / 1.3, "1/s")
         )
+        questions.append(
+            question("The same over TCP", found["tcp"], found["bare"], "a bare gRPC stream", None, "1/s")
+        )
     if "codecs" in only:
         found = results["codecs"] = codecs(seconds, rounds)
-        text = "Atari, 64 slots over TCP, only what changed"
-        questions.append(question(text, found["delta"], found["raw"], "whole frames", None))
-        raw, coded = found["raw kB/step"][0], found["delta kB/step"][0]
-        questions.append(limit("The same, kB a step (against whole frames)", coded, raw, "kB"))
+        for codec, what in (("delta", "only what changed"), ("lz4", "only what changed, packed by LZ4")):
+            text = f"Atari, 64 slots over TCP, {what}"
+            questions.append(question(text, found[codec], found["raw"], "whole frames", None))
+            raw, coded = found["raw kB/step"][0], found[f"{codec} kB/step"][0]
+            questions.append(limit("The same, kB a step (against whole frames)", coded, raw, "kB"))
     if "slots" in only:
         many = results["slots"] = many_slots(10_000)
         questions.append(limit("10,000 slots on one server: opening", many["seconds"], 10.0, "s"))

@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
-FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE = range(10)
+FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE, LEAK = range(11)
 
 
 class Misbehaving(gym.Env):
@@ -22,8 +22,9 @@ class Misbehaving(gym.Env):
 
     def __init__(self, doom: int = -1, length: int = 0) -> None:
         self.observation_space = spaces.Box(0, np.inf, (2,), np.float64)
-        self.action_space = spaces.Discrete(10)
+        self.action_space = spaces.Discrete(11)
         self._doom, self._length = doom, length
+        self._leaked: list[bytearray] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
@@ -42,6 +43,8 @@ class Misbehaving(gym.Env):
             sys.exit(3)
         if action == HANG:
             time.sleep(3600)
+        if action == LEAK:
+            self._leaked.append(bytearray(b"x" * 64 * 2**20))
         if action == PRINT:
             os.write(1, b"\x00garbage\n" * 100)
             print("more garbage")

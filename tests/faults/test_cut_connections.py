@@ -56,6 +56,7 @@ def begin(proxy: CuttingProxy, slots: int, lease: float) -> Runtime:
         [proxy.address],
         lease=lease,
         reopen_deadline=5.0,
+        same_host=False,  # not past the proxy
     )
     runtime.reset(range(slots), range(slots))
     runtime.recv(5.0)

@@ -138,6 +138,23 @@ def test_hanging_worker_is_killed_at_its_deadline(opened: Any, autoreset: str) -
     assert step(runtime, s1=m.FINE)[1]["step"] == 0
 
 
+def test_leaking_worker_is_killed_before_the_machine_suffers(opened: Any) -> None:
+    runtime = opened(step_deadline=30.0, memory_limit=500 * 2**20)
+    begin(runtime)
+    pids = runtime.pids
+    for _ in range(40):
+        got = step(runtime, s0=m.LEAK, s2=m.FINE)
+        assert got[2]["fault"] == Fault.NONE
+        if got[0]["fault"]:
+            break
+        threading.Event().wait(0.1)  # a leak takes time in life too
+    assert got[0]["fault"] == Fault.INFRASTRUCTURE
+    assert "MiB of memory, more than 500" in got[0]["text"]
+    assert step(runtime, s0=m.FINE)[0]["step"] == 0
+    assert runtime.pids[1] == pids[1]
+    assert runtime.pids[0] != pids[0]
+
+
 def test_reset_that_raises_is_a_fault_not_a_hang(opened: Any) -> None:
     runtime = opened(2, options={"doom": 100})
     got = begin(runtime)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
+import universe2
 from universe2.client import open_remote
 from universe2.core.errors import CapacityError
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -53,7 +57,7 @@ def test_a_client_waits_in_the_queue_and_is_served(counting: EnvSpec) -> None:
     try:
         first = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
         with ThreadPoolExecutor(1) as pool:
-            second = pool.submit(open_remote, COUNTING.id, 1, EnvConfig(), [server.address], queue=20.0)
+            second = pool.submit(open_remote, COUNTING.id, 1, EnvConfig(), [server.address], wait=20.0)
             while not server.capacity.waiting:
                 threading.Event().wait(0.01)
             first.close()
@@ -61,9 +65,82 @@ def test_a_client_waits_in_the_queue_and_is_served(counting: EnvSpec) -> None:
         runtime.reset([0], [0])
         assert runtime.recv(5.0).fault.tolist() == [0]
         with pytest.raises(CapacityError, match=r"did not become free within 0\.3 s") as late:
-            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], queue=0.3)
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], wait=0.3)
         assert late.value.retry_after >= 1.0
         runtime.close()
         assert server.capacity.waiting == 0
     finally:
         server.stop(1.0)
+
+
+CLIENT = """
+import sys
+from universe2.client import open_remote
+runtime = open_remote("{env_id}", 2, None, ["{address}"], lease={lease})
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_run_after_a_killed_one_waits_for_its_slots(
+    counting: EnvSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The slots of a client that died are taken until its lease is over; the next one waits in the queue."""
+    server = Server(ServerConfig(port=0, slots=2))
+    server.start()
+    code = CLIENT.format(env_id=COUNTING.id, address=server.address, lease=1.5)
+    command = [sys.executable, "-c", code]
+    try:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+            assert first.stdout is not None
+            assert first.stdout.readline() == b"open\n"
+            first.kill()
+        with pytest.raises(CapacityError, match="0 of 2 are free"):
+            universe2.open_runtime(COUNTING.id, 2, remotes=server.address, wait=0.0)
+        with closing(universe2.make_vec(COUNTING.id, 2, remotes=[server.address], wait=20.0)) as envs:
+            assert envs.reset(seed=0)[1]["seed"].shape == (2,)
+        assert "is full: place 1 in its queue" in caplog.text
+    finally:
+        server.stop(1.0)
+
+
+def test_without_room_in_the_queue_it_asks_again(counting: EnvSpec, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(ServerConfig(port=0, slots=1, queue=0))
+    server.capacity.retry_after = lambda place: 0.1  # type: ignore[method-assign]
+    server.start()
+    try:
+        first = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(open_remote, COUNTING.id, 1, EnvConfig(), [server.address], wait=20.0)
+            while "asking again" not in caplog.text:
+                assert not second.done()
+                threading.Event().wait(0.01)
+            first.close()
+            second.result(10.0).close()
+        with pytest.raises(CapacityError, match="2 slots were asked for"):  # there never are as many
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], wait=20.0)
+    finally:
+        server.stop(1.0)
+
+
+def test_several_full_servers_are_waited_for(counting: EnvSpec) -> None:
+    servers = [Server(ServerConfig(port=0, slots=2)) for _ in range(2)]
+    addresses = [server.address for server in servers]
+    try:
+        for server in servers:
+            server.start()
+        holding = [open_remote(COUNTING.id, 2, EnvConfig(), [address]) for address in addresses]
+        with pytest.raises(CapacityError, match="4 slots were asked for, 0 are free"):
+            open_remote(COUNTING.id, 4, EnvConfig(), addresses, wait=0.0)
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(open_remote, COUNTING.id, 4, EnvConfig(), addresses, wait=20.0)
+            while not any(server.capacity.waiting for server in servers):
+                threading.Event().wait(0.01)
+            for runtime in holding:
+                runtime.close()
+            runtime = second.result(20.0)
+        assert runtime.num_slots == 4
+        runtime.close()
+    finally:
+        for server in servers:
+            server.stop(1.0)

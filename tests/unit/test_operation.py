@@ -21,6 +21,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from universe2.client import open_remote, server_info
+from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     AuthenticationError,
@@ -36,6 +37,8 @@ from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
 from universe2.server.logs import JsonFormatter
 from universe2.testing.counting import COUNTING, CountingRuntime
+from universe2.wire.frames import encode
+from universe2.wire.v1 import universe_pb2 as pb
 
 ALICE, BOB = "alice-token-of-16+", "bob-token-of-16-and-more"
 
@@ -79,6 +82,10 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ('host = "0.0.0.0"', "--insecure"),
         ('token_file = "nowhere"', "cannot read the token file"),
         ("[tokens.bob]\nslots = 3", "needs file"),
+        (
+            '[tokens.bob]\nfile = "bob"\nbytes = 3',
+            "there are file, slots, sessions, message_bytes, frame_bytes",
+        ),
         ('[tls]\nkey = "k"', "tls needs certificate and key"),
         ("port = 70000", "0..65535"),
         ("lease = 0", "above 0 s"),
@@ -95,12 +102,39 @@ def test_tokens_have_limits_of_their_own(counting: EnvSpec) -> None:
     try:
         first = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE)
         with pytest.raises(CapacityError, match="'alice' has 2 of its 3"):
-            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE)
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE, wait=0.0)
         second = open_remote(COUNTING.id, 5, EnvConfig(), [server.address], token=BOB)
         with pytest.raises(AuthenticationError):
             open_remote(COUNTING.id, 1, EnvConfig(), [server.address], token="neither-of-the-two")
         first.close()
         second.close()
+    finally:
+        server.stop(1.0)
+
+
+def test_a_token_limits_what_its_holders_send(counting: EnvSpec) -> None:
+    share = Share(message_bytes=2**16, frame_bytes=2**17)
+    server = start(holders=(Holder("alice", ALICE, share), Holder("bob", BOB)))
+    ask = pb.Open(protocol=1, env_id=COUNTING.id, interface="native", autoreset="next_step", num_slots=1)
+    try:
+        for token, limit in ((ALICE, 2**16), (BOB, server.config.max_message_bytes)):
+            stream = Stream(server.address, token)
+            stream.send(encode(pb.Header(sequence=1, open=ask)))
+            opened = stream.first(10.0).opened
+            assert opened.max_message_bytes == limit
+            large = pb.Header(sequence=2, session=opened.session, heartbeat=pb.Heartbeat())
+            stream.send(encode(large, [bytes(2**16)]))
+            answer = stream.first(10.0)
+            stream.hang_up()
+            if token == ALICE:
+                assert "the limit is 65536" in answer.error.message
+            else:
+                assert answer.HasField("heartbeat")
+        chunk = pb.Chunk(total_bytes=2**17 + 1)
+        stream = Stream(server.address, ALICE)
+        stream.send(encode(pb.Header(sequence=1, chunk=chunk), [bytes(1000)]))
+        assert "the limit is 131072" in stream.first(10.0).error.message
+        stream.hang_up()
     finally:
         server.stop(1.0)
 

@@ -283,7 +283,7 @@ def test_two_sessions_at_once_share_the_slots(server: Server) -> None:
     first = open_remote(COUNTING.id, 5, EnvConfig(), [server.address])
     second = open_remote(COUNTING.id, 3, EnvConfig(autoreset="same_step"), [server.address])
     with pytest.raises(CapacityError, match="0 of 8"):
-        open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address], wait=0.0)
     first.reset(range(5), range(5))
     second.reset(range(3), range(3))
     assert len(first.recv(5.0)) + len(second.recv(5.0)) == 8
@@ -299,7 +299,7 @@ def test_sessions_over_the_limit_are_told(counting: EnvSpec) -> None:
     server = start(sessions=1)
     runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
     with pytest.raises(CapacityError, match="1 sessions are open"):
-        open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address], wait=0.0)
     runtime.close()
     server.stop(1.0)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,12 +125,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("shared", "codec"), [(True, "raw"), (False, "raw"), (False, "delta")])
-def test_a_client_on_this_machine_reads_the_servers_memory(
-    server: Server, shared: bool, codec: Literal["raw", "delta"]
-) -> None:
-    runtime: Any = open_remote(
-        COUNTING.id, 4, EnvConfig(), [server.address], shared_memory=shared, codec=codec
-    )
+def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, shared: bool, codec: str) -> None:
+    runtime: Any = open_remote(COUNTING.id, 4, EnvConfig(), [server.address], same_host=shared, codec=codec)
     connection: Connection = runtime._parts[0].connection
     runtime.reset(range(4), [4] * 4)
     runtime.recv(5.0)

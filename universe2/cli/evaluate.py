@@ -31,6 +31,7 @@ def command(
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds the servers' token.", dir_okay=False)
     ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for servers that are full.", min=0)] = 90.0,
     db: Annotated[Path, typer.Option(help="The episode store: one SQLite file, made if need be.")] = Path(
         "runs/episodes.sqlite"
     ),
@@ -80,7 +81,7 @@ def command(
     from universe2.core.errors import UsageError
     from universe2.faces.make import token_from
 
-    place = Place(slots=slots, remotes=remote or None, token=token_from(token_file))
+    place = Place(slots=slots, remotes=remote or None, token=token_from(token_file), wait=wait)
     if verify is not None:
         if policy is not None:
             raise UsageError("--verify replays what is stored; leave the policy out")

@@ -152,4 +152,11 @@ def _opener(behind: list[str], token_file: Path | None) -> Callable[[str, int, E
     if not behind:
         return open_runtime
     token = None if token_file is None else read_token(token_file)
-    return lambda env_id, num_slots, config: open_remote(env_id, num_slots, config, behind, token)
+    return lambda env_id, num_slots, config: open_remote(
+        env_id,
+        num_slots,
+        config,
+        behind,
+        token,
+        wait=0.0,  # the client waits, not this server
+    )

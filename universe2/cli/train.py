@@ -24,6 +24,9 @@ def command(
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds the servers' token.", dir_okay=False)
     ] = None,
+    wait: Annotated[
+        float | None, typer.Option(help="Seconds to wait for servers that are full [90].", min=0)
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Training time limit, instead of the config's.")
     ] = None,
@@ -56,6 +59,8 @@ def command(
         chosen = dataclasses.replace(chosen, remotes=tuple(remote))
     if token_file is not None:
         chosen = dataclasses.replace(chosen, token_file=str(token_file))
+    if wait is not None:
+        chosen = dataclasses.replace(chosen, wait=wait)
     if seconds is not None:
         chosen = dataclasses.replace(chosen, seconds=seconds)
     if out_dir is not None:

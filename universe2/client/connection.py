@@ -16,7 +16,8 @@ from typing import Any
 
 import grpc
 
-from universe2.client.stream import Broken, Stream, as_error, channel_to, credentials
+from universe2.client.stream import Broken, LocalStream, Stream, as_error, channel_to, credentials
+from universe2.client.waiting import Patience
 from universe2.core.errors import (
     CapacityError,
     DeadlineError,
@@ -25,13 +26,14 @@ from universe2.core.errors import (
     Universe2Error,
     error_named,
 )
-from universe2.wire import delta
 from universe2.wire.buffers import Buffer
+from universe2.wire.codecs import Coder
 from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Assembler, Frame, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.journal import Journal
 from universe2.wire.schema import read_space
 from universe2.wire.sharing import Borrower
+from universe2.wire.sockets import connect
 from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.client")
@@ -77,6 +79,7 @@ class Connection:
         sink: Callable[[Connection, Frame | Universe2Error], None],
         token: str | None,
         open_deadline: float,
+        patience: Patience,
     ) -> None:
         keep_heap()
         self.address = address
@@ -87,26 +90,47 @@ class Connection:
         self._journal = Journal(2 * MAX_FRAME_BYTES)
         self._assembler = Assembler()
         self._borrower = Borrower()
-        self._delta: delta.DeltaReader | None = None
-        self._num_slots = ask.num_slots
+        self._coder: Coder | None = None
+        self._ask = ask
+        self._patience = patience
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
         self._message_bytes = MAX_MESSAGE_BYTES
         self._over = threading.Event()
         self._reason: Universe2Error | None = None
-        self._stream: Stream | None = Stream(address, token)
+        self._stream: Stream | LocalStream | None = Stream(address, token)
+        self._local: LocalStream | None = None
+        self._moved = threading.Event()
         self._receiver = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
         self._receiver.start()
         try:
             frame = self.ask(pb.Header(open=ask), (), open_deadline + ask.queue_seconds)
-        except Universe2Error:
+        except BaseException:  # also Ctrl-C, in a queue
             self.close()
             raise
         self.opened = frame.header.opened
         self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
         self._session = self.opened.session
         self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
-        self.send(pb.Header(heartbeat=pb.Heartbeat()))  # from here on the server lets the session be resumed
+        try:
+            # Once the server has it, it lets the session be resumed.
+            self.ask(pb.Header(heartbeat=pb.Heartbeat()), (), open_deadline)
+        except BaseException:
+            self.close()
+            raise
+        self._go_local()
+
+    def _go_local(self) -> None:
+        """If the server is on this machine, have the receiving thread take the session up at its socket."""
+        self._local = self._local_stream()
+        if self._local is not None and self._stream is not None:
+            self._stream.hang_up()
+            self._moved.wait(RESUME_SECONDS)
+
+    def _local_stream(self) -> LocalStream | None:
+        name = self.opened.local_socket
+        connected = connect(name, MAX_MESSAGE_BYTES) if name else None
+        return LocalStream(self.address, connected) if connected else None
 
     def send(self, header: pb.Header, buffers: Sequence[Buffer] = ()) -> int:
         """Send a frame, without waiting. ``buffers`` may be changed afterwards. Its number."""
@@ -213,6 +237,7 @@ class Connection:
                 break
             reason = self._receive_stream()
         self._finish(ServerLostError(str(reason)) if isinstance(reason, Broken) else reason)
+        self._moved.set()
         self.close()
 
     def _receive_stream(self) -> Universe2Error:
@@ -221,7 +246,7 @@ class Connection:
         try:
             for message in self._stream:
                 self.heard = time.monotonic()
-                if not self._session and decode(message).header.HasField("queued"):
+                if not self._session and self._is_queued(decode(message).header):
                     continue
                 frame = self._assembler.add(message)
                 if frame is None:
@@ -235,15 +260,24 @@ class Connection:
             return Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
         return Broken(f"{self.address}: the server ended the stream")
 
+    def _is_queued(self, header: pb.Header) -> bool:
+        queued = header.queued
+        if header.HasField("queued"):
+            self._patience.queued(self.address, queued.place, queued.retry_after_seconds)
+            return True
+        return False
+
     def _resume(self) -> None:
         """Take the session up on another stream. Raises ServerLostError when that can't be any more."""
         with self._lock:
             if self._stream is not None:
                 self._stream.hang_up()
             self._stream = None
-        limits = Limits(self.opened.lease_seconds, time.monotonic())
+        limits, near = Limits(self.opened.lease_seconds, time.monotonic()), True
         while not self._over.is_set():
-            stream = Stream(self.address, self.token)
+            local = (self._local or self._local_stream()) if near else None
+            self._local = None
+            stream = local or Stream(self.address, self.token)
             received = self._assembler.received
             resume = pb.Resume(token=self.opened.resume_token, received=received)
             stream.send(encode(pb.Header(session=self._session, resume=resume)))
@@ -253,6 +287,9 @@ class Connection:
                     raise Broken(header.error.message)
             except Broken as error:
                 stream.hang_up()
+                if local is not None:
+                    near = False  # gRPC may still do
+                    continue
                 limits.check(error)
                 self._over.wait(RETRY_SECONDS)
                 continue
@@ -267,6 +304,7 @@ class Connection:
                     stream.send(message)
                 self._stream = stream
             self.heard = time.monotonic()
+            self._moved.set()
             return
         raise self.reason  # closed meanwhile
 
@@ -293,12 +331,13 @@ class Connection:
         return None
 
     def _decode(self, frame: Frame) -> None:
-        if self._delta is None:
-            if self.opened.codec != delta.NAME:
-                raise ProtocolError("a batch is coded in a way that was not agreed upon")
+        if self._coder is None:
+            codecs, asked = list(self.opened.codecs), {"", self._ask.lossy, *self._ask.codecs}
+            if not asked.issuperset(codecs):
+                raise ProtocolError(f"the server codes as {codecs}, which nobody asked for")
             space = read_space(self.opened.observation_space)
-            self._delta = delta.DeltaReader(space, self._num_slots)
-        self._delta.resolve(frame)
+            self._coder = Coder(space, self._ask.num_slots, codecs)
+        self._coder.read(frame)
 
     def _finish(self, reason: Universe2Error) -> None:
         with self._lock:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from universe2.client.connection import Connection
-from universe2.core.errors import ServerLostError, Universe2Error, VersionError
+from universe2.client.waiting import Patience
+from universe2.core.errors import CapacityError, ServerLostError, Universe2Error, VersionError
 from universe2.wire.frames import Frame
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -27,13 +28,15 @@ class Terms:
     """What all parts of a runtime share. Times in seconds."""
 
     ask: pb.Open
-    """num_slots is filled in by each part"""
+    """num_slots and queue_seconds are filled in by each part"""
     addresses: Sequence[str]
     token: str | None
     deadline: float
     """a request without a result for so long means that the session is lost"""
     open_deadline: float
     reopen_deadline: float
+    wait: float
+    """for how long a full server is waited for, when the runtime opens"""
 
 
 class Arrival(NamedTuple):
@@ -73,18 +76,27 @@ class Part:
         """For the log: which environment, which slots."""
         return f"{self._terms.ask.env_id}: slots {self.start}…{self.stop - 1}"
 
-    def open(self, address: str, deadline: float) -> Connection:
+    def open(self, address: str, deadline: float, patience: Patience) -> Connection:
         """A session for the part's slots on ``address``, equal to those it had before."""
-        ask = pb.Open()
-        ask.CopyFrom(self._terms.ask)
-        ask.num_slots = self.count
-        connection = Connection(address, ask, self._arrived, self._terms.token, deadline)
+        connection = self._open(address, deadline, patience)
         try:
             self.check_like(connection.opened)
         except VersionError:
             connection.close()
             raise
         return connection
+
+    def _open(self, address: str, deadline: float, patience: Patience) -> Connection:
+        ask = pb.Open()
+        ask.CopyFrom(self._terms.ask)
+        ask.num_slots = self.count
+        while True:
+            ask.queue_seconds = patience.left
+            try:
+                return Connection(address, ask, self._arrived, self._terms.token, deadline, patience)
+            except CapacityError as error:
+                if not patience.outlasts(address, error):
+                    raise
 
     def check_like(self, opened: pb.Opened) -> None:
         """Servers must agree on the environment: hash, spaces and grouping."""
@@ -126,7 +138,7 @@ class Part:
                 if closed.is_set() or left <= 0:
                     break
                 try:
-                    connection = self.open(address, min(left, self._terms.open_deadline))
+                    connection = self.open(address, min(left, self._terms.open_deadline), Patience(0.0))
                 except Universe2Error as error:
                     last = error
                     continue

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 from universe2.client.connection import call_info
 from universe2.client.part import Terms
 from universe2.client.remote import RemoteRuntime
 from universe2.core.errors import CapacityError, UsageError, VersionError
 from universe2.core.runtime import Runtime
-from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.core.spec import EnvConfig, EnvSpec, is_lossy
+from universe2.wire.codecs import check_codecs
 from universe2.wire.frames import MAX_MESSAGE_BYTES, PROTOCOL
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import write_value
@@ -38,9 +39,9 @@ def open_remote(
     open_deadline: float = 120.0,
     reopen_deadline: float = 60.0,
     lease: float = 60.0,
-    queue: float = 0.0,
-    shared_memory: bool = True,
-    codec: Literal["raw", "delta"] = "raw",
+    wait: float = 90.0,
+    same_host: bool = True,
+    codec: str | Sequence[str] = "raw",
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
 
@@ -50,10 +51,15 @@ def open_remote(
     seconds: a request without a result for ``deadline`` makes its session count as lost; slots of a
     lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
     nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
-    loss; a full server's queue is waited in for at most ``queue``. A server on this machine is read
-    through shared memory unless ``shared_memory`` is False. ``codec="delta"`` sends only those
-    blocks of an observation that changed: for networks of 10 Gbit/s and less, in place of shared
-    memory.
+    loss; servers that are full are waited for during ``wait``, with a line
+    in the log that says the place in the queue (0: CapacityError at once). A server on this machine is talked
+    to through a Unix socket and shared memory unless ``same_host`` is False.
+
+    ``codec``: how observations travel from a server, one name or several in the order of liking; the
+    first that the server has and that fits a leaf is taken, "raw" if none. "delta" sends only those
+    blocks that changed, "lz4" packs them (needs the package lz4), "png" sends picture files: which
+    pays on which network, benchmarks/codecs.py measures. "jpeg-90" and "webp-80" (any quality) lose
+    something of the pictures: they are part of ``config`` and its hash. No memory is shared then.
 
     Raises UnknownEnvError, MissingDependencyError, UsageError, CapacityError, VersionError (also
     if an EnvSpec was given and the server's definition differs), AuthenticationError,
@@ -65,7 +71,9 @@ def open_remote(
         raise UsageError("remotes is empty: name one server or several as host:port")
     if isinstance(remotes, str) or len(set(remotes)) != len(remotes):
         raise UsageError(f"remotes must be a list of different host:port, got {remotes!r}")
-    config = config or EnvConfig()
+    codecs = [name for name in ([codec] if isinstance(codec, str) else codec) if name != "raw"]
+    config = with_losses(config or EnvConfig(), codecs)
+    check_codecs([*filter(None, [config.lossy]), *codecs])
     ask = pb.Open(
         protocol=PROTOCOL,
         env_id=env if isinstance(env, str) else env.id,
@@ -77,9 +85,9 @@ def open_remote(
         lease_seconds=lease,
         spec_hash="" if isinstance(env, str) else env.hash(config),
         max_message_bytes=MAX_MESSAGE_BYTES,
-        queue_seconds=queue,
-        shared_memory=shared_memory,
-        codecs=[] if codec == "raw" else [codec],
+        same_host=same_host,
+        codecs=[name for name in codecs if not is_lossy(name)],
+        lossy=config.lossy,
     )
     terms = Terms(
         ask=ask,
@@ -88,19 +96,39 @@ def open_remote(
         deadline=deadline,
         open_deadline=open_deadline,
         reopen_deadline=reopen_deadline,
+        wait=wait,
     )
-    shares = plan(num_slots, remotes, token) if len(remotes) > 1 else [(remotes[0], num_slots)]
+    shares = plan(num_slots, remotes, token, wait > 0) if len(remotes) > 1 else [(remotes[0], num_slots)]
     return RemoteRuntime(env, config, shares, terms)
 
 
-def plan(num_slots: int, remotes: Sequence[str], token: str | None) -> list[tuple[str, int]]:
-    """(address, slots) for the servers that get any, in proportion to what they have free."""
+def with_losses(config: EnvConfig, codecs: Sequence[str]) -> EnvConfig:
+    """The config that says what is lost, if a codec with losses was asked for."""
+    lossy = [name for name in codecs if is_lossy(name)]
+    if not lossy:
+        return config
+    if len({*lossy, config.lossy} - {""}) > 1:
+        raise UsageError(f"pictures can have losses of one kind only, got {lossy} and {config.lossy!r}")
+    return dataclasses.replace(config, lossy=lossy[0])
+
+
+def plan(
+    num_slots: int, remotes: Sequence[str], token: str | None, may_wait: bool = False
+) -> list[tuple[str, int]]:
+    """(address, slots) for the servers that get any, in proportion to what they have free.
+
+    If that is too little and the caller may wait: as if all were free, and in the order of their
+    names, so that no two clients that wait hold what the other waits for.
+    """
     with ThreadPoolExecutor(min(len(remotes), 32)) as pool:
         infos = list(pool.map(lambda address: server_info(address, token), remotes))
     for address, info in zip(remotes, infos, strict=True):
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")
-    return shares(num_slots, dict(zip(remotes, (info.slots_free for info in infos), strict=True)))
+    free = {address: info.slots_free for address, info in zip(remotes, infos, strict=True)}
+    if may_wait and num_slots > sum(free.values()):
+        return sorted(shares(num_slots, {a: i.slots_total for a, i in zip(remotes, infos, strict=True)}))
+    return shares(num_slots, free)
 
 
 def shares(num_slots: int, free: dict[str, int]) -> list[tuple[str, int]]:

@@ -21,6 +21,7 @@ import numpy as np
 from universe2.client.connection import Connection
 from universe2.client.part import Arrival, Part, Reopened, Terms
 from universe2.client.slots import Place, SlotBook, every
+from universe2.client.waiting import Patience
 from universe2.client.watch import watch
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
@@ -72,6 +73,7 @@ class RemoteRuntime(Runtime):
         self._closed = threading.Event()
         self._book = SlotBook(self.num_slots, config.autoreset)
         self._parts: list[Part] = []
+        patience = Patience(terms.wait)
         try:
             start = 0
             for address, count in shares:
@@ -79,9 +81,9 @@ class RemoteRuntime(Runtime):
                 self._parts.append(part)
                 if start:
                     part.same_as(self._parts[0].opened)
-                part.connection = part.open(address, terms.open_deadline)
+                part.connection = part.open(address, terms.open_deadline, patience)
                 start += count
-        except Universe2Error:
+        except BaseException:
             self.close()
             raise
         self._describe(env, self._parts[0].opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from universe2.core.errors import (
     UsageError,
 )
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
+from universe2.wire.sockets import MessageSocket
 from universe2.wire.v1 import universe_pb2 as pb
 
 METHOD = "/universe2.wire.v1.Universe/Session"
@@ -82,6 +84,40 @@ def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f"{address} is a gRPC server, but not one of universe2")
     return Broken(f"{address}: {details or code.name}", "Connection refused" in (details or ""))
+
+
+class LocalStream:
+    """The same over a Unix socket of this machine."""
+
+    def __init__(self, address: str, connection: MessageSocket) -> None:
+        self.began = time.monotonic()
+        self._address = address
+        self._connection = connection
+        self._messages = iter(connection)
+
+    def send(self, message: bytes) -> None:
+        # If it breaks, whoever reads learns it too, and sees to what is lost.
+        with contextlib.suppress(OSError):
+            self._connection.send(message)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._messages
+
+    def first(self, timeout: float) -> pb.Header:
+        timer = threading.Timer(timeout, self.hang_up)
+        timer.start()
+        try:
+            return decode(next(self._messages)).header
+        except StopIteration:
+            raise Broken(f"{self._address}: the server closed the socket") from None
+        finally:
+            timer.cancel()
+
+    def half_close(self) -> None:
+        self._connection.finish()
+
+    def hang_up(self) -> None:
+        self._connection.close()
 
 
 class Stream:

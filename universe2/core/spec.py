@@ -63,8 +63,12 @@ class EnvConfig:
     screen_size: tuple[int, int] = (64, 64)
     autoreset: Autoreset = "next_step"
     options: Mapping[str, Any] = field(default_factory=dict)
+    lossy: str = ""
+    """``jpeg-90``, ``webp-80``, …: a server sends pictures with these losses; empty: every pixel"""
 
     def __post_init__(self) -> None:
+        if self.lossy and not is_lossy(self.lossy):
+            raise UsageError(f'lossy must be "jpeg-Q" or "webp-Q", Q from 1 to 100, got {self.lossy!r}')
         if self.interface not in ("native", "screen"):
             raise UsageError(f'interface must be "native" or "screen", got {self.interface!r}')
         if self.autoreset not in ("next_step", "same_step", "disabled"):
@@ -76,6 +80,11 @@ class EnvConfig:
             raise UsageError(f"screen_size must be (height, width), each 8 to 2048, got {self.screen_size}")
         object.__setattr__(self, "screen_size", size)
         object.__setattr__(self, "options", dict(self.options))
+
+
+def is_lossy(codec: str) -> bool:
+    """Is it the name of a picture format with losses, and a quality?"""
+    return re.fullmatch(r"(jpeg|webp)-([1-9]\d?|100)", codec) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +170,8 @@ class EnvSpec:
             "screen_size": config.screen_size if config.interface == "screen" else None,
             "options": self.resolve(config.options),
         }
+        if config.lossy:
+            identity["lossy"] = config.lossy
         text = json.dumps(identity, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,6 +6,7 @@ Keyword arguments that aren't named here are the family's own options (``spec.op
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,11 +33,15 @@ def open_runtime(
     *,
     remotes: Remotes = None,
     token: str | None = None,
+    wait: float = 90.0,
+    codec: str | Sequence[str] = "raw",
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Runtime:
     """``num_slots`` slots of an environment, on this machine or spread over ``remotes``.
 
-    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for.
+    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for;
+    ``wait``: for how many seconds to wait for servers that are full, in their queue (a client that
+    died holds its slots for a minute); ``codec``: how observations travel, see ``open_remote``.
     ``device="cuda"``: arcade games on this machine's GPU, whose frames stay there. Raises
     UnknownEnvError, MissingDependencyError, UsageError, ServerLostError, AuthenticationError,
     CapacityError, VersionError.
@@ -49,9 +54,10 @@ def open_runtime(
 
         addresses = [remotes] if isinstance(remotes, str) else list(remotes)
         env = env.removeprefix("universe2:") if isinstance(env, str) else env
-        return open_remote(env, num_slots, config, addresses, token=token)
-    if token is not None:
-        raise UsageError("a token was given but no remote; did you forget remote=?")
+        return open_remote(env, num_slots, config, addresses, token=token, wait=wait, codec=codec)
+    if token is not None or codec != "raw":
+        given = "codec" if token is None else "token"
+        raise UsageError(f"a {given} was given but no remote; did you forget remote=?")
     from universe2.runtimes import open_runtime as open_local
 
     return open_local(env, num_slots, config, device)
@@ -62,6 +68,8 @@ def make(
     *,
     remote: Remotes = None,
     token: str | None = None,
+    wait: float = 90.0,
+    codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     render_mode: str | None = None,
@@ -70,7 +78,7 @@ def make(
 ) -> RuntimeEnv:
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, 1, config, remotes=remote, token=token)
+    runtime = open_runtime(env_id, 1, config, remotes=remote, token=token, wait=wait, codec=codec)
     with _closed_if_raising(runtime):
         refuse_several(runtime)
         return RuntimeEnv(runtime, render_mode, on_fault)
@@ -83,6 +91,8 @@ def make_vec(
     remotes: Remotes = None,
     remote: Remotes = None,
     token: str | None = None,
+    wait: float = 90.0,
+    codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "next_step",
@@ -96,7 +106,9 @@ def make_vec(
     config = EnvConfig(
         interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
     )
-    runtime = open_runtime(env_id, num_envs, config, remotes=remotes or remote, token=token)
+    runtime = open_runtime(
+        env_id, num_envs, config, remotes=remotes or remote, token=token, wait=wait, codec=codec
+    )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
         return RuntimeVectorEnv(runtime, copy, on_fault)
@@ -108,6 +120,8 @@ def make_parallel(
     remote: Remotes = None,
     remotes: Remotes = None,
     token: str | None = None,
+    wait: float = 90.0,
+    codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     render_mode: str | None = None,
@@ -120,7 +134,7 @@ def make_parallel(
     if remote and remotes:
         raise UsageError("give remotes= or remote=, not both")
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, 1, config, remotes=remotes or remote, token=token)
+    runtime = open_runtime(env_id, 1, config, remotes=remotes or remote, token=token, wait=wait, codec=codec)
     with _closed_if_raising(runtime):
         return RuntimeParallelEnv(runtime, render_mode, on_fault)
 
@@ -130,6 +144,8 @@ def make_pool(
     *,
     remotes: Remotes = None,
     token: str | None = None,
+    wait: float = 90.0,
+    codec: str | Sequence[str] = "raw",
     interface: Interface = "screen",
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "same_step",
@@ -140,6 +156,7 @@ def make_pool(
     if unknown := set(options) - set(slots):
         raise UsageError(f"options for {sorted(unknown)}, which the pool doesn't hold")
     opened: list[tuple[str, Runtime]] = []
+    end = time.monotonic() + wait
     try:
         for env_id, count in slots.items():
             config = EnvConfig(
@@ -148,7 +165,11 @@ def make_pool(
                 autoreset=_mode(autoreset),
                 options=options.get(env_id, {}),
             )
-            opened.append((env_id, open_runtime(env_id, count, config, remotes=remotes, token=token)))
+            left = max(end - time.monotonic(), 0.0)
+            runtime = open_runtime(
+                env_id, count, config, remotes=remotes, token=token, wait=left, codec=codec
+            )
+            opened.append((env_id, runtime))
             refuse_several(opened[-1][1])
         return Pool(opened)
     except BaseException:

@@ -39,6 +39,10 @@ def open_runtime(
     config = config or EnvConfig()
     if num_slots < 1:
         raise UsageError(f"num_slots must be at least 1, got {num_slots}")
+    if config.lossy:
+        raise UsageError(
+            f"pictures have losses ({config.lossy}) only on their way from a server; leave it out"
+        )
     spec.resolve(config.options)
     spec.check_runnable()
     if device not in ("cpu", "cuda"):

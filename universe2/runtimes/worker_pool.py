@@ -34,6 +34,8 @@ from universe2.core.spaces import take
 from universe2.runtimes.shared import SlotMemory
 from universe2.runtimes.worker_main import CLOSE_SECONDS, Command, Failed, Ready, Result, Setup
 
+_LOOK_SECONDS = 0.5
+"""How often the workers' memory is looked at."""
 _EXIT_SECONDS = 1.0
 """How long a process that closed its pipe may take to exit by itself."""
 _MAIN = "import sys; sys.path[:] = {path!r}; from universe2.runtimes.worker_main import main; main({args})"
@@ -41,12 +43,21 @@ _MAIN = "import sys; sys.path[:] = {path!r}; from universe2.runtimes.worker_main
 
 @dataclass(frozen=True)
 class Limits:
-    """Deadlines in seconds, each for one slot; how many failures in a row end a worker for good."""
+    """Deadlines in seconds, each for one slot; how many failures in a row end a worker for good.
+
+    A worker that takes more than ``memory`` bytes is killed, like one that hangs. 0: half of what
+    the machine has.
+    """
 
     step: float = 60.0
     reset: float = 120.0
     start: float = 120.0
     max_failures: int = 3
+    memory: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        return self.memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 @dataclass
@@ -78,6 +89,7 @@ class WorkerPool:
         self._lost: dict[int, tuple[int, str]] = {}
         """slots whose episode is lost, for which nobody has been told yet"""
         self._arrived: list[Result] = []
+        self._look_at = 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._crash: BaseException | None = None
@@ -192,6 +204,7 @@ class WorkerPool:
                     else:
                         self._read(self._workers[key.data])
                 self._end_overdue()
+                self._end_hungry()
         except BaseException as error:  # noqa: BLE001 (told to whoever collects next)
             self._crash = error
         finally:
@@ -202,7 +215,7 @@ class WorkerPool:
         now = time.monotonic()
         with self._changed:
             dues = [due for worker in self._workers for due, _ in worker.due.values()]
-        return max(0.0, min([self._limits.step, self._limits.reset, *(due - now for due in dues)]))
+        return max(0.0, min([_LOOK_SECONDS, self._limits.step, self._limits.reset, *(d - now for d in dues)]))
 
     def _spawn(self, worker: _Worker) -> None:
         ours, theirs = socket.socketpair()
@@ -270,6 +283,19 @@ class WorkerPool:
                 doing = f"{worker.kinds[slot]} of slot {slot}" if worker.ready else "its start"
                 limit = worker.due[slot][1] if worker.ready else self._limits.start
                 self._bury(worker, f"{doing} took longer than {limit:g} s, so it was killed", kill=True)
+
+    def _end_hungry(self) -> None:
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        most = self._limits.most_bytes
+        with self._changed:
+            for worker in self._workers:
+                taken = 0 if worker.process is None else _resident_bytes(worker.process.pid)
+                if taken > most:
+                    text = f"it took {taken / 2**20:,.0f} MiB of memory, more than {most / 2**20:,.0f}"
+                    self._bury(worker, f"{text}, so it was killed (does the environment leak?)", kill=True)
 
     def _granted(self, worker: _Worker, overdue: list[int], now: float) -> bool:
         """Whether the overdue slots have a right to more time, which they then get."""
@@ -348,6 +374,15 @@ class WorkerPool:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # the pump has ended already
             os.write(self._wake_write, b"x")
+
+
+def _resident_bytes(pid: int) -> int:
+    """How much memory a process has; 0 if it is gone. Pages that it shares with us count too."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _hang_up(connection: Connection) -> None:

@@ -36,7 +36,8 @@ class WorkerRuntime(Runtime):
     Deadlines are in seconds and hold for one slot: a worker that misses one is killed and
     started again, as is one that dies; its slots get an INFRASTRUCTURE fault (those it was
     idle for, when they are stepped next). A worker that fails ``max_failures`` times in a row
-    without one successful step is given up: its slots answer with faults from then on.
+    without one successful step is given up: its slots answer with faults from then on. A worker
+    that takes more than ``memory_limit`` bytes (0: half of the machine's) is killed too.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class WorkerRuntime(Runtime):
         reset_deadline: float = 120.0,
         start_deadline: float = 120.0,
         max_failures: int = 3,
+        memory_limit: int = 0,
     ) -> None:
         config = config or EnvConfig()
         if slots_per_worker is not None and slots_per_worker < 1:
@@ -70,7 +72,7 @@ class WorkerRuntime(Runtime):
         setup = Setup(
             host, spec, config, 0, [], num_slots, len(assignment), self.observation_space, self.action_space
         )
-        limits = Limits(step_deadline, reset_deadline, start_deadline, max_failures)
+        limits = Limits(step_deadline, reset_deadline, start_deadline, max_failures, memory_limit)
         self._pool = WorkerPool(setup, assignment, self._memory, limits)
         self._finalizer = weakref.finalize(self, self._pool.close)
 

@@ -16,10 +16,17 @@ from universe2.core.errors import CapacityError
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """The most that one token's holders may have at a time. 0: as much as the server has."""
+    """The most that one token's holders may have at a time, or send. 0: as much as the server allows."""
 
     slots: int = 0
     sessions: int = 0
+    message_bytes: int = 0
+    """the largest message of theirs"""
+    frame_bytes: int = 0
+    """the largest frame of theirs, of all its chunks"""
+
+
+EVERYTHING = Share()
 
 
 class Ticket:
@@ -71,7 +78,7 @@ class Capacity:
         """How many are in the queue."""
         return len(self._line)
 
-    def enter(self, count: int, *, may_wait: bool, owner: str = "", share: Share | None = None) -> Ticket:
+    def enter(self, count: int, *, may_wait: bool, owner: str = "", share: Share = EVERYTHING) -> Ticket:
         """Claim ``count`` slots: at once if they are free, or in the queue if the caller may wait.
 
         Raises CapacityError: more than there ever are, more than the owner's share, or nothing free.
@@ -129,17 +136,17 @@ class Capacity:
         self._held.add(ticket)
         self._slots_of[ticket.owner] += ticket.count
 
-    def _check_share(self, count: int, owner: str, share: Share | None) -> None:
-        if share is None:
-            return
+    def _check_share(self, count: int, owner: str, share: Share) -> None:
         sessions = sum(ticket.owner == owner for ticket in self._held)
         if share.slots and self._slots_of[owner] + count > share.slots:
             raise CapacityError(
                 f"{count} slots were asked for; the token {owner!r} has {self._slots_of[owner]} of its "
-                f"{share.slots}"
+                f"{share.slots}",
+                self.retry_after(1) if count <= share.slots else 0.0,
             )
         if share.sessions and sessions >= share.sessions:
-            raise CapacityError(f"the token {owner!r} has all of its {share.sessions} sessions open")
+            text = f"the token {owner!r} has all of its {share.sessions} sessions open"
+            raise CapacityError(text, self.retry_after(1))
 
     def _full(self, count: int, place: int) -> CapacityError:
         seconds = self.retry_after(place)

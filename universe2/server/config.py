@@ -14,6 +14,8 @@ client_ca = "clients.pem"     # only clients with a certificate from here
 file = "alice.token"
 slots = 128
 sessions = 4
+message_bytes = 1048576       # larger requests must come in pieces …
+frame_bytes = 16777216        # … and make this much at most
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from universe2.core.errors import UsageError
 from universe2.core.registry import families
 from universe2.server.auth import Holder, check_address, read_token
 from universe2.server.capacity import Share
-from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
+from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +127,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _holder(home: Path, name: str, entry: Mapping[str, Any]) -> Holder:
-    if unknown := set(entry) - {"file", "slots", "sessions"}:
-        raise UsageError(f"tokens.{name}: no setting {sorted(unknown)[0]!r}; there are file, slots, sessions")
+    limits = [f.name for f in fields(Share)]
+    if unknown := set(entry) - {"file", *limits}:
+        known = ", ".join(("file", *limits))
+        raise UsageError(f"tokens.{name}: no setting {sorted(unknown)[0]!r}; there are {known}")
     if "file" not in entry:
         raise UsageError(f"tokens.{name} needs file, the file with the token")
-    share = Share(slots=int(entry.get("slots", 0)), sessions=int(entry.get("sessions", 0)))
+    share = Share(**{limit: int(entry.get(limit, 0)) for limit in limits})
+    if 0 < share.message_bytes < MIN_MESSAGE_BYTES:
+        raise UsageError(
+            f"tokens.{name}: message_bytes must be at least {MIN_MESSAGE_BYTES}, got {share.message_bytes}"
+        )
     return Holder(name, read_token(home / entry["file"]), share)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from universe2.core.errors import DeadlineError, UsageError, VersionError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import Autoreset, EnvConfig, Interface
 from universe2.wire.buffers import Buffer
+from universe2.wire.codecs import agree
 from universe2.wire.frames import PROTOCOL
 from universe2.wire.schema import write_space
 from universe2.wire.v1 import universe_pb2 as pb
@@ -35,6 +37,7 @@ def check_ask(ask: pb.Open) -> EnvConfig:
         screen_size=(ask.screen_height or 64, ask.screen_width or 64),
         autoreset=cast(Autoreset, ask.autoreset),
         options={name: read_value(value) for name, value in ask.options.items()},
+        lossy=ask.lossy,
     )
 
 
@@ -53,7 +56,8 @@ def open_in_time(
     def work() -> None:
         result: Runtime | Exception
         try:
-            result = open_runtime(ask.env_id, ask.num_slots, config)
+            # What is lost is lost on the way: the environment knows nothing of it.
+            result = open_runtime(ask.env_id, ask.num_slots, dataclasses.replace(config, lossy=""))
             _check_hash(ask, result, config)
         except Exception as error:  # noqa: BLE001  raised again in the session's thread
             result = error
@@ -92,12 +96,13 @@ def _check_hash(ask: pb.Open, runtime: Runtime, config: EnvConfig) -> None:
         )
 
 
-def describe(runtime: Runtime) -> tuple[pb.Opened, list[Buffer]]:
+def describe(runtime: Runtime, ask: pb.Open) -> tuple[pb.Opened, list[Buffer]]:
     """What the client must know of an open runtime. The session fills in what is its own."""
     spec, mask = runtime.spec, runtime.action_mask
     opened = pb.Opened(
         protocol=PROTOCOL,
-        spec_hash=spec.hash(runtime.config),
+        spec_hash=spec.hash(dataclasses.replace(runtime.config, lossy=ask.lossy)),
+        codecs=_codecs(runtime, ask),
         observation_space=write_space(runtime.observation_space),
         action_space=write_space(runtime.action_space),
         has_action_mask=mask is not None,
@@ -112,3 +117,11 @@ def describe(runtime: Runtime) -> tuple[pb.Opened, list[Buffer]]:
         ),
     )
     return opened, [] if mask is None else [mask.astype(np.uint8)]
+
+
+def _codecs(runtime: Runtime, ask: pb.Open) -> list[str]:
+    """How each leaf of the observation travels; empty if all do as they are."""
+    names = agree(runtime.observation_space, [*filter(None, [ask.lossy]), *ask.codecs])
+    if ask.lossy and ask.lossy not in names:
+        raise UsageError(f"{ask.env_id} observes no pictures that could be sent as {ask.lossy}")
+    return names if any(names) else []

@@ -26,11 +26,12 @@ from universe2.core.errors import (
 from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
 from universe2.server.auth import TokenInterceptor, holder_of, server_credentials
-from universe2.server.capacity import Capacity, Ticket
+from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig
+from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_ask
-from universe2.server.session import Session, error_header
+from universe2.server.session import Send, Session, error_header
 from universe2.wire.frames import PROTOCOL, Assembler, Frame, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
@@ -38,7 +39,18 @@ from universe2.wire.v1 import universe_pb2 as pb
 log = logging.getLogger("universe2.server")
 
 SERVICE = "universe2.wire.v1.Universe"
-FEATURES = ("batched", "snapshot", "render", "chunks", "resume", "queue", "shared_memory", "delta", "watch")
+FEATURES = (
+    "batched",
+    "snapshot",
+    "render",
+    "chunks",
+    "resume",
+    "queue",
+    "shared_memory",
+    "local_socket",
+    "delta",
+    "watch",
+)
 SPARE_THREADS = 16
 """Beyond one per session, viewer and place in the queue: for Info, health, and refusals."""
 
@@ -63,7 +75,7 @@ class Server:
         self.metrics = Metrics(self.capacity)
         self._holders = config.everyone()
         self._sessions: dict[str, Session] = {}
-        self._silent: dict[grpc.ServicerContext, float] = {}
+        self._silent: dict[Hanger, float] = {}
         """streams that have said nothing yet, and since when"""
         self._lock = threading.Lock()
         self._watching = threading.Semaphore(MAX_VIEWERS)
@@ -72,6 +84,8 @@ class Server:
         self._health = health.HealthServicer()
         self._grpc = self._build()
         self.port = self._bind()
+        most = config.sessions + SPARE_THREADS
+        self._door = Door(self._local_session, most, config.max_message_bytes)
         self._reaper = threading.Thread(target=self._reap, daemon=True, name="reaper")
 
     @property
@@ -83,6 +97,7 @@ class Server:
         if self.config.metrics_port:
             self.metrics.serve(self.config.host, self.config.metrics_port)
         self._grpc.start()
+        self._door.start()
         self._reaper.start()
         for name in ("", SERVICE):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -109,11 +124,13 @@ class Server:
         self._stopping.set()
         self._health.enter_graceful_shutdown()
         stopped = self._grpc.stop(grace)
+        self._door.close()
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
             session.end(ServerLostError("the server is shutting down"))
         stopped.wait(grace + 5.0)
+        self._door.wait(grace)
         for session in sessions:
             session.close()
 
@@ -177,22 +194,22 @@ class Server:
 
     def _session(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
-            assembler = Assembler(self.config.max_frame_bytes)
+            holder = holder_of(self._holders, context.invocation_metadata())
+            share = Share() if holder is None else holder.share
+            assembler = self._assembler(share)
             first = self._first(requests, assembler, context)
             if first is None:
                 return
             if first.header.HasField("resume"):
-                session = self._known(first.header.session, first.header.resume.token)
-                yield from session.stream(requests, context, first.header.resume)
+                yield from self._taken_up(first.header, requests, context)
                 return
             ask = first.header.open
             self._admit(ask)
-            holder = holder_of(self._holders, context.invocation_metadata())
             ticket = self.capacity.enter(
                 ask.num_slots,
                 may_wait=ask.queue_seconds > 0,
                 owner="" if holder is None else holder.name,
-                share=None if holder is None else holder.share,
+                share=share,
             )
             try:
                 yield from self._waited(ticket, ask.queue_seconds, context)
@@ -206,6 +223,32 @@ class Server:
             # It answers no frame in particular: perhaps none could be read.
             yield encode(pb.Header(sequence=1, error=error_header(error).error))
 
+    def _local_session(self, requests: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
+        """The rest of a session, at the door."""
+        try:
+            first = self._first(requests, Assembler(self.config.max_frame_bytes), caller)
+            if first is None:
+                return
+            if not first.header.HasField("resume"):
+                raise ProtocolError("a session can be taken up here, but not begun")
+            yield from self._taken_up(first.header, requests, caller, caller.send)
+        except Universe2Error as error:
+            log.info("a local stream is refused: %s: %s", type(error).__name__, error)
+            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+
+    def _taken_up(
+        self, header: pb.Header, requests: Iterator[bytes], context: Hanger, send: Send | None = None
+    ) -> Iterator[bytes]:
+        session = self._known(header.session, header.resume.token)
+        yield from session.stream(requests, context, header.resume, send)
+
+    def _assembler(self, share: Share) -> Assembler:
+        config = self.config
+        return Assembler(
+            min(share.frame_bytes or config.max_frame_bytes, config.max_frame_bytes),
+            min(share.message_bytes or config.max_message_bytes, config.max_message_bytes),
+        )
+
     def _watch(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         if not self._watching.acquire(blocking=False):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_VIEWERS} viewers are watching already")
@@ -216,9 +259,7 @@ class Server:
         finally:
             self._watching.release()
 
-    def _first(
-        self, requests: Iterator[bytes], assembler: Assembler, context: grpc.ServicerContext
-    ) -> Frame | None:
+    def _first(self, requests: Iterator[bytes], assembler: Assembler, context: Hanger) -> Frame | None:
         """The first frame of a stream; None if it ends before. The reaper cuts streams that say nothing."""
         with self._lock:
             self._silent[context] = time.monotonic()
@@ -263,7 +304,7 @@ class Server:
                 raise ServerLostError("the client left the queue")
             if ticket.place and time.monotonic() >= end:
                 raise CapacityError(
-                    f"{ticket.count} slots did not become free within {seconds:g} s; "
+                    f"{ticket.count} slots did not become free within {seconds:.3g} s; "
                     f"place {ticket.place} in the queue",
                     self.capacity.retry_after(ticket.place),
                 )
@@ -272,7 +313,7 @@ class Server:
     def _opened(self, first: Frame, assembler: Assembler, ticket: Ticket) -> Session:
         session = Session(self.config, assembler, self.metrics, self._over)
         try:
-            session.open(first, self._open_runtime, ticket.leave)
+            session.open(first, self._open_runtime, ticket.leave, self._door.name)
         except BaseException:
             session.close()
             raise

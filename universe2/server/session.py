@@ -1,7 +1,8 @@
 """Session: a Runtime that one client holds, over one stream after the other.
 
-Two threads a stream: gRPC's own runs ``stream`` and waits for the runtime; another reads requests
-and asks the runtime. That is what the Runtime contract allows: one sends, one receives. Requests
+Two threads a stream: its own runs ``stream`` and waits for the runtime; another reads requests
+and asks the runtime. That is what the Runtime contract allows: one sends, one receives. Where the
+stream allows it, the reading thread answers at once what the runtime has ready at once. Requests
 that are wrong are answered with an error and the session goes on; frames that break the protocol
 end it. A stream that breaks leaves the session as it is, until another takes it up or its lease
 is over.
@@ -9,6 +10,7 @@ is over.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import queue
@@ -32,14 +34,15 @@ from universe2.core.errors import (
     Universe2Error,
 )
 from universe2.core.runtime import Runtime
+from universe2.server.door import Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, describe, open_in_time
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import HANDLERS, picture_size, pictures_frame
 from universe2.server.viewers import Viewer
-from universe2.wire import delta
 from universe2.wire.batches import write_batch
 from universe2.wire.buffers import Buffer
+from universe2.wire.codecs import Coder
 from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, encode
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Lender
@@ -57,6 +60,9 @@ LEAVE_SECONDS = 10.0
 """How long a stream that another replaces may take to leave."""
 
 
+Send = Callable[[bytes], None]
+
+
 class Limits(Protocol):
     """What a session must know of its server."""
 
@@ -64,8 +70,6 @@ class Limits(Protocol):
     def lease(self) -> float: ...
     @property
     def open_deadline(self) -> float: ...
-    @property
-    def max_message_bytes(self) -> int: ...
     @property
     def max_frame_bytes(self) -> int: ...
     @property
@@ -106,15 +110,18 @@ class Session:
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
         self._viewers: tuple[Viewer, ...] = ()
-        self._delta: delta.DeltaWriter | None = None
+        self._coder: Coder | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
         self._runtime: Runtime | None = None
         self._give_back: Callable[[], None] = lambda: None
+        self._turn = threading.Lock()
+        """whose turn it is to receive and to post; what follows is whoever's who has it"""
+        self._send: Send | None = None
         self._outstanding = 0
         self._asked: deque[float] = deque()
         """monotonic times of requests whose results are outstanding"""
         self._stream = 0
-        self._context: grpc.ServicerContext | None = None
+        self._context: Hanger | None = None
         self._attached = threading.Lock()
         self._reader: threading.Thread | None = None
         self._ending = self._ended = False
@@ -122,25 +129,30 @@ class Session:
 
     # What the server does with it
 
-    def open(self, frame: Frame, open_runtime: OpenRuntime, give_back: Callable[[], None]) -> None:
-        """Open the slots that a client's first frame asks for. ``give_back`` frees what it took."""
+    def open(
+        self, frame: Frame, open_runtime: OpenRuntime, give_back: Callable[[], None], door: str = ""
+    ) -> None:
+        """Open the slots that a client's first frame asks for. ``give_back`` frees what it took.
+
+        ``door`` is the socket at which clients on this machine may go on.
+        """
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
         self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        codes = delta.NAME in ask.codecs
-        self._lender = Lender() if ask.shared_memory and not codes else None
         runtime = open_in_time(open_runtime, ask, self._limits.open_deadline, give_back)
         self._give_back = give_back
         if runtime.group_size == 1:
             most = ask.max_faults or self._limits.max_faults
             runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
-        opened, mask = describe(runtime)
-        if codes:
-            self._delta = delta.DeltaWriter(runtime.observation_space, runtime.num_slots)
-            opened.codec = delta.NAME
-        opened.session, opened.resume_token = self.id, self.token
-        opened.lease_seconds, opened.max_message_bytes = self.lease, self._limits.max_message_bytes
         self._runtime = runtime
+        opened, mask = describe(runtime, ask)
+        if opened.codecs:
+            self._coder = Coder(runtime.observation_space, runtime.num_slots, opened.codecs)
+        elif ask.same_host:
+            self._lender = Lender()
+        opened.session, opened.resume_token = self.id, self.token
+        opened.local_socket = door if ask.same_host else ""
+        opened.lease_seconds, opened.max_message_bytes = self.lease, self._assembler.max_message_bytes
         self.heard = time.monotonic()
         log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), mask)
@@ -173,20 +185,27 @@ class Session:
             raise AuthenticationError(f"session {self.id}: the resume token is wrong")
 
     def stream(
-        self, requests: Iterator[bytes], context: grpc.ServicerContext, resume: pb.Resume | None = None
+        self,
+        requests: Iterator[bytes],
+        context: Hanger,
+        resume: pb.Resume | None = None,
+        send: Send | None = None,
     ) -> Iterator[bytes]:
         """Everything that the server says on one stream, the first or one that takes the session up again.
 
-        Raises Universe2Error if it can't be the session's stream, which leaves the session as it is.
+        What goes by ``send``, which any thread may use, is not repeated here. Raises Universe2Error if
+        it can't be the session's stream, which leaves the session as it is.
         """
         number = self._attach(context)
         try:
             if resume is not None:
                 self._assembler.restart()
-                self._metrics.resumed.inc()
+                if send is None or self._send is not None:  # otherwise it only moves to the door
+                    self._metrics.resumed.inc()
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
             yield from self._journal.after(0 if resume is None else resume.received)
+            self._send = send
             self._reader = threading.Thread(
                 target=self._read, args=(requests, number), daemon=True, name="session-read"
             )
@@ -235,7 +254,7 @@ class Session:
 
     # Streams
 
-    def _attach(self, context: grpc.ServicerContext) -> int:
+    def _attach(self, context: Hanger) -> int:
         """Become the session's stream: its number, once the one before has left."""
         self.hang_up()
         self._events.put(_Leave(self._stream))
@@ -257,32 +276,37 @@ class Session:
         """Replies and batches, until the stream or the session ends."""
         assert self._runtime is not None
         while True:
-            try:
+            event = None
+            with contextlib.suppress(queue.Empty):  # the lease is the server's business
                 event = self._events.get(block=self._outstanding == 0, timeout=self.lease)
-            except queue.Empty:
-                if self._outstanding:
-                    yield from self._receive()
-                continue  # the lease is the server's business
-            if isinstance(event, int):
-                self._outstanding += event
-                self._asked.append(time.monotonic())
-            elif isinstance(event, _Leave):
-                if event.stream == stream:
-                    log.info("session %s: its stream is over; it waits to be resumed", self.id)
+            with self._turn:
+                if event is None:
+                    if self._outstanding:
+                        yield from self._receive(POLL)
+                elif isinstance(event, int):
+                    self._owe(event)
+                elif isinstance(event, _Leave):
+                    if event.stream == stream:
+                        log.info("session %s: its stream is over; it waits to be resumed", self.id)
+                        return
+                elif isinstance(event, _End):
+                    if event.error is not None:
+                        raise event.error
+                    self.close()
                     return
-            elif isinstance(event, _End):
-                if event.error is not None:
-                    raise event.error
-                self.close()
-                return
-            else:
-                yield from self._post(*event)
+                else:
+                    yield from self._post(*event)
 
-    def _receive(self) -> Iterator[bytes]:
+    def _owe(self, rows: int) -> None:
+        if rows:
+            self._outstanding += rows
+            self._asked.append(time.monotonic())
+
+    def _receive(self, timeout: float) -> Iterator[bytes]:
         """What the runtime has ready, after a short wait."""
         assert self._runtime is not None
         try:
-            batch = self._runtime.recv(POLL)
+            batch = self._runtime.recv(timeout)
         except DeadlineError:
             return
         self._outstanding -= len(batch)
@@ -296,8 +320,8 @@ class Session:
             viewer.show(self._runtime, batch)
         body, buffers = write_batch(batch, self._runtime.observation_space)
         header = pb.Header(batch=body)
-        if self._delta is not None:
-            self._delta.code(header, buffers)
+        if self._coder is not None:
+            self._coder.write(header, buffers)
         offers = [] if self._lender is None else self._lender.lend(header, buffers)
         yield from self._post(header, buffers)
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
@@ -332,7 +356,7 @@ class Session:
                     end = _End()
                     break
                 self._answer(frame)
-        except grpc.RpcError:
+        except (grpc.RpcError, OSError):
             log.info("session %s: its stream broke", self.id)
         except Universe2Error as error:
             end = _End(error)
@@ -364,8 +388,26 @@ class Session:
             event[0].reply_to = header.sequence
             if self._events.qsize() >= MAX_REPLIES:
                 raise ProtocolError(f"the client asks and doesn't read: {MAX_REPLIES} replies are waiting")
+        elif self._answered_at_once(event):
+            return None
         self._events.put(event)
         return None
+
+    def _answered_at_once(self, rows: int) -> bool:
+        """In the reading thread: what the runtime has ready now. Saves two switches between threads."""
+        if self._send is None or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._outstanding > 0 or not self._events.empty():
+                return False
+            self._owe(rows)
+            for message in self._receive(0.0):
+                self._send(message)
+            if self._outstanding > 0:
+                self._events.put(0)  # wakes the thread that waits
+            return True
+        finally:
+            self._turn.release()
 
 
 def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:

@@ -261,10 +261,14 @@ class EpisodeStore:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                text = f"cannot write to {self.path}: {error}; what was stored before is still there"
+                raise UsageError(text) from None
             raise
-        self._db.execute("COMMIT")
 
     def _insert(self, table: str, item: Run | StoredEpisode) -> int:
         row = {}

@@ -97,8 +97,11 @@ def chunks(message: bytes, header: pb.Header, limit: int) -> Iterable[bytes]:
 class Assembler:
     """One direction of a session: joins chunks, and checks that sequence numbers have no gap."""
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(
+        self, max_frame_bytes: int = MAX_FRAME_BYTES, max_message_bytes: int = MAX_MESSAGE_BYTES
+    ) -> None:
         self._limit = max_frame_bytes
+        self.max_message_bytes = max_message_bytes
         self._pieces: list[memoryview] = []
         self._size = 0
         self._total = 0
@@ -115,6 +118,8 @@ class Assembler:
 
     def add(self, message: bytes) -> Frame | None:
         """The frame that ``message`` completes, or None if more pieces must come."""
+        if len(message) > self.max_message_bytes:
+            raise ProtocolError(f"a message of {len(message)} bytes; the limit is {self.max_message_bytes}")
         frame = decode(message)
         if frame.header.sequence != self._last + 1:
             raise ProtocolError(f"frame {frame.header.sequence} came where {self._last + 1} was due")

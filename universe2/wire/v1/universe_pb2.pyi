@@ -129,7 +129,7 @@ class Header(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., coded: _Optional[_Iterable[int]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "codecs", "shared_memory")
+    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "codecs", "lossy", "same_host")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -151,7 +151,8 @@ class Open(_message.Message):
     QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_FAULTS_FIELD_NUMBER: _ClassVar[int]
     CODECS_FIELD_NUMBER: _ClassVar[int]
-    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    LOSSY_FIELD_NUMBER: _ClassVar[int]
+    SAME_HOST_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     env_id: str
     interface: str
@@ -166,11 +167,12 @@ class Open(_message.Message):
     queue_seconds: float
     max_faults: int
     codecs: _containers.RepeatedScalarFieldContainer[str]
-    shared_memory: bool
-    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., shared_memory: bool = ...) -> None: ...
+    lossy: str
+    same_host: bool
+    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., lossy: _Optional[str] = ..., same_host: bool = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codec")
+    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codecs", "local_socket")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -182,7 +184,8 @@ class Opened(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    CODEC_FIELD_NUMBER: _ClassVar[int]
+    CODECS_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_SOCKET_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session: str
     spec_hash: str
@@ -194,8 +197,9 @@ class Opened(_message.Message):
     max_message_bytes: int
     spec: SpecInfo
     resume_token: bytes
-    codec: str
-    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codec: _Optional[str] = ...) -> None: ...
+    codecs: _containers.RepeatedScalarFieldContainer[str]
+    local_socket: str
+    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codecs: _Optional[_Iterable[str]] = ..., local_socket: _Optional[str] = ...) -> None: ...
 
 class Queued(_message.Message):
     __slots__ = ("place", "retry_after_seconds")

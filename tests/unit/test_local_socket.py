@@ -1,0 +1,149 @@
+"""The socket for clients on this machine: sessions go on there, and nothing else is let in."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universe2.client import open_remote
+from universe2.core.errors import ProtocolError
+from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.server import Server, ServerConfig
+from universe2.testing.counting import COUNTING
+from universe2.wire.frames import MAX_MESSAGE_BYTES, decode, encode
+from universe2.wire.sockets import MessageSocket, connect
+from universe2.wire.v1 import universe_pb2 as pb
+
+
+@pytest.fixture
+def server(counting: EnvSpec) -> Iterator[Server]:
+    server = Server(ServerConfig(port=0, slots=8))
+    server.start()
+    yield server
+    server.stop(1.0)
+
+
+def opened(server: Server, **settings: Any) -> Any:
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(autoreset="same_step"), [server.address], **settings)
+    runtime.reset([0, 1], [3, 4])
+    runtime.recv(10.0)
+    return runtime
+
+
+def step(runtime: Any) -> None:
+    runtime.send([0, 1], np.zeros(2, np.int64))
+    batch = runtime.recv(10.0)
+    assert not batch.fault.any(), batch.fault_text
+
+
+def at_the_door(server: Server) -> MessageSocket:
+    connected = connect(server._door.name, MAX_MESSAGE_BYTES)
+    assert connected is not None
+    return connected
+
+
+def carrier(runtime: Any) -> str:
+    return type(runtime._parts[0].connection._stream).__name__
+
+
+def eventually(runtime: Any, name: str) -> bool:
+    """Steps until the session travels that way."""
+    for _ in range(1000):
+        step(runtime)
+        if carrier(runtime) == name:
+            return True
+    return False
+
+
+def test_a_session_of_this_machine_moves_to_the_socket_unless_told_not_to(server: Server) -> None:
+    near, far = opened(server), opened(server, same_host=False)
+    assert eventually(near, "LocalStream")
+    for _ in range(20):
+        step(near)
+        step(far)
+    assert carrier(far) == "Stream"
+    near.close()
+    far.close()
+    assert server.capacity.slots_free == 8
+
+
+def test_a_socket_that_breaks_costs_no_step(server: Server) -> None:
+    """Every step is numbered, and checked by the client's book: a lost or repeated one would be a fault."""
+    runtime = opened(server)
+    assert eventually(runtime, "LocalStream")
+    (session,) = server._sessions.values()
+    done = threading.Event()
+
+    def cut() -> None:
+        while not done.wait(0.05):
+            session.hang_up()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    for _ in range(300):
+        step(runtime)
+    done.set()
+    cutting.join()
+    server._door.close()  # from here on only gRPC is left
+    session.hang_up()
+    assert eventually(runtime, "Stream")
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pb.Header(sequence=1, open=pb.Open(protocol=1, env_id=COUNTING.id, num_slots=1)),
+        pb.Header(session="0" * 16, resume=pb.Resume(token=bytes(16))),
+    ],
+)
+def test_nobody_comes_in_without_a_session(server: Server, header: pb.Header) -> None:
+    caller = at_the_door(server)
+    caller.send(encode(header))
+    (answer,) = caller
+    caller.close()
+    assert decode(answer).header.error.type in ("ProtocolError", "ServerLostError")
+    assert server.capacity.sessions_open == 0
+
+
+def test_garbage_at_the_door_ends_there(server: Server) -> None:
+    for junk in (b"\xff" * 7, b"\xff\xff\xff\xff", b"\x03\0\0\0abc", b"\x05\0\0\0ab"):
+        raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        raw.settimeout(10.0)
+        raw.connect(f"\0{server._door.name}")
+        raw.sendall(junk)
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(4096):
+            pass
+        raw.close()
+    runtime = opened(server)
+    step(runtime)
+    runtime.close()
+
+
+def test_messages_arrive_whole_and_none_too_large() -> None:
+    left, right = socket.socketpair()
+    sender, taker = MessageSocket(left, 2**24), MessageSocket(right, 2**22)
+    messages = [bytes([k]) * size for k, size in enumerate((0, 1, 2**16 - 4, 2**16, 3_000_001))]
+
+    def send() -> None:
+        with contextlib.suppress(OSError):  # the last is not taken
+            for message in [*messages, bytes(2**22 + 1)]:
+                sender.send(message)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    got = iter(taker)
+    assert [next(got) for _ in messages] == messages
+    with pytest.raises(ProtocolError, match="the limit is 4194304"):
+        next(got)
+    taker.close()
+    sender.close()
+    thread.join(10.0)
+    assert not thread.is_alive()
