@@ -1,12 +1,13 @@
 """How many steps a second do web tasks make, with a screenshot at every step and resets included?
 
-    python benchmarks/web.py [--seconds 12] [--rounds 3] [--slots 8]
+    python benchmarks/web.py [--seconds 12] [--rounds 3] [--slots 8] [--without BrowserGym]
 
-universe2 with ``slots`` slots against MiniWoB++'s own Selenium environment, alone (as its package
-offers it) and as one process per core. Both click at random points of the same tasks, in turn,
-a round each; medians are compared. Resets are timed apart, on one slot that plays ten steps between
-them. The peer is installed from PyPI into .cache/peers/miniwob and needs Debian's ``chromium`` and
-``chromium-driver``. The last line is the result as JSON, also written to scores/web.json.
+universe2 with ``slots`` slots against MiniWoB++'s own Selenium environment and BrowserGym's, each alone
+(as its package offers it) and as one process per core. All click at random points of the same tasks,
+in turn, a round each; medians are compared. Resets are timed apart, on one slot that plays ten steps
+between them. The peers are installed from PyPI into .cache/peers/ and need Debian's ``chromium`` and
+``chromium-driver``; a peer that can't run here is named with the reason and left out. The last line
+is the result as JSON, also written to scores/web.json.
 """
 
 from __future__ import annotations
@@ -15,63 +16,96 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
-import venv
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from web_peers import PEERS, Peer, PeerError
 
 from universe2.core.screen import BUTTONS
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
 
-HERE = Path(__file__).resolve().parent
-PEER = HERE.parent / ".cache" / "peers" / "miniwob"
+SCORES = Path(__file__).resolve().parent / "scores" / "web.json"
 TASKS = ("click-checkboxes", "enter-text", "use-slider")
-TARGET = 20.0
 RESET_MS = 15.0
+
+
+class Rival(NamedTuple):
+    """A peer, as so many processes."""
+
+    peer: Peer
+    processes: int
+
+    @property
+    def name(self) -> str:
+        return self.peer.name if self.processes == 1 else f"{self.processes} processes of {self.peer.name}"
 
 
 def main(
     seconds: Annotated[float, typer.Option(help="Length of a measurement, in seconds.")] = 12.0,
     rounds: Annotated[int, typer.Option(help="Rounds, each over all tasks.")] = 3,
     slots: Annotated[int, typer.Option(help="universe2's slots (browsers).")] = 8,
+    without: Annotated[
+        list[str] | None, typer.Option(help=f"A peer to leave out: {' or '.join(PEERS)}.")
+    ] = None,
 ) -> None:
     """Measure, print a table, write scores/web.json."""
-    python = peer_python()
-    cores = os.cpu_count() or 1
-    rates: dict[str, list[float]] = {"universe2": [], "selenium, 1 process": [], "selenium, all cores": []}
+    if unknown := set(without or []) - set(PEERS):
+        raise typer.BadParameter(f"no peer {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    left_out = dict.fromkeys(without or [], "not asked for")
+    rivals = usable(left_out)
+    ours_R: list[float] = []
+    theirs: dict[Rival, list[float]] = {rival: [] for rival in rivals}
     for turn in range(rounds):
         for task in TASKS:
-            rates["universe2"].append(ours(task, slots, seconds))
-            rates["selenium, 1 process"].append(peer(python, task, 1, seconds))
-            rates["selenium, all cores"].append(peer(python, task, cores, seconds))
-            print(
-                turn, task, *(f"{name}: {values[-1]:.1f}" for name, values in rates.items()), file=sys.stderr
-            )
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    ratio = paired(rates, "selenium, 1 process")
-    all_cores = paired(rates, "selenium, all cores")
-    table = Table("Who", "steps/s (median)", "universe2 is")
-    table.add_row(f"universe2, {slots} slots", f"{medians['universe2']:.1f}", "")
-    table.add_row("selenium, 1 process", f"{medians['selenium, 1 process']:.1f}", f"{ratio:.1f} ×")
-    table.add_row(
-        f"selenium, {cores} processes", f"{medians['selenium, all cores']:.1f}", f"{all_cores:.1f} ×"
-    )
-    Console().print(table)
-    result = summary(medians, ratio, all_cores, slots, cores)
+            ours_R.append(ours(task, slots, seconds))
+            for rival in rivals:
+                theirs[rival].append(rival.peer.rate(task, rival.processes, seconds))
+            found = [f"{rival.name}: {rates[-1]:.1f}" for rival, rates in theirs.items()]
+            print(turn, task, f"universe2: {ours_R[-1]:.1f}", *found, sep=", ", file=sys.stderr)
     resets = statistics.median(ms for task in TASKS for ms in reset_ms(task))
-    result["results"]["reset, median ms"] = resets
-    result["questions"].append(
+    result = summary(ours_R, theirs, slots, resets, left_out)
+    show(result)
+    SCORES.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+def usable(left_out: dict[str, str]) -> list[Rival]:
+    """The peers that run here, alone and as one process per core; why others don't goes to ``left_out``."""
+    rivals = []
+    for name, peer in PEERS.items():
+        if name in left_out:
+            continue
+        try:
+            peer.rate(TASKS[0], 1, 2.0)
+        except PeerError as error:
+            left_out[name] = str(error)
+            print(f"{name} can't be measured here: {error}", file=sys.stderr)
+            continue
+        rivals += [Rival(peer, processes) for processes in sorted({1, os.cpu_count() or 1})]
+    return rivals
+
+
+def summary(
+    ours_R: list[float],
+    theirs: Mapping[Rival, list[float]],
+    slots: int,
+    resets: float,
+    left_out: Mapping[str, str],
+) -> dict[str, Any]:
+    medians = {rival.name: statistics.median(rates) for rival, rates in theirs.items()}
+    questions = [question(rival, ours_R, rates) for rival, rates in theirs.items()]
+    questions.append(
         {
             "question": "Reset of a web task as its caller sees it, steady state, median",
             "ours": f"{resets:.1f} ms",
@@ -81,48 +115,41 @@ def main(
             "met": resets <= RESET_MS,
         }
     )
-    (HERE / "scores" / "web.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
-
-
-def paired(rates: dict[str, list[float]], peer_name: str) -> float:
-    """The median of the ratios of neighbouring measurements: noise of the machine hits both."""
-    pairs = zip(rates["universe2"], rates[peer_name], strict=True)
-    return statistics.median(mine / theirs for mine, theirs in pairs)
-
-
-def summary(
-    medians: dict[str, float], ratio: float, all_cores: float, slots: int, cores: int
-) -> dict[str, Any]:
+    peers = {rival.peer.name: ", ".join(rival.peer.packages) for rival in theirs}
     return {
         "name": "web",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cpu": cpu_name(), "cores": cores},
-        "versions": {
-            "universe2": version("universe2"),
-            "miniwob": "1.1.0",
-            "python": platform.python_version(),
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count()},
+        "versions": {"universe2": version("universe2"), "python": platform.python_version(), **peers},
+        "results": {
+            "universe2": statistics.median(ours_R),
+            **medians,
+            "slots": slots,
+            "reset, median ms": resets,
+            "left out": dict(left_out),
         },
-        "results": {**medians, "slots": slots, "ratio to all cores": all_cores},
-        "ratio": ratio,
-        "target": TARGET,
-        "met": ratio >= TARGET,
-        "questions": [
-            question("MiniWoB++'s own Selenium environment", medians, "selenium, 1 process", ratio),
-            question(f"{cores} processes of it", medians, "selenium, all cores", all_cores),
-        ],
+        "questions": questions,
     }
 
 
-def question(whom: str, medians: dict[str, float], peer_name: str, ratio: float) -> dict[str, Any]:
+def question(rival: Rival, ours_R: list[float], theirs_R: list[float]) -> dict[str, Any]:
+    """The ratio is the median of those of neighbouring measurements: noise of the machine hits both."""
+    ratio = statistics.median(mine / other for mine, other in zip(ours_R, theirs_R, strict=True))
     return {
-        "question": f"Web tasks with a screenshot per step, against {whom}, steps/s",
-        "ours": f"{medians['universe2']:.0f}",
-        "peer": f"{medians[peer_name]:.1f}",
+        "question": f"Web tasks with a screenshot per step, against {rival.name}, steps/s",
+        "ours": f"{statistics.median(ours_R):.0f}",
+        "peer": f"{statistics.median(theirs_R):.1f}",
         "ratio": ratio,
-        "target": f"≥ {TARGET:g}×",
-        "met": ratio >= TARGET,
+        "target": f"≥ {rival.peer.target:g}×",
+        "met": ratio >= rival.peer.target,
     }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    table = Table("Question", "universe2", "peer", "ratio", "to reach")
+    for row in result["questions"]:
+        table.add_row(row["question"], row["ours"], row["peer"], f"{row['ratio']:.2f}", row["target"])
+    Console().print(table)
 
 
 def ours(task: str, slots: int, seconds: float) -> float:
@@ -173,38 +200,6 @@ def reset_ms(task: str, resets: int = 20) -> list[float]:
     finally:
         runtime.close()
     return spent
-
-
-def peer(python: Path, task: str, processes: int, seconds: float) -> float:
-    """Steps per second of ``processes`` Selenium environments together."""
-    script = HERE / "peers" / "miniwob_selenium.py"
-    browser = {"MINIWOB_CHROME_BINARY": "/usr/bin/chromium", "MINIWOB_CHROMEDRIVER": "/usr/bin/chromedriver"}
-    running = [
-        subprocess.Popen(
-            [str(python), str(script), task, str(seconds), str(1000 * number)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **browser},
-        )
-        for number in range(processes)
-    ]
-    rate = 0.0
-    for process in running:
-        out, _ = process.communicate(timeout=seconds + 120)
-        if process.returncode:
-            raise RuntimeError(f"the peer failed; are chromium and chromium-driver installed? ({script})")
-        told = json.loads(out.splitlines()[-1])
-        rate += told["steps"] / told["seconds"]
-    return rate
-
-
-def peer_python() -> Path:
-    """The Python of the peer's virtual environment, which is made if it isn't there."""
-    python = PEER / "bin" / "python"
-    if not python.exists():
-        venv.create(PEER, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "miniwob==1.1.0"], check=True, timeout=600)
-    return python
 
 
 def cpu_name() -> str:

@@ -20,7 +20,8 @@ Options:
   writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
   For scripted solvers and debugging; it's not part of the observation.
 - ``observe`` (""): more parts of the observation, separated by commas: "elements" (a table of fixed
-  shape), "axtree", "marks", "focus", "url"; see ``universe2.envs.web.observations``.
+  shape), "axtree", "marks", "focus", "url", "fields" (of the instruction); see
+  ``universe2.envs.web.observations``.
 - ``actions`` ("screen"): "structured" for actions by element reference, such as ``click(12)``; see
   ``universe2.envs.web.actions``.
 """

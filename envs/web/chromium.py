@@ -1,4 +1,4 @@
-"""Where a Chromium headless shell is on this machine. Starts nothing."""
+"""Where a Chromium headless shell is on this machine, or at least a Chromium. Starts nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from pathlib import Path
 INSTALL = "apt-get install chromium-headless-shell (or: playwright install chromium-headless-shell)"
 ENVIRONMENT_VARIABLE = "UNIVERSE2_CHROMIUM"
 _NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell", "headless-shell")
+_ORDINARY = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""These draw when they like, not on command: a fallback, in which runs of an episode may differ."""
 
 
 def find_chromium() -> str | None:
+    """The path of a headless shell, of an ordinary Chromium on PATH if there is none, or None."""
+    if (found := find_headless_shell()) is not None or ENVIRONMENT_VARIABLE in os.environ:
+        return found
+    return next((_unwrapped(path) for name in _ORDINARY if (path := shutil.which(name))), None)
+
+
+def find_headless_shell() -> str | None:
     """The path of a headless shell, or None.
 
     Looked for in this order: the environment variable ``UNIVERSE2_CHROMIUM`` (if it is set,
-    nothing else counts), the usual names on PATH, Playwright's own downloads (newest first).
+    nothing else counts, and it may be any browser), the usual names on PATH, Playwright's own
+    downloads (newest first).
     """
     if (chosen := os.environ.get(ENVIRONMENT_VARIABLE)) is not None:
         return _unwrapped(shutil.which(chosen))

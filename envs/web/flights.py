@@ -22,7 +22,8 @@ _START = """async (seed, mode) => {
   core.startEpisode = () => undefined;
   while (!WOB_TASK_READY) await new Promise((ready) => setTimeout(ready, 20));
   const asked = JSON.parse(document.getElementById("query").textContent);
-  return Object.entries(asked).map(([name, value]) => `${name}: ${value}`).join("; ");
+  const utterance = Object.entries(asked).map(([name, value]) => `${name}: ${value}`).join("; ");
+  return { utterance, fields: asked };
 }"""
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from universe2.core.errors import MissingDependencyError, UsageError
@@ -26,8 +28,7 @@ _START = """(seed, mode) => {
   core.setDataMode(mode);
   core.startEpisodeReal();
   core.startEpisode = () => undefined;
-  const utterance = core.getUtterance();
-  return typeof utterance === "string" ? utterance : utterance.utterance;
+  return core.getUtterance();
 }"""
 READ = """() => ({
   done: WOB_DONE_GLOBAL,
@@ -59,7 +60,26 @@ def page(task: str) -> WebPage:
         raise MissingDependencyError(
             f"the installed miniwob package lacks {path}; get a newer one: {PACKAGE.install}"
         )
-    return WebPage(root=root, path=path, start=_START, read=READ, in_frame=True)
+    fields = partial(_fields, task)
+    return WebPage(root=root, path=path, start=_START, read=READ, fields=fields, in_frame=True)
+
+
+def _fields(task: str, instruction: str) -> Sequence[tuple[str, str]]:
+    """What an instruction names, by the package's own rules. Raises LookupError, ValueError."""
+    found: Sequence[tuple[str, str]] = _rules().get_field_extractor(task)(instruction)
+    return found
+
+
+@cache
+def _rules() -> ModuleType:
+    """The package's module of rules, loaded on its own: the package itself would need Selenium."""
+    place = html_folder().parent / "fields.py"
+    spec = importlib.util.spec_from_file_location("universe2_miniwob_fields", place)
+    if spec is None or spec.loader is None or not place.is_file():
+        raise MissingDependencyError(f"the installed miniwob package lacks {place.name}: {PACKAGE.install}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def specs() -> list[EnvSpec]:

@@ -13,12 +13,15 @@
   acted on (set of marks), uint8 (H, W, 3); the numbers are refs.
 - ``focus``: the ref of the focused element, or 0; int32.
 - ``url``: the page's address.
+- ``fields``: what the instruction names, as a JSON object of texts such as ``{"month": "2"}``; ``{}`` where
+  the task names nothing.
 
 Suffixes: E rows of the table, C characters.
 """
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,10 +29,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-PARTS = ("elements", "axtree", "marks", "focus", "url")
+PARTS = ("elements", "axtree", "marks", "focus", "url", "fields")
 MAX_ELEMENTS = 128
 TEXT_BYTES, VALUE_BYTES = 80, 40
-TREE_LENGTH, URL_LENGTH = 16_384, 2_048
+TREE_LENGTH, URL_LENGTH, FIELDS_LENGTH = 16_384, 2_048, 4_096
 TAGS = (
     "", "a", "button", "input", "select", "option", "textarea", "label", "div", "span", "p", "h1", "h2", "h3",
     "h4", "h5", "h6", "ul", "ol", "li", "table", "tr", "td", "th", "img", "svg", "rect", "circle", "polygon",
@@ -47,7 +50,7 @@ ACTIONABLE = frozenset(ROLES[1:14]) | {"menuitem", "treeitem", "date", "time"}
 _PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
 _ALLOWED = frozenset(_PRINTABLE)
 Look = Mapping[str, Any]
-"""what the page tells of itself: ``rows``, ``tree``, ``focus``, ``url``"""
+"""what the page tells of itself: ``rows``, ``tree``, ``focus``, ``url``; and the task's ``fields``"""
 
 
 def parts_of(observe: str) -> tuple[str, ...]:
@@ -79,6 +82,7 @@ def extra_spaces(parts: Sequence[str], size: tuple[int, int]) -> dict[str, space
         "marks": spaces.Box(0, 255, (*size, 3), np.uint8),
         "focus": spaces.Box(0, 2**31 - 1, (), np.int32),
         "url": spaces.Text(URL_LENGTH, min_length=0, charset=_PRINTABLE),
+        "fields": spaces.Text(FIELDS_LENGTH, min_length=2, charset=_PRINTABLE),
     }
     return {name: every[name] for name in PARTS if name in parts}
 
@@ -94,6 +98,12 @@ def extra_observation(parts: Sequence[str], look: Look) -> dict[str, Any]:
         found["focus"] = np.array(look["focus"], np.int32)
     if "url" in parts:
         found["url"] = _plain(look["url"])[:URL_LENGTH]
+    if "fields" in parts:
+        found["fields"] = json.dumps(look["fields"])
+        if len(found["fields"]) > FIELDS_LENGTH:
+            raise ValueError(
+                f"the fields take {len(found['fields'])} characters, at most {FIELDS_LENGTH} fit"
+            )
     return found
 
 

@@ -6,7 +6,7 @@ say how a problem is started and how the outcome is read. This file knows no bro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ class WebPage:
     """One task's page and how to talk to it: a file under ``root``, a ``url``, or a ``site``.
 
     ``start`` is a JavaScript function ``(seed, mode) => instruction`` that makes the problem
-    from an integer in [0, 2**31) and begins the episode. ``read`` is a JavaScript function
+    from an integer in [0, 2**31) and begins the episode; it may also return
+    ``{utterance, fields}``, the instruction and what it names, an object of texts. ``read`` is a JavaScript function
     ``() => ({done, timed_out, raw, decayed, reason})``; it is called after every step and must
     change nothing. Rewards count when ``done`` is true: ``raw`` is the task's verdict (1 is
     full success), ``decayed`` the same with the task's own penalty for slowness.
@@ -62,6 +63,8 @@ class WebPage:
     """seed → the server side of an episode, which answers in the worker and judges instead of ``read``"""
     instruction: str = ""
     """used where ``start`` returns nothing"""
+    fields: Callable[[str], Sequence[tuple[str, str]]] | None = None
+    """instruction → what it names, used where ``start`` returns none; LookupError or ValueError: nothing"""
     start: str = "() => undefined"
     read: str = "() => ({ done: false })"
     limit_ms: int = 0

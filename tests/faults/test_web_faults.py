@@ -148,6 +148,39 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def play(seed: int, **environment: str) -> str:
+    """The hash of a short episode, played in a process of its own with these environment variables."""
+    code = (
+        "import hashlib, numpy as np\n"
+        "from universe2.runtimes import open_runtime\n"
+        f"r = open_runtime({ENV!r}, 1)\n"
+        f"r.reset([0], [{seed}])\n"
+        "digest = hashlib.sha256()\n"
+        "for step in range(4):\n"
+        "    batch = r.recv(60)\n"
+        "    assert not batch.fault[0], batch.fault_text\n"
+        "    digest.update(batch.obs['screen'].tobytes())\n"
+        "    r.send([0], np.array([[0, 0, 9 * step, 32, 2]]))\n"
+        "print(digest.hexdigest())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_disk_is_needed() -> None:
+    """Nothing can be written where profiles and temporary files would go: /proc takes no files."""
+    places = ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+    assert play(3, **dict.fromkeys(places, "/proc")) == play(3)
+
+
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/cat"])
 def test_a_program_that_is_no_headless_shell_is_refused(
     program: str, monkeypatch: pytest.MonkeyPatch

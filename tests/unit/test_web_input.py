@@ -53,6 +53,15 @@ def test_press_holds_until_release(state: InputState) -> None:
     assert state.commands(action(x=9, button="release")) == []
 
 
+@pytest.mark.parametrize("button", ["none", "press", "release", "wheel-down"])
+def test_a_move_that_no_event_follows_is_flushed(state: InputState, button: str) -> None:
+    if button == "press":
+        state.commands(action(button="press"))  # it is held already
+    moved = state.commands(action(x=9, button=button))
+    assert moved[0][1]["type"] == "mouseMoved"
+    assert moved[1] == FLUSH
+
+
 def test_double_click_counts_to_two(state: InputState) -> None:
     commands = state.commands(action(button="double-click"))
     assert [params["clickCount"] for _, params in commands] == [1, 1, 2, 2]

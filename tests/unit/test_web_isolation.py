@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +79,9 @@ async def command(session: Session, method: str) -> dict[str, Any]:
     return answer
 
 
-async def crash(session: Session) -> None:
+async def crash(session: Session, method: str, **params: str) -> None:
     """Let the renderer die; it can't answer any more."""
-    session.host._slots[0].page._send("Page.crash")
+    session.host._slots[0].page._send(method, **params)
 
 
 def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None:
@@ -107,6 +109,20 @@ def test_a_page_that_loops_is_killed_at_its_deadline(
         session.reset(0)
 
 
+def test_a_browser_that_stands_still_is_killed_at_its_deadline(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser_host, "STEP_SECONDS", 1.0)
+    with session:
+        session.reset(0)
+        (browser,) = session.host.browser_pids()
+        os.killpg(browser, signal.SIGSTOP)
+        with pytest.raises(InfrastructureFault, match="did not answer within 1 s"):
+            session.step(parse("wait()"))  # type: ignore[arg-type]
+        assert session.host.browser_pids() == []
+        session.reset(0)
+
+
 def test_a_page_that_eats_memory_is_killed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_host, "KILL_MB", 1000.0)
     with session:
@@ -123,10 +139,18 @@ def wait(session: Session, steps: int) -> None:
         session.step(parse("wait()"))  # type: ignore[arg-type]
 
 
-def test_a_crashed_renderer_is_named(session: Session) -> None:
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("Page.crash", {}),
+        ("Page.navigate", {"url": "chrome://crash"}),
+        ("Page.navigate", {"url": "chrome://kill"}),
+    ],
+)
+def test_a_crashed_renderer_is_named(session: Session, method: str, params: dict[str, str]) -> None:
     with session:
         session.reset(0)
-        session.run(crash(session))
+        session.run(crash(session, method, **params))
         with pytest.raises(InfrastructureFault, match="crashed"):
             session.step(parse("wait()"))  # type: ignore[arg-type]
         session.reset(0)

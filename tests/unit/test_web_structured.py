@@ -99,7 +99,7 @@ def test_unknown_parts_are_refused() -> None:
 
 @pytest.mark.browser
 def test_everything_can_be_done_by_reference(spec: EnvSpec) -> None:
-    options = {"observe": "elements,axtree,marks,focus,url", "actions": "structured"}
+    options = {"observe": "elements,axtree,marks,focus,url,fields", "actions": "structured"}
     with Session(spec, **options) as session:
         obs = session.reset(0)
         space = spec.spaces(session.config).observation
@@ -115,6 +115,7 @@ def test_everything_can_be_done_by_reference(spec: EnvSpec) -> None:
         assert (obs["marks"] != obs["screen"]).any()
         assert obs["url"].endswith("/all.html")
         assert obs["focus"] == 0
+        assert obs["fields"] == "{}"
 
         def do(call: str) -> dict[str, Any]:
             result = session.step(actions.parse(call))  # type: ignore[arg-type]
@@ -168,3 +169,23 @@ def test_marks_and_trees_are_the_same_in_every_run(spec: EnvSpec) -> None:
         np.testing.assert_array_equal(first["marks"], again["marks"])
         for name, column in first["elements"].items():
             np.testing.assert_array_equal(column, again["elements"][name])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("choose-date", {"month", "day", "year"}),  # by the package's rules for instructions
+        ("email-inbox-nl-turk", None),  # told by the page; which ones depends on the seed
+        ("ascending-numbers", set()),  # there is nothing to name
+    ],
+)
+def test_the_fields_of_an_instruction(task: str, names: set[str] | None) -> None:
+    with Session(f"web/{task}-v0", observe="fields") as session:
+        obs = session.reset(0)
+        assert session.spec.spaces(session.config).observation.contains(obs)
+        fields = json.loads(obs["fields"])
+        assert set(fields) == names if names is not None else fields
+        assert all(value in session.instruction for value in fields.values() if names)
+        result = session.step(np.zeros(5, np.int64))
+        assert result.obs["fields"] == obs["fields"]

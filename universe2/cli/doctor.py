@@ -32,6 +32,10 @@ def command(
     compile_games: Annotated[
         bool, typer.Option("--compile", help="Compile the arcade games now, not at their first use.")
     ] = False,
+    browser: Annotated[
+        bool,
+        typer.Option("--browser", help="Measure web steps/s for several numbers of browsers and workers."),
+    ] = False,
 ) -> None:
     """Say what is installed, what is missing and how to get it. Exits 1 if something is missing that nothing
     works without.
@@ -39,6 +43,7 @@ def command(
     With --get-browser: use a Chromium headless shell that is here; else try Playwright's own
     download; else, as root on Debian or Ubuntu, the package chromium-headless-shell; else say
     which command to run. That mode always exits 0: everything but web tasks works without.
+    With --browser: how many browsers and worker processes pay on this machine (a minute or so).
     """
     from rich.console import Console
     from rich.markup import escape
@@ -48,7 +53,9 @@ def command(
         ensure_browser(console.print)
     if compile_games:
         compile_arcade(console.print)
-    if get_browser or compile_games:
+    if browser:
+        measure_browsers(console.print)
+    if get_browser or compile_games or browser:
         return
     findings = examine()
     for finding in findings:
@@ -58,6 +65,15 @@ def command(
             console.print(f"        get it: {escape(finding.remedy)}", highlight=False)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def measure_browsers(say: Callable[[str], None] = print) -> None:
+    """Print a table of settings for web tasks, and the best. Raises MissingDependencyError without a browser."""
+    from universe2.cli.doctor_browser import advice, measure_all
+
+    cores = os.cpu_count() or 1
+    for line in advice(measure_all(say, cores), cores):
+        say(line)
 
 
 def examine() -> list[Finding]:
@@ -93,15 +109,15 @@ def compile_arcade(say: Callable[[str], None] = print) -> None:
 
 
 def ensure_browser(say: Callable[[str], None] = print) -> bool:
-    """Find a headless Chromium or get one. True if there is one at the end."""
-    from universe2.envs.web.chromium import find_chromium
+    """Find a Chromium headless shell or get one. True if there is one at the end."""
+    from universe2.envs.web.chromium import find_headless_shell
 
-    if found := find_chromium():
+    if found := find_headless_shell():
         say(f"browser: {found}")
         return True
     for what, commands in _browser_sources():
         say(f"browser: none found, trying {what}")
-        if all(_run(argv) for argv in commands) and (found := find_chromium()):
+        if all(_run(argv) for argv in commands) and (found := find_headless_shell()):
             say(f"browser: {found}")
             return True
     say(
@@ -163,12 +179,15 @@ def _packages() -> list[Finding]:
 
 
 def _browser() -> Finding:
-    from universe2.envs.web.chromium import find_chromium
+    from universe2.envs.web.chromium import find_chromium, find_headless_shell
 
-    found = find_chromium()
-    return Finding(
-        "browser", found is not None, found or "no headless Chromium", "universe2 doctor --get-browser"
-    )
+    remedy = "universe2 doctor --get-browser"
+    if shell := find_headless_shell():
+        return Finding("browser", True, shell, remedy)
+    if other := find_chromium():
+        told = f"{other}: no headless shell, so web tasks run, but slower and not the same in every run"
+        return Finding("browser", False, told, remedy)
+    return Finding("browser", False, "no Chromium", remedy)
 
 
 def _cuda() -> Finding:

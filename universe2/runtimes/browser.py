@@ -7,6 +7,7 @@ restarts are ``universe2.runtimes.workers``'s, browsers and pages ``browser_host
 from __future__ import annotations
 
 import asyncio
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -21,8 +22,10 @@ from universe2.runtimes.workers import WorkerRuntime
 class BrowserRuntime(WorkerRuntime):
     """A WorkerRuntime whose slots are web pages; takes its keyword arguments.
 
-    Raises MissingDependencyError if there is no Chromium that can draw frames on command: without
-    that, no two runs of an episode would be the same.
+    With an ordinary Chromium, which draws when it likes, pages with animations are not the same in every
+    run: that is a warning, and ``info["deterministic"]`` is False after every reset.
+
+    Raises MissingDependencyError if there is no Chromium at all, or none that works.
     """
 
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig | None = None, **limits: Any) -> None:
@@ -31,14 +34,20 @@ class BrowserRuntime(WorkerRuntime):
             raise MissingDependencyError(
                 f"{spec.id} needs a Chromium headless shell; get one with: {INSTALL}"
             )
-        _check(program)
+        if not _draws_on_command(program):
+            warnings.warn(
+                f"{program} draws frames when it likes: episodes with animations are not the same in every "
+                f"run, and steps are slower. For web tasks that are, get a headless shell: {INSTALL}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         super().__init__(
             spec, num_slots, config, host="universe2.runtimes.browser_host:BrowserHost", **limits
         )
 
 
 @cache
-def _check(program: str) -> None:
+def _draws_on_command(program: str) -> bool:
     """Probe a browser once per process. In a thread: the caller may be in an event loop already."""
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, probe(program)).result()
+        return thread.submit(asyncio.run, probe(program)).result()

@@ -97,7 +97,9 @@ class BrowserHost:
             state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
-        info = {"elements": await self._elements(slot, page)} if self._options["elements"] else {}
+        info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
+        if self._options["elements"]:
+            info["elements"] = await self._elements(slot, page)
         return await self._observation(slot, page), info
 
     async def prepare(self, slot: int, seed: int) -> None:
@@ -186,7 +188,9 @@ class BrowserHost:
             "instruction": clean_instruction(page.instruction),
         }
         if self._parts:
-            look = await self._within(STEP_SECONDS, slot, page.look())
+            look: dict[str, Any] = {"fields": page.fields}
+            if self._parts != ("fields",):
+                look |= await self._within(STEP_SECONDS, slot, page.look())
             obs |= extra_observation(self._parts, look)
             if "marks" in self._parts:
                 obs["marks"] = _resized(marked(page.frame, look["rows"]), self._size)

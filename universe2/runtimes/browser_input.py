@@ -99,11 +99,12 @@ class InputState:
         if self._point != (x, y):
             self._point = x, y
             commands.append(self._mouse("mouseMoved"))
-            if button == "none" or button.startswith("wheel"):
-                commands.append(FLUSH)
-        commands += self._button(button)
+        done = self._button(button)
+        # A press while it is held, or a release while it isn't, is no event: then only the flush helps.
+        if commands and not any(method.startswith("Input.") for method, _ in done):
+            commands.append(FLUSH)
         self._modifiers = before
-        return commands
+        return commands + done
 
     def strike(self, keys: str) -> list[Command]:
         """Strike a key with modifiers, such as "Control+Shift+Home". Raises ValueError."""

@@ -71,10 +71,33 @@
     if (target.origin !== location.origin) refused.push(target.href);
   });
 
+  // Lists, calendars and palettes of the system open in windows of their own: no picture shows them, and a
+  // frame may wait for them for ever. A field that has one takes the focus and is worked with keys instead.
+  const opensWindow = (element) =>
+    element.tagName === "SELECT"
+      ? !element.multiple && element.size < 2
+      : element.tagName === "INPUT" && /^(date|time|month|week|datetime-local|color|file)$/.test(element.type);
+  const keepShut = (event) => {
+    const [element] = event.composedPath();
+    if (!event.isTrusted || !(element instanceof Element) || !opensWindow(element)) return;
+    const list = element.tagName === "SELECT";
+    if (event.type === "mousedown") {
+      if (!list) return;
+      event.preventDefault();
+      if (!element.disabled) element.focus();
+    } else if (event.type === "click") {
+      if (!list) event.preventDefault();
+    } else if ([" ", "F4", "Enter"].includes(event.key) || (event.altKey && event.key.startsWith("Arrow"))) {
+      event.preventDefault();
+    }
+  };
+  HTMLSelectElement.prototype.showPicker = HTMLInputElement.prototype.showPicker = () => undefined;
+
   // What every document must not do. Opening a document to write it takes its window's listeners away.
   const guard = () => {
     // A drag of the operating system would take the pointer away from the page.
     window.addEventListener("dragstart", (event) => event.preventDefault());
+    for (const type of ["mousedown", "click", "keydown"]) window.addEventListener(type, keepShut, true);
     // The runtime's flush (see browser_input.py) is a key event without a key: no page may notice it.
     window.addEventListener(
       "keypress",

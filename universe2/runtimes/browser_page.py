@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import math
@@ -36,6 +37,7 @@ ORIGIN = "http://task.test/"
 START_S = 1_704_110_400
 """2024-01-01 12:00 UTC, the moment at which every page is opened"""
 _GOLDEN = 0.6180339887
+_PNG = {"format": "png", "optimizeForSpeed": True}
 _HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
 """the document around the frame that an ``in_frame`` page is written into"""
 _LOADING_MS = 1000
@@ -50,6 +52,8 @@ class EpisodePage:
     def __init__(self, browser: Browser, page: WebPage, session: str) -> None:
         self.browser = browser
         self.instruction = ""
+        self.fields: dict[str, str] = {}
+        """what the instruction names"""
         self.refused: list[str] = []
         """addresses that the page asked for and did not get"""
         self._page = page
@@ -88,7 +92,7 @@ class EpisodePage:
             browserContextId=context,
             width=width,
             height=height,
-            enableBeginFrameControl=True,
+            enableBeginFrameControl=browser.on_command,
         )
         denied = send("Browser.setDownloadBehavior", behavior="deny", browserContextId=context)
         attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
@@ -183,12 +187,22 @@ class EpisodePage:
         self._elapsed_ms, self._steps = 0.0, 0
         start = f"__universe2.start({self._page.start}, {self._page.read}, {seed}, {json.dumps(mode)})"
         if self._page.in_frame:
-            self.instruction = str(await self.evaluate(f"(__universe2.begin(), {start})"))
+            self._told(await self.evaluate(f"(__universe2.begin(), {start})"))
         else:
             told = await self._start(start)
-            told = told if self._site is None else self._site.instruction
-            self.instruction = str(told if told is not None else self._page.instruction)
+            self._told(told if self._site is None else self._site.instruction)
         await self.advance(0)
+
+    def _told(self, told: Any) -> None:
+        """Keep the instruction and its fields, as the page's ``start`` returned them."""
+        found = None
+        if isinstance(told, dict):
+            told, found = told.get("utterance"), told.get("fields")
+        self.instruction = str(told if told is not None else self._page.instruction)
+        if found is None and self._page.fields is not None:
+            with contextlib.suppress(LookupError, ValueError):
+                found = dict(self._page.fields(self.instruction))
+        self.fields = {str(name): str(value) for name, value in (found or {}).items()}
 
     async def _start(self, start: str) -> Any:
         """Start a problem that may take page time to appear and may lead to other documents."""
@@ -238,15 +252,20 @@ class EpisodePage:
         await spent
 
     async def _draw(self, interval: float, picture: bool) -> None:
-        options = {"screenshot": {"format": "png", "optimizeForSpeed": True}} if picture else {}
         async with self.browser.frames:
-            drawn = await self._send(
-                "HeadlessExperimental.beginFrame",
-                frameTimeTicks=self._base_ms + self._origin_ms + self._elapsed_ms,
-                interval=max(interval, 1.0),
-                **options,
-            )
-        data = drawn.get("screenshotData", "")
+            if self.browser.on_command:
+                options = {"screenshot": _PNG} if picture else {}
+                drawn = await self._send(
+                    "HeadlessExperimental.beginFrame",
+                    frameTimeTicks=self._base_ms + self._origin_ms + self._elapsed_ms,
+                    interval=max(interval, 1.0),
+                    **options,
+                )
+                data = drawn.get("screenshotData", "")
+            else:
+                height, width = self.size
+                seen = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+                data = (await self._send("Page.captureScreenshot", clip=seen, **_PNG))["data"]
         if picture and not data:
             raise InfrastructureFault("the browser drew a frame without a picture")
         if picture and data != self._picture:

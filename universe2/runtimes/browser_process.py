@@ -21,6 +21,7 @@ from universe2.core.errors import MissingDependencyError
 from universe2.core.host import InfrastructureFault
 from universe2.envs.web.chromium import INSTALL, find_chromium
 from universe2.runtimes.browser_cdp import Connection
+from universe2.runtimes.process_tree import process_tree, resident_megabytes
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 5.0
@@ -78,6 +79,8 @@ class Browser:
     def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
         self.process = process
         self.connection = connection
+        self.on_command = True
+        """whether it draws frames on command only; an ordinary Chromium draws when it likes"""
         self.frames = asyncio.Lock()
         self.episodes = 0
         """pages opened so far"""
@@ -116,6 +119,8 @@ class Browser:
         try:
             async with asyncio.timeout(START_SECONDS):
                 await browser.connection.send("Target.setDiscoverTargets", discover=True)
+                told = await browser.connection.send("Browser.getVersion")
+                browser.on_command = told["product"].startswith("HeadlessChrome/")
         except (TimeoutError, InfrastructureFault) as error:
             browser.kill()
             raise InfrastructureFault(
@@ -132,14 +137,7 @@ class Browser:
 
     def megabytes(self) -> float:
         """Memory of the browser and all its processes, in MB; what they share counts for each."""
-        todo, pages = [self.process.pid], 0
-        while todo:
-            place = Path(f"/proc/{todo.pop()}")
-            with contextlib.suppress(OSError):  # it has just ended
-                pages += int((place / "statm").read_text().split()[1])
-                for thread in (place / "task").iterdir():
-                    todo += map(int, (thread / "children").read_text().split())
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident_megabytes(process_tree(self.process.pid))
 
     def _close_popup(self, event: dict[str, Any]) -> None:
         info = event["targetInfo"]
@@ -163,8 +161,8 @@ class Browser:
             self.process.wait(EXIT_SECONDS)
 
 
-async def probe(program: str) -> None:
-    """Raise MissingDependencyError unless ``program`` can draw frames on command."""
+async def probe(program: str) -> bool:
+    """Whether ``program`` draws frames on command. Raises MissingDependencyError if it doesn't draw at all."""
     try:
         browser = await Browser.start(program)
     except InfrastructureFault as error:
@@ -173,17 +171,20 @@ async def probe(program: str) -> None:
         ) from error
     try:
         async with asyncio.timeout(START_SECONDS):
-            await _draw(browser.connection)
+            await _draw(browser)
+            return browser.on_command
     except (TimeoutError, InfrastructureFault) as error:
         raise MissingDependencyError(
-            f"{program} can't draw frames on command ({error!r}). Web tasks need a Chromium *headless "
-            f"shell*, not an ordinary Chromium; get one with: {INSTALL}"
+            f"{program} can't draw frames ({error!r}). Web tasks need a Chromium headless shell; "
+            f"get one with: {INSTALL}"
         ) from error
     finally:
         browser.kill()
 
 
-async def _draw(connection: Connection) -> None:
-    target = await connection.send("Target.createTarget", url="about:blank", enableBeginFrameControl=True)
-    attached = await connection.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-    await connection.send("HeadlessExperimental.beginFrame", attached["sessionId"])
+async def _draw(browser: Browser) -> None:
+    send, on_command = browser.connection.send, browser.on_command
+    target = await send("Target.createTarget", url="about:blank", enableBeginFrameControl=on_command)
+    attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+    draw = "HeadlessExperimental.beginFrame" if on_command else "Page.captureScreenshot"
+    await send(draw, attached["sessionId"])
