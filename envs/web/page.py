@@ -47,9 +47,9 @@ class WebPage:
 
     ``start`` is a JavaScript function ``(seed, mode) => instruction`` that makes the problem
     from an integer in [0, 2**31) and begins the episode; it may also return
-    ``{utterance, fields}``, the instruction and what it names, an object of texts. ``read`` is a JavaScript function
-    ``() => ({done, timed_out, raw, decayed, reason})``; it is called after every step and must
-    change nothing. Rewards count when ``done`` is true: ``raw`` is the task's verdict (1 is
+    ``{utterance, fields}``, the instruction and what it names, an object of texts. ``read`` is a
+    JavaScript function ``() => ({done, timed_out, raw, decayed, reason})``; it is called after every
+    step and must change nothing. Rewards count when ``done`` is true: ``raw`` is the task's verdict (1 is
     full success), ``decayed`` the same with the task's own penalty for slowness.
     """
 

@@ -1,4 +1,4 @@
-"""Fields whose lists, calendars and palettes would open in windows of the system: none opens, keys work them."""
+"""Lists, calendars and palettes of the system, in windows of their own: none opens, keys work the fields."""
 
 from __future__ import annotations
 

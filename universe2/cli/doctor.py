@@ -68,7 +68,7 @@ def command(
 
 
 def measure_browsers(say: Callable[[str], None] = print) -> None:
-    """Print a table of settings for web tasks, and the best. Raises MissingDependencyError without a browser."""
+    """Print a table of settings for web tasks, and the best. Raises MissingDependencyError."""
     from universe2.cli.doctor_browser import advice, measure_all
 
     cores = os.cpu_count() or 1

@@ -162,7 +162,7 @@ class Browser:
 
 
 async def probe(program: str) -> bool:
-    """Whether ``program`` draws frames on command. Raises MissingDependencyError if it doesn't draw at all."""
+    """Whether ``program`` draws frames on command. MissingDependencyError if it doesn't draw."""
     try:
         browser = await Browser.start(program)
     except InfrastructureFault as error:
