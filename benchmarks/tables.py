@@ -1,4 +1,4 @@
-"""Generates the tables in README.md and benchmarks/README.md from benchmarks/scores/*.json.
+"""Generates the tables in README.md, benchmarks/README.md and docs/arcade-games.md from scores/*.json.
 
     python benchmarks/tables.py            # write
     python benchmarks/tables.py --check    # exit 1 if they are out of date
@@ -61,6 +61,21 @@ def ranking() -> str:
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
+def games() -> str:
+    """Each arcade game: its scores and what it costs."""
+    path = SCORES / "arcade_games.json"
+    if not path.exists():
+        return ""
+    lines = [
+        "| Game | random | expert | µs a step | of it drawing | s to compile |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in json.loads(path.read_text(encoding="utf-8"))["games"].items():
+        figures = (row[column] for column in ("random", "expert", "step_us", "draw_us", "compile_s"))
+        lines.append(f"| {name} | " + " | ".join(map(str, figures)) + " |")
+    return "\n".join(lines)
+
+
 def replaced(text: str, name: str, content: str) -> str:
     """``text`` with what stands between the markers called ``name`` replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -74,6 +89,7 @@ def main() -> None:
     table = scores_table()
     texts = {
         readme: {"ranking": ranking(), "scores": table},
+        HERE.parent / "docs" / "arcade-games.md": {"games": games()},
         own: {"scores": table.replace("(benchmarks/", "("), "machines": machines()},
     }
     stale = []

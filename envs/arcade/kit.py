@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-SIZE = 4096
+BITS = 12
+SIZE = 1 << BITS
 """World units along each side of the screen."""
 
 OPAQUE = 256
@@ -47,9 +48,21 @@ def hue(angle: int, saturation: int, value: int) -> int:
 
 def gradient(canvas: Any, top: int, bottom: int) -> None:
     """Fill the canvas, from the colour ``top`` to the colour ``bottom``."""
-    height = canvas.shape[0]
+    height, width = canvas.shape
+    alpha, rest = 0, 0
     for y in range(height):
-        canvas[y, :] = mix_colour(top, bottom, 256 * y // height)
+        fill(canvas, y, 0, width, mix_colour(top, bottom, alpha))
+        # alpha = 256 * (y + 1) // height without a division a row.
+        rest += 256
+        while rest >= height:
+            rest -= height
+            alpha += 1
+
+
+def fill(canvas: Any, y: int, left: int, right: int, colour: int) -> None:
+    """The pixels from ``left`` to before ``right`` of row y, which must be on the canvas."""
+    for x in range(left, right):
+        canvas[y, x] = colour
 
 
 def blend(canvas: Any, x: int, y: int, colour: int, alpha: int) -> None:
@@ -61,10 +74,9 @@ def block(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int) -> None:
     """An opaque rectangle whose edges go to the nearest pixels: the cheapest shape there is."""
     height, width = canvas.shape
     half = SIZE // 2
-    left, right = max(0, (x0 * width + half) // SIZE), min(width, (x1 * width + half) // SIZE)
-    for y in range(max(0, (y0 * height + half) // SIZE), min(height, (y1 * height + half) // SIZE)):
-        for x in range(left, right):
-            canvas[y, x] = colour
+    left, right = max(0, (x0 * width + half) >> BITS), min(width, (x1 * width + half) >> BITS)
+    for y in range(max(0, (y0 * height + half) >> BITS), min(height, (y1 * height + half) >> BITS)):
+        fill(canvas, y, left, right, colour)
 
 
 def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: int) -> None:
@@ -80,8 +92,7 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
     for y in range(top >> 8, ((bottom - 1) >> 8) + 1):
         cover = (min(bottom, (y + 1) << 8) - max(top, y << 8)) * alpha >> 8
         if cover >= 256:
-            for x in range(solid0, solid1):
-                canvas[y, x] = colour
+            fill(canvas, y, solid0, solid1, colour)
         else:
             for x in range(solid0, solid1):
                 blend(canvas, x, y, colour, cover)
@@ -96,22 +107,38 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
 def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int) -> None:
     """The disc of ``radius`` around (cx, cy)."""
     height, width = canvas.shape
-    x0, x1 = max(0, (cx - radius) * width // SIZE), min(width - 1, (cx + radius) * width // SIZE)
-    y0, y1 = max(0, (cy - radius) * height // SIZE), min(height - 1, (cy + radius) * height // SIZE)
+    x0, x1 = max(0, (cx - radius) * width >> BITS), min(width - 1, (cx + radius) * width >> BITS)
+    y0, y1 = max(0, (cy - radius) * height >> BITS), min(height - 1, (cy + radius) * height >> BITS)
     # World units of a pixel's centre are (column * across + half) >> 8.
     across, down = SIZE * 256 // width, SIZE * 256 // height
     # Coverage comes from (r² - d²) / 2r, which near the rim is the distance to it: no square root.
     scale = (256 << 24) // max(1, 2 * radius * across)
-    square = radius * radius
     for y in range(y0, y1 + 1):
         dy = ((y * down + (down >> 1)) >> 8) - cy
-        for x in range(x0, x1 + 1):
-            dx = ((x * across + (across >> 1)) >> 8) - cx
-            cover = min(256, 128 + ((square - dx * dx - dy * dy) * scale >> 16))
-            if cover == alpha == 256:
-                canvas[y, x] = colour
-            elif cover > 0:
-                blend(canvas, x, y, colour, cover * alpha >> 8)
+        rest = radius * radius - dy * dy
+        # From either side inwards to where it is opaque: beyond that there is nothing to work out.
+        left, right = x0, x1
+        while left <= x1:
+            dx = ((left * across + (across >> 1)) >> 8) - cx
+            cover = 128 + ((rest - dx * dx) * scale >> 16)
+            if cover >= 256:
+                break
+            if cover > 0:
+                blend(canvas, left, y, colour, cover * alpha >> 8)
+            left += 1
+        while right > left:
+            dx = ((right * across + (across >> 1)) >> 8) - cx
+            cover = 128 + ((rest - dx * dx) * scale >> 16)
+            if cover >= 256:
+                break
+            if cover > 0:
+                blend(canvas, right, y, colour, cover * alpha >> 8)
+            right -= 1
+        if alpha >= 256:
+            fill(canvas, y, left, right + 1, colour)
+        else:
+            for x in range(left, right + 1):
+                blend(canvas, x, y, colour, alpha)
 
 
 def root(value: int) -> int:
@@ -139,16 +166,17 @@ def triangle(
     ab = sharpness(bx - ax, by - ay, across)
     bc = sharpness(cx - bx, cy - by, across)
     ca = sharpness(ax - cx, ay - cy, across)
-    x0, x1 = max(0, min(ax, bx, cx) * width // SIZE), min(width - 1, max(ax, bx, cx) * width // SIZE)
-    y0, y1 = max(0, min(ay, by, cy) * height // SIZE), min(height - 1, max(ay, by, cy) * height // SIZE)
+    x0, x1 = max(0, min(ax, bx, cx) * width >> BITS), min(width - 1, max(ax, bx, cx) * width >> BITS)
+    y0, y1 = max(0, min(ay, by, cy) * height >> BITS), min(height - 1, max(ay, by, cy) * height >> BITS)
     for py in range(y0, y1 + 1):
         y = (py * down + (down >> 1)) >> 8
+        # Twice the area to each edge, over its length, is the distance from it. Here it is at x = 0.
+        row_ab = ((bx - ax) * (y - ay) + (by - ay) * ax) * ab
+        row_bc = ((cx - bx) * (y - by) + (cy - by) * bx) * bc
+        row_ca = ((ax - cx) * (y - cy) + (ay - cy) * cx) * ca
         for px in range(x0, x1 + 1):
             x = (px * across + (across >> 1)) >> 8
-            # Twice the area to each edge, over its length, is the distance from it.
-            p = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * ab
-            q = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * bc
-            r = ((ax - cx) * (y - cy) - (ay - cy) * (x - cx)) * ca
+            p, q, r = row_ab - (by - ay) * ab * x, row_bc - (cy - by) * bc * x, row_ca - (ay - cy) * ca * x
             cover = min(256, 128 + (min(p, q, r) >> 16))
             if cover > 0:
                 blend(canvas, px, py, colour, cover * alpha >> 8)

@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import typer
 
-_COMPILE_S = 300  # longest wait for one game's compilation
+_COMPILE_S = 900  # longest wait for half of the games
 _DOWNLOAD_S = 240  # longest wait for a browser download or package installation
 
 
@@ -82,30 +83,50 @@ def examine() -> list[Finding]:
 
 
 def compile_arcade(say: Callable[[str], None] = print) -> None:
-    """Compile what isn't on disk yet, two games at a time. Later starts take a second."""
-    import time
+    """Compile what isn't on disk yet, in two processes. Later starts take a second."""
     from concurrent.futures import ThreadPoolExecutor
 
     from universe2.core.registry import list_envs
 
-    def start(env_id: str) -> str:
-        # A process each: Numba compiles under one lock.
-        code = (
-            f"from universe2.runtimes import open_runtime; runtime = open_runtime({env_id!r}, 1); "
-            "runtime.reset([0], [0]); runtime.recv(60.0); runtime.heuristic([0]); runtime.close()"
-        )
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code], timeout=_COMPILE_S, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            return f"{env_id}: could not be compiled: {lines[-1] if lines else 'no message'}"
-        return f"{env_id}: ready after {time.monotonic() - began:.0f} s"
-
+    ids = [spec.id for spec in list_envs("arcade")]
+    # Processes, for Numba compiles under one lock; and few, for games share the code that draws.
     with ThreadPoolExecutor(2) as pool:
-        for line in pool.map(start, [spec.id for spec in list_envs("arcade")]):
-            say(line)
+        list(pool.map(lambda share: _compile_elsewhere(share, say), (ids[::2], ids[1::2])))
+
+
+def _compile_elsewhere(env_ids: list[str], say: Callable[[str], None]) -> None:
+    """``compile_here`` in a process of its own, killed when it takes too long."""
+    code = "import sys; from universe2.cli.doctor import compile_here; compile_here(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *env_ids]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = threading.Timer(_COMPILE_S, process.kill)
+        deadline.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.rstrip())
+        deadline.cancel()
+    if process.returncode:
+        say(f"{', '.join(env_ids)}: compiling ended with status {process.returncode}")
+
+
+def compile_here(env_ids: list[str]) -> None:
+    """Compile games that aren't on disk yet, one after the other; a line each to standard output."""
+    import time
+
+    from universe2.runtimes import open_runtime
+
+    for env_id in env_ids:
+        began = time.monotonic()
+        try:
+            runtime = open_runtime(env_id, 1)
+            runtime.reset([0], [0])
+            runtime.recv(60.0)
+            runtime.heuristic([0])  # type: ignore[attr-defined]
+            runtime.close()
+        except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from it
+            print(f"{env_id}: could not be compiled: {error}", flush=True)
+        else:
+            print(f"{env_id}: ready after {time.monotonic() - began:.1f} s", flush=True)
 
 
 def ensure_browser(say: Callable[[str], None] = print) -> bool:

@@ -215,6 +215,10 @@ class CompiledRuntime(Runtime):
         ledger, body = self._ledger, _LEVEL.pack(self._level_N[slot]) + self._states_N[slot].tobytes()
         return SlotState(int(ledger.step[slot]), int(ledger.seed[slot]), int(self._outcome_N[slot]), body)
 
+    def states(self, slots: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Copies of the slots' records, the dtype being the game's: every field by its name, to look at."""
+        return self._states_N[self._idle(slots)]
+
     def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
         slots_K = self._ledger.check_slots(slots)
         if len(states) != len(slots_K):

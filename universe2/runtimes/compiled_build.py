@@ -12,6 +12,7 @@ import contextlib
 import dis
 import fcntl
 import functools
+import gc
 import hashlib
 import logging
 import os
@@ -19,16 +20,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, extending
 from numba.core.ccallback import CFunc
 from numba.misc import appdirs
 
 from universe2.core.errors import UsageError
+from universe2.runtimes.compiled_parts import WholePipeline, part
 
 # Numba's types for these are wrong or missing.
 _FunctionCache: Any = caching.FunctionCache
@@ -36,7 +38,7 @@ _Implementation: Any = caching.CompileResultCacheImpl
 _Locator: Any = caching._CacheLocator
 _AppDirs: Any = appdirs.AppDirs
 _CFunc: Any = CFunc
-_unliteral: Any = types.unliteral
+_Intrinsic: Any = extending._Intrinsic
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ Function = Callable[..., Any]
 # Helpers are only ever called from compiled code, so they get no wrappers for Python.
 _HELPER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 _OUTER: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-_NAMING = 2  # how ``bound`` names functions: code under other names is of no use
+_NAMING = 3  # how ``bound`` names functions: code under other names is of no use
 
 
 def debugging() -> bool:
@@ -61,50 +63,39 @@ def build(function: Function, bindings: Mapping[str, Any], key: str, parallel: b
     """
     if debugging():
         return rebind(function, bindings)
-    compiled: Any = numba.njit(parallel=parallel, **_OUTER)(bound(function, bindings, _dispatcher))
+    way = {"parallel": True} if parallel else {"pipeline_class": WholePipeline}
+    compiled: Any = numba.njit(**way, **_OUTER)(bound(function, bindings, _dispatcher))
     compiled._cache = _cache_for(compiled.py_func, key)
     return compiled
 
 
-def entry(function: Function, bindings: Mapping[str, Any], key: str, signature: Any) -> int:
-    """The address of ``function`` as machine code with C's calling convention, compiled now.
+class Entry(NamedTuple):
+    """Machine code with C's calling convention. It lives as long as ``library``."""
+
+    address: int
+    library: Any
+
+
+def entry(function: Function, bindings: Mapping[str, Any], key: str, signature: Any) -> Entry:
+    """``function`` as machine code that is called by its address, compiled now.
 
     What is called by its address is not compiled again into each of its callers.
     """
     compiled = _CFunc(
-        bound(function, bindings, _dispatcher), (signature.args, signature.return_type), {}, _OUTER
-    )
+        bound(function, bindings, _dispatcher), (signature.args, signature.return_type), {}, _OUTER,
+        pipeline_class=WholePipeline,
+    )  # fmt: skip
     compiled._cache = _cache_for(compiled.__wrapped__, key)
     compiled.compile()
-    _ENTRIES.append(compiled)
-    return int(compiled.address)
-
-
-_ENTRIES: list[Any] = []  # the code behind an address lives as long as its object
+    return Entry(int(compiled.address), compiled._library)
 
 
 def helper(function: Function, bindings: Mapping[str, Any]) -> Function:
     """Like ``build``, for a function that only built functions call."""
     if debugging():
         return rebind(function, bindings)
-    compiled: Any = numba.njit(**_HELPER)(bound(function, bindings, _dispatcher))
-    compile_once_per_kind(compiled)
+    compiled: Function = part(bound(function, bindings, _dispatcher), _HELPER)
     return compiled
-
-
-def compile_once_per_kind(compiled: Any) -> None:
-    """Keep Numba from compiling a function anew for every constant and width of integer."""
-    by_type = compiled.get_call_template
-
-    def by_plain_type(args: Any, kws: Any) -> Any:
-        return by_type(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
-
-    compiled.get_call_template = by_plain_type
-
-
-def _plain(kind: Any) -> Any:
-    kind = _unliteral(kind)
-    return types.int64 if isinstance(kind, types.Integer) else kind
 
 
 def rebind(function: Function, bindings: Mapping[str, Any]) -> Function:
@@ -183,6 +174,16 @@ def digest(functions: Mapping[str, Function], *constants: Any) -> str:
     return sha.hexdigest()
 
 
+def reached(function: FunctionType) -> dict[FunctionType, None]:
+    """The function and all that it reaches, in the order of first sight."""
+    found, queue = {function: None}, [function]
+    for one in queue:
+        callees = [value for _, value in _globals_of(one, {}) if _is_ours(value) and value not in found]
+        found.update(dict.fromkeys(callees))
+        queue += callees
+    return found
+
+
 def _digest_function(
     function: FunctionType, bindings: Mapping[str, Any], sha: Any, seen: set[FunctionType]
 ) -> None:
@@ -222,6 +223,10 @@ def _describe(value: Any) -> bytes:
         return repr(sorted(value, key=repr)).encode()
     if isinstance(value, (bool, int, float, str, bytes, tuple, type(None))):
         return repr(value).encode()
+    if isinstance(value, _Intrinsic):
+        sha = hashlib.sha256()
+        _digest_code(value._defn.__code__, sha)
+        return sha.digest()
     named = getattr(value, "py_func", value)  # a dispatcher's function has a name of its own
     return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named))}".encode()
 
@@ -243,7 +248,14 @@ def one_at_a_time(key: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             log.warning("no lock in %s: %s", cache_folder(), error)
-        yield
+        # A compiler makes millions of objects and few cycles: looking for them takes a tenth of its time.
+        if collecting := gc.isenabled():
+            gc.disable()
+        try:
+            yield
+        finally:
+            if collecting:
+                gc.enable()
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]

@@ -24,9 +24,10 @@ from numba.np.numpy_support import from_dtype
 
 from universe2.core.errors import MissingDependencyError
 from universe2.envs.arcade.game import Game
-from universe2.runtimes.compiled_build import Function, bound, compile_once_per_kind, rebind
+from universe2.runtimes.compiled_build import Function, bound, rebind
 from universe2.runtimes.compiled_driver import RESET
 from universe2.runtimes.compiled_driver import work as work_of_a_slot
+from universe2.runtimes.compiled_parts import compile_once_per_kind
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
 """Numba's simulator (NUMBA_ENABLE_CUDASIM=1) runs the kernels as Python threads, without a device."""

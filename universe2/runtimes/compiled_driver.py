@@ -9,10 +9,12 @@ Suffixes: K slots of a call, N slots of the runtime, T threads, F frames, H × W
 
 from __future__ import annotations
 
+import dis
 import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +26,7 @@ from numba.np.numpy_support import carray, from_dtype
 from universe2.core.errors import Universe2Error
 from universe2.envs.arcade.game import Game
 from universe2.runtimes.compiled_build import (
+    Entry,
     Function,
     build,
     debugging,
@@ -31,7 +34,9 @@ from universe2.runtimes.compiled_build import (
     entry,
     helper,
     one_at_a_time,
+    reached,
 )
+from universe2.runtimes.compiled_parts import allocates
 
 # Numba's types for these are wrong or missing.
 _intrinsic: Any = intrinsic
@@ -149,11 +154,42 @@ def call_at(
 
 def pack(colours: Any, octets: Any) -> None:
     """0xRRGGBB → three bytes."""
-    for i in range(colours.shape[0]):
+    count = colours.shape[0]
+    for i in range(0, count - 5, 4):
+        pack_four(colours, i, octets)
+    for i in range(max(0, (count - 2) // 4 * 4), count):
         colour = colours[i]
         octets[3 * i] = (colour >> 16) & 255
         octets[3 * i + 1] = (colour >> 8) & 255
         octets[3 * i + 2] = colour & 255
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def pack_four(_context: Any, colours: Any, i: Any, octets: Any) -> Any:
+    """Machine code that packs pixels i to i + 3 by one shuffle, and writes four more bytes of nothing."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 16)
+
+        def at(which: int, index: Any) -> Any:
+            array = target.make_array(signature.args[which])(target, builder, arguments[which])
+            return builder.bitcast(builder.gep(array.data, [index]), vector.as_pointer())
+
+        first = builder.sext(arguments[1], ir.IntType(64)) if arguments[1].type.width < 64 else arguments[1]
+        four = builder.load(at(0, first), align=4)
+        order = [2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, 3, 7, 11, 15]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), 16), order)
+        octet = builder.mul(first, ir.Constant(first.type, 3))
+        builder.store(builder.shuffle_vector(four, four, mask), at(2, octet), align=1)
+        return target.get_dummy_value()
+
+    return types.void(colours, i, octets), generate
+
+
+def pack_plainly(colours: np.ndarray, octets: np.ndarray) -> None:
+    """``pack`` in plain Python."""
+    for part in range(3):
+        octets[part::3] = colours >> (16 - 8 * part) & 255
 
 
 def advise(states_N: Any, slots_K: Any, keys_K: Any) -> None:
@@ -188,10 +224,11 @@ class Drivers:
     ) -> None:
         self.digest = digest({**core, "work": loops.work, "c_work": loops.c_work}, state)
         advice = digest({**expert, "advise": loops.advise}, state)
-        self._state, self._loops = state, loops
+        self._state, self._loops, self._core = state, loops, core
         self._work = helper(loops.work, core)
         self._advise = build(loops.advise, expert, advice, parallel=False)
         self._address: Any = self._work if debugging() else 0
+        self._code: Entry | None = None
 
     def prepare(self) -> Self:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
@@ -199,10 +236,19 @@ class Drivers:
         if not debugging():
             with one_at_a_time(self.digest):
                 signature = loops.signature(self._state)
-                self._address = entry(loops.c_work, {"work": self._work}, self.digest, signature)
+                self._code = entry(loops.c_work, {"work": self._work}, self.digest, signature)
+                self._address = self._code.address
         with one_at_a_time(f"drive {loops.drive.__module__}"):
             self.drive(np.zeros(0, self._state), *loops.nothing())
         return self
+
+    def allocations(self) -> list[str]:
+        """What in the core's functions asks for memory at each call, in words; [] for plain Python."""
+        if self._code is None or not allocates(self._code.library):
+            return []
+        found = [f"{f.__name__} {what}" for core in self._core.values() for f in reached(core)  # type: ignore[arg-type]
+                 if (what := makes_arrays(f))]  # fmt: skip
+        return list(dict.fromkeys(found)) or ["something that their machine code calls"]
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
         """The arguments of the function ``drive``, without the game."""
@@ -213,6 +259,20 @@ class Drivers:
         with LOCK:
             self._advise(records(states_N), slots_K, keys)
         return keys
+
+
+def makes_arrays(function: FunctionType) -> str:
+    """What in a function's code makes an array or a list, in words; "" if nothing does."""
+    for name in function.__code__.co_names:
+        if name in _MAKERS and "np" in function.__code__.co_names:
+            return f"calls np.{name}"
+    for instruction in dis.get_instructions(function):
+        if instruction.opname in ("BUILD_LIST", "BUILD_MAP", "BUILD_SET"):
+            return f"makes a {instruction.opname[6:].lower().replace('map', 'dict')}"
+    return ""
+
+
+_MAKERS = ("zeros", "ones", "full", "empty", "array", "arange", "copy", "zeros_like", "concatenate")
 
 
 def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> None:
@@ -239,7 +299,7 @@ def records(states_N: np.ndarray) -> Any:
 def _drive_all() -> Function:
     """``drive``, for every game of this process."""
     if debugging():
-        return build(drive, {"invoke": call_plainly}, "", parallel=False)
+        return build(drive, {"invoke": call_plainly, "pack": pack_plainly}, "", parallel=False)
     key = digest({"drive": drive, "invoke": c_invoke})
     return build(drive, {"invoke": helper(c_invoke, {})}, key, parallel=True)
 

@@ -30,6 +30,7 @@ from universe2.runtimes.compiled_driver import (
     call_at,
     call_plainly,
     pack,
+    pack_plainly,
     unbound,
 )
 
@@ -177,7 +178,8 @@ def advise(states_N: Any, slots_K: Any, keys_KP: Any) -> None:
 def _drive_all() -> Function:
     """``drive``, for every match of this process."""
     if debugging():
-        return build(drive, {"turn": rebind(turn, {"invoke": call_plainly})}, "", parallel=False)
+        plain = {"invoke": call_plainly, "pack": pack_plainly}
+        return build(drive, {"turn": rebind(turn, plain)}, "", parallel=False)
     key = digest({"drive": drive, "turn": turn, "invoke": c_invoke})
     return build(drive, {"turn": helper(turn, {"invoke": helper(c_invoke, {})})}, key, parallel=True)
 

@@ -1,0 +1,180 @@
+"""The contract suite tells a game's author what is wrong: one broken game for each complaint."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universe2.core.spec import EnvSpec
+from universe2.envs.arcade import game_spec
+from universe2.envs.arcade.game import CLEARED, LEFT, RIGHT, RUNNING, Game
+from universe2.envs.arcade.kit import OPAQUE, blend, gradient, rect
+from universe2.envs.arcade.rng import between, seeded
+from universe2.runtimes import compiled_driver
+from universe2.testing import games as checks
+
+FIELDS = [("rng", np.int64), ("hard", np.int64), ("x", np.int64), ("goal", np.int64)]
+
+
+def reset(state: Any, level: int, seed: int) -> None:
+    state.rng = seeded(level)
+    state.goal = between(state, 5, 15)
+    state.x = 2
+    state.rng = seeded(seed)
+
+
+def step(state: Any, keys: int) -> tuple[int, int]:
+    if keys & RIGHT:
+        state.x += 1
+    if keys & LEFT:
+        state.x = max(0, state.x - 1)
+    return (1, CLEARED) if state.x >= state.goal else (0, RUNNING)
+
+
+def heuristic(state: Any) -> int:
+    return RIGHT if state.x < state.goal else LEFT
+
+
+def draw(state: Any, canvas: Any) -> None:
+    gradient(canvas, 0x204060, 0x102030)
+    rect(canvas, state.x * 256 - 128, 2000, state.x * 256 + 128, 2256, 0xFFFFFF, OPAQUE)
+
+
+WALK = Game(
+    state=np.dtype(FIELDS),
+    reset=reset,
+    step=step,
+    draw=draw,
+    heuristic=heuristic,
+    actions=(("none", "none"), ("left", "none"), ("right", "none")),
+    instruction="Walk to the right with the arrow keys.",
+)
+
+
+def draw_beyond(state: Any, canvas: Any) -> None:
+    draw(state, canvas)
+    blend(canvas, min(4, state.x - 3), 2, 0xFF0000, 200)  # left of the frame at the start
+
+
+def draw_half(state: Any, canvas: Any) -> None:
+    rect(canvas, 0, 0, 2048, 4096, 0x204060, OPAQUE)
+
+
+def draw_and_count(state: Any, canvas: Any) -> None:
+    draw(state, canvas)
+    state.goal += 1
+
+
+def reset_too_far(state: Any, level: int, seed: int) -> None:
+    reset(state, level, seed)
+    state.goal = 1000 if level == 2 else state.goal
+
+
+_calls = itertools.count()
+
+
+def step_by_the_clock(state: Any, keys: int) -> tuple[int, int]:
+    state.goal += next(_calls) % 2
+    return step(state, keys)
+
+
+def count_on(state: Any) -> int:
+    state.goal += 1
+    return RIGHT
+
+
+def step_with_room(state: Any, keys: int) -> tuple[int, int]:
+    ways = np.zeros(state.goal, np.int64)
+    ways[state.goal - 1] = state.x
+    return step(state, keys) if ways.max() >= 0 else (0, RUNNING)
+
+
+@pytest.fixture
+def plainly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Games as plain Python: nothing to compile."""
+    monkeypatch.setenv("UNIVERSE2_DEBUG", "1")
+    compiled_driver._drive_all.cache_clear()
+    yield
+    compiled_driver._drive_all.cache_clear()
+
+
+@pytest.fixture
+def subject_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the checks get for a game."""
+
+    def subject(game: Game) -> checks.GameSubject:
+        module: Any = types.ModuleType("walk_game")
+        module.GAME = game
+        monkeypatch.setitem(sys.modules, "walk_game", module)
+        spec: EnvSpec = game_spec("Walk-v0", "walk", "Walk to the right.", 60, 0.0, 1.0)
+        return checks.game_subject(dataclasses.replace(spec, entry="walk_game:GAME"))
+
+    return subject
+
+
+BROKEN = {
+    "draws beyond its frame": (
+        {"draw": draw_beyond},
+        checks.drawing_stays_in_the_frame,
+        r"draw left the frame, after 0 .*pixel \(2, -1\) of 16 × 16.*check their coordinates",
+    ),
+    "leaves pixels": ({"draw": draw_half}, checks.drawing_stays_in_the_frame, "another slot's picture shows"),
+    "draws and changes": (
+        {"draw": draw_and_count},
+        checks.drawing_stays_in_the_frame,
+        "draw changed the state",
+    ),
+    "cannot be won": (
+        {"reset": reset_too_far},
+        checks.levels_can_be_won,
+        r"level 2 \(easy\) was never won by the heuristic, with 8 seeds and max_steps = 60",
+    ),
+    "plays by the clock": (
+        {"step": step_by_the_clock},
+        checks.playing_again_is_the_same,
+        "two slots with the same seed and keys differ after 1 steps on easy",
+    ),
+    "advises and changes": (
+        {"heuristic": count_on},
+        checks.playing_again_is_the_same,
+        "heuristic changed the state after 0 steps",
+    ),
+    "has a dead key": (
+        {"actions": (*WALK.actions, ("down", "none"))},
+        checks.every_key_does_something,
+        r"the action \('down', 'none'\) did the same as pressing nothing in all \d+ states",
+    ),
+    "has fractions": (
+        {"state": np.dtype([*FIELDS, ("speed", np.float64)])},
+        checks.states_are_whole_numbers,
+        "field 'speed' is float64: use int64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "check", "complaint"), BROKEN.values(), ids=BROKEN)
+def test_the_author_is_told(subject_of: Any, plainly: None, changes: Any, check: Any, complaint: str) -> None:
+    subject = subject_of(dataclasses.replace(WALK, **changes))
+    with pytest.raises(AssertionError, match=complaint):
+        check(subject)
+
+
+def test_the_author_is_told_of_arrays_made_in_step(subject_of: Any) -> None:
+    subject = subject_of(dataclasses.replace(WALK, step=step_with_room))
+    with pytest.raises(
+        AssertionError, match=r"asks for memory at every call: step_with_room calls np\.zeros"
+    ):
+        checks.nothing_is_allocated(subject)
+
+
+def test_a_right_game_passes(subject_of: Any, plainly: None) -> None:
+    subject = subject_of(WALK)
+    for check in checks.GAME_CHECKS:
+        check(subject)
