@@ -61,8 +61,9 @@ def gradient(canvas: Any, top: int, bottom: int) -> None:
 
 def fill(canvas: Any, y: int, left: int, right: int, colour: int) -> None:
     """The pixels from ``left`` to before ``right`` of row y, which must be on the canvas."""
-    for x in range(left, right):
-        canvas[y, x] = colour
+    row = canvas[y, left:right]  # loops from 0 over a whole array become wide stores
+    for i in range(row.shape[0]):
+        row[i] = colour
 
 
 def blend(canvas: Any, x: int, y: int, colour: int, alpha: int) -> None:
