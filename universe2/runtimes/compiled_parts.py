@@ -8,6 +8,7 @@ time that a game of sixty functions takes. This file knows Numba's libraries of 
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from types import FunctionType
@@ -15,14 +16,14 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba import _dynfunc
 from numba.core import codegen, compiler, dispatcher, types
 
 # Numba's types for these are wrong or missing.
 _Library: Any = codegen.JITCodeLibrary
 _Compiler: Any = compiler.Compiler
-_FunctionCompiler: Any = dispatcher._FunctionCompiler
-_make_function: Any = _dynfunc.make_function
+_dispatcher: Any = dispatcher
+_FunctionCompiler: Any = _dispatcher._FunctionCompiler
+_make_function: Any = importlib.import_module("numba._dynfunc").make_function
 _unliteral: Any = types.unliteral
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from universe2.core.runtime import Runtime
@@ -69,18 +68,10 @@ def check_runtime(
     opened = subject.opened(1)
     opened.close()
     own = SEVERAL_AGENTS_CHECKS if opened.spec.multi_agent else ONE_AGENT_CHECKS
-    checks: list[tuple[str, Callable[[], None]]] = [
-        (check.__name__, partial(check, subject)) for check in (*CHECKS, *own)
-    ]
-    if opened.spec.runtime == "compiled" and reference is None:
-        from universe2.testing.games import GAME_CHECKS, game_subject
-
-        game = game_subject(opened.spec)
-        checks += [(check.__name__, partial(check, game)) for check in GAME_CHECKS]
-    for name_of_check, check in checks:
-        title = name_of_check.replace("_", " ")
+    for check in (*CHECKS, *own):
+        title = check.__name__.replace("_", " ")
         try:
-            check()
+            check(subject)
         except Skip as reason:
             report.skipped[title] = str(reason)
         except AssertionError as error:

@@ -1,7 +1,7 @@
 """The checks that an arcade game must pass besides a runtime's: what its author may have got wrong.
 
 They look at the game's functions themselves, as plain Python and as machine code, on states from
-some of its levels. Each complaint says what was seen, where, and what usually causes it. Games
+some of its levels: ``check_game("arcade/Maze-v0")``. Each complaint says what was seen, where, and what usually causes it. Games
 for several players are not looked at.
 """
 
@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from universe2.core.errors import UsageError
+from universe2.core.registry import find
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import DIFFICULTIES
 from universe2.envs.arcade.game import Game
@@ -46,6 +48,25 @@ class GameSubject:
     spec: EnvSpec
     game: Game
     moments: tuple[Moment, ...]
+
+
+def check_game(env_id: str) -> list[str]:
+    """Run an arcade game for one player through the checks of this file; their names.
+
+    Raises AssertionError, whose text begins with the name of the check, at the first failure.
+    """
+    spec = find(env_id)
+    if spec.runtime != "compiled":
+        raise UsageError(f"check_game is for arcade games for one player; {env_id} is not one")
+    subject, passed = game_subject(spec), []
+    for check in GAME_CHECKS:
+        title = check.__name__.replace("_", " ")
+        try:
+            check(subject)
+        except AssertionError as error:
+            raise AssertionError(f"{env_id}: {title}: {error}") from error
+        passed.append(title)
+    return passed
 
 
 def game_subject(spec: EnvSpec) -> GameSubject:
