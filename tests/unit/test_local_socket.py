@@ -127,6 +127,17 @@ def test_garbage_at_the_door_ends_there(server: Server) -> None:
     runtime.close()
 
 
+def test_a_caller_that_says_nothing_is_shown_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.server.door.FIRST_SECONDS", 0.2)
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    raw.settimeout(10.0)
+    raw.connect(f"\0{server._door.name}")
+    raw.sendall(b"\x09\0\0\0half")  # and no more
+    while raw.recv(4096):
+        pass
+    raw.close()
+
+
 def test_messages_arrive_whole_and_none_too_large() -> None:
     left, right = socket.socketpair()
     sender, taker = MessageSocket(left, 2**24), MessageSocket(right, 2**22)

@@ -18,6 +18,9 @@ from universe2.wire.sockets import MessageSocket, listen
 
 log = logging.getLogger("universe2.server")
 
+FIRST_SECONDS = 10.0
+"""A caller that hasn't said by then whose session it takes up is shown out."""
+
 
 class Hanger(Protocol):
     """What a session must be able to do to the stream that it has, whatever carries it."""
@@ -91,7 +94,7 @@ class Door:
             self._talks = {other for other in self._talks if other.is_alive()} | {talk}
 
     def _talk(self, connection: MessageSocket) -> None:
-        replies = self._serve(iter(connection), Caller(connection))
+        replies = self._serve(punctual(connection), Caller(connection))
         try:
             with contextlib.closing(replies):  # type: ignore[type-var]  # it is a generator
                 for message in replies:
@@ -103,3 +106,16 @@ class Door:
         finally:
             connection.close()
             self._room.release()
+
+
+def punctual(connection: MessageSocket) -> Iterator[bytes]:
+    """Its messages, of which the first must come in time."""
+    timer = threading.Timer(FIRST_SECONDS, connection.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        for message in connection:
+            timer.cancel()
+            yield message
+    finally:
+        timer.cancel()
