@@ -5,7 +5,7 @@
 One core, 64×64×3 frames, random actions, steady state: the 20 games for one player. A step is what a
 caller waits for: rules, drawing, packing the frame, the beginnings of new episodes, and Python. "draw" is
 drawing and packing, "rules" is the rest. Compiling is timed in a process of its own with an empty
-cache, less the time to start such a process. Random and expert scores are the specs'. Writes
+cache, less the time to start such a process. Writes
 scores/arcade_games.json (unless only some games were asked for), from which tables.py makes
 docs/arcade-games.md.
 """
@@ -150,7 +150,6 @@ def main() -> None:
         spec = specs[name]
         found: dict[str, Any] = cost(spec.id, chosen.slots, chosen.seconds)
         found["compile_s"] = None if chosen.no_compile else compile_seconds([spec.id])
-        found |= {"random": spec.reference["random"], "expert": spec.reference["heuristic"]}
         games[name] = found
         row = (found["step_us"], found["draw_us"], found["rules_us"], found["compile_s"] or "")
         shown.add_row(name, *map(str, row))

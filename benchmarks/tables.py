@@ -62,17 +62,20 @@ def ranking() -> str:
 
 
 def games() -> str:
-    """Each arcade game: its scores and what it costs."""
+    """Each arcade game: the scores in its spec and, where measured, what it costs."""
+    from universe2.envs.arcade import games as specs
+
     path = SCORES / "arcade_games.json"
-    if not path.exists():
-        return ""
+    measured = json.loads(path.read_text(encoding="utf-8"))["games"] if path.exists() else {}
     lines = [
         "| Game | random | expert | µs a step | of it drawing | s to compile |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, row in json.loads(path.read_text(encoding="utf-8"))["games"].items():
-        figures = (row[column] for column in ("random", "expert", "step_us", "draw_us", "compile_s"))
-        lines.append(f"| {name} | " + " | ".join(map(str, figures)) + " |")
+    for spec in specs():
+        costs = measured.get(spec.name, {})
+        figures = [spec.reference["random"], spec.reference["heuristic"]]
+        figures += [costs.get(column, "–") for column in ("step_us", "draw_us", "compile_s")]
+        lines.append(f"| {spec.name} | " + " | ".join(map(str, figures)) + " |")
     return "\n".join(lines)
 
 

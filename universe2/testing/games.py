@@ -1,8 +1,8 @@
 """The checks that an arcade game must pass besides a runtime's: what its author may have got wrong.
 
 They look at the game's functions themselves, as plain Python and as machine code, on states from
-some of its levels: ``check_game("arcade/Maze-v0")``. Each complaint says what was seen, where, and what usually causes it. Games
-for several players are not looked at.
+some of its levels: ``check_game("arcade/Maze-v0")``. Each complaint says what was seen, where,
+and what usually causes it. Games for several players are not looked at.
 """
 
 from __future__ import annotations
