@@ -87,9 +87,9 @@ FULL = Budget(
     held_out_games=HELD_OUT_GAMES,
     held_out_pages=HELD_OUT_PAGES,
     ablation_games=ABLATION_GAMES,
-    steps=384_000,
-    transfer_steps=192_000,
-    ablation_steps=384_000,
+    steps=256_000,
+    transfer_steps=128_000,
+    ablation_steps=192_000,
     demos=100,
     episodes=20,
     seeds=5,
@@ -321,11 +321,11 @@ def _pages(pages: Sequence[str], budget: Budget) -> tuple[Played, ...]:
     )
 
 
-STEPS_PER_SECOND = {"arcade": 3000.0, "web": 60.0}
-"""of training on one core, for estimates only"""
-PLAYED_PER_SECOND = {"arcade": 2500.0, "web": 40.0}
+STEPS_PER_SECOND = {"arcade": 1700.0, "web": 90.0}
+"""of training on one core, measured; for estimates only"""
+PLAYED_PER_SECOND = {"arcade": 1500.0, "web": 60.0}
 _LENGTH = {"arcade": 300, "web": 12}
-_START_S = 12.0
+_START_S = 10.0
 
 
 def estimate(cell: Cell) -> float:
