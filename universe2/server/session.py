@@ -118,6 +118,7 @@ class Session:
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
         self._send: Send | None = None
         self._outstanding = 0
+        """rows owed less rows received; below 0 while rows have come that are sent for but not owed yet"""
         self._asked: deque[float] = deque()
         """monotonic times of requests whose results are outstanding"""
         self._stream = 0
@@ -278,10 +279,10 @@ class Session:
         while True:
             event = None
             with contextlib.suppress(queue.Empty):  # the lease is the server's business
-                event = self._events.get(block=self._outstanding == 0, timeout=self.lease)
+                event = self._events.get(block=self._outstanding <= 0, timeout=self.lease)
             with self._turn:
                 if event is None:
-                    if self._outstanding:
+                    if self._outstanding > 0:
                         yield from self._receive(POLL)
                 elif isinstance(event, int):
                     self._owe(event)
@@ -313,7 +314,7 @@ class Session:
         ready = time.monotonic()
         if self._asked:
             self._metrics.step_seconds.observe(ready - self._asked.popleft())
-        if not self._outstanding:
+        if self._outstanding <= 0:
             self._asked.clear()
         self._metrics.batch(batch)
         for viewer in self._viewers:
