@@ -207,6 +207,14 @@ def test_contiguous_slots_come_back_without_a_copy() -> None:
     assert stepped(runtime, [1, 3], [0, 0]).obs.base is None
 
 
+@every_game
+def test_a_slot_takes_at_most_twice_its_frame(spec: EnvSpec) -> None:
+    runtime = opened(spec, 256)
+    kept = [*vars(runtime).values(), *vars(runtime._ledger).values()]
+    octets = sum(array.nbytes for array in kept if isinstance(array, np.ndarray))
+    assert 64 * 64 * 3 < octets / 256 <= 2 * 64 * 64 * 3
+
+
 def test_recv_waits_no_longer_than_told() -> None:
     runtime = begun(MAZE, 1)
     runtime._ledger.phase[0] = 3
