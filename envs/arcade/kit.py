@@ -60,7 +60,9 @@ def gradient(canvas: Any, top: int, bottom: int) -> None:
 
 
 def fill(canvas: Any, y: int, left: int, right: int, colour: int) -> None:
-    """The pixels from ``left`` to before ``right`` of row y, which must be on the canvas."""
+    """The pixels from ``left`` to before ``right``, if any, of row y, which must be on the canvas."""
+    if right <= left:
+        return  # off the canvas to the left, where a slice would count from its right end
     row = canvas[y, left:right]  # loops from 0 over a whole array become wide stores
     for i in range(row.shape[0]):
         row[i] = colour

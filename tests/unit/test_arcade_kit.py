@@ -73,7 +73,8 @@ def test_round_rect_loses_its_corners() -> None:
 
 def test_shapes_beyond_the_screen_are_cut() -> None:
     # A guard row and column would show what an index below zero hits.
-    for x, y in [(-5000, 0), (0, -5000), (9000, 9000), (-300, -300), (4200, 4200), (4095, -10)]:
+    beyond = [(-5000, 0), (-700, 2000), (0, -5000), (9000, 9000), (-300, -300), (4200, 4200), (4095, -10)]
+    for x, y in beyond:
         canvas = blank(16, 16)
         kit.rect(canvas, x, y, x + 200, y + 200, WHITE, kit.OPAQUE)
         kit.disc(canvas, x, y, 150, WHITE, kit.OPAQUE)
