@@ -91,7 +91,10 @@ class Peer:
 
 
 def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+    """What a traceback ends with, even if a message of several lines follows."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if line[0].isalpha() and "Error" in line.partition(":")[0]]
+    return (named or lines or ["it said nothing"])[-1]
 
 
 SELENIUM = Peer(

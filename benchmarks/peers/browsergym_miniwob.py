@@ -20,9 +20,21 @@ import browsergym.miniwob  # noqa: E402, F401 (registers the environments)
 import gymnasium as gym  # noqa: E402
 import numpy as np  # noqa: E402
 from browsergym.core.action.highlevel import HighLevelActionSet  # noqa: E402
+from playwright.sync_api import BrowserType  # noqa: E402
 
 ZOOM = 1.4
 """its own magnification of the page"""
+
+
+launch = BrowserType.launch
+
+
+def launch_ours(self: BrowserType, **settings: object) -> object:
+    """Its chat starts a browser as well, which it takes no path for."""
+    return launch(self, **{"executable_path": os.environ["BROWSERGYM_CHROMIUM"], **settings})
+
+
+BrowserType.launch = launch_ours
 
 
 def main() -> None:
@@ -30,7 +42,6 @@ def main() -> None:
     env = gym.make(
         f"browsergym/miniwob.{task}",
         action_mapping=HighLevelActionSet(subsets=["coord"]).to_python_code,
-        pw_chromium_kwargs={"executable_path": os.environ["BROWSERGYM_CHROMIUM"]},
     )
     rng = np.random.default_rng(seed)
     steps = resets = 0
