@@ -21,7 +21,7 @@ from torch import Tensor
 from universe2.agents.collect import Collector
 from universe2.agents.config import TrainConfig
 from universe2.agents.learner import Learner
-from universe2.agents.losses import Metrics, PPOLoss, SegmentBatch
+from universe2.agents.losses import Metrics, PPOLoss, SegmentBatch, loss_settings
 from universe2.agents.minibatches import learn, minibatches, optim_params, task_weights
 from universe2.agents.returns import Targets, beyond_the_others, returns_to_go
 from universe2.agents.segments import Segment
@@ -48,16 +48,8 @@ def train_group(
     after_update: Callable[[Metrics], None],
 ) -> None:
     """Like ``train_ppo``; of its settings, ``lam`` and ``value_coef`` mean nothing here."""
-    loss = GroupLoss(
-        gamma=config.gamma,
-        entropy_coef=config.entropy_coef,
-        value_limit=learner.config.value_limit,
-        imitation_coef=config.imitation_coef,
-        reconstruction_coef=config.reconstruction_coef,
-        scale_per_task=config.scale_per_task,
-        clip=config.clip,
-        group=config.group_size,
-    )
+    settings = loss_settings(config, learner.config.value_limit) | {"value_coef": 0.0}
+    loss = GroupLoss(**settings, clip=config.clip, group=config.group_size)
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
         groups = collect_groups(collector, config.group_size, mix(mix(config.seed) + learner.version) >> 1)

@@ -10,11 +10,13 @@ Suffixes: N sequences, T transitions, S = T + 1 observations, A = 209 choices, P
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from universe2.agents.config import TrainConfig
 from universe2.agents.distributed import Ranks
 from universe2.agents.model import Observation, Output, State, thumbnail
 from universe2.agents.returns import Targets, Transitions, decode_value, two_hot, vtrace
@@ -169,6 +171,12 @@ class ActorCriticLoss:
                 "loss/off_policy": batch.mean((log_ratio.abs() > 0.2).float()),
             }
         return batch.mean(terms), metrics
+
+
+def loss_settings(config: TrainConfig, value_limit: float) -> dict[str, Any]:
+    """What a run's settings say of every loss here; ``value_limit`` is the network's."""
+    names = [field.name for field in fields(ActorCriticLoss) if field.name != "value_limit"]
+    return {name: getattr(config, name) for name in names} | {"value_limit": value_limit}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from universe2.agents.collect import Collector
 from universe2.agents.config import TrainConfig
 from universe2.agents.learner import Learner
-from universe2.agents.losses import Metrics, PPOLoss, SegmentBatch
+from universe2.agents.losses import Metrics, PPOLoss, SegmentBatch, loss_settings
 from universe2.agents.minibatches import learn, minibatches, optim_params, task_weights
 
 
@@ -31,17 +31,7 @@ def train_ppo(
 
     ``after_update`` gets the update's mean metrics; what it raises ends the training.
     """
-    loss = PPOLoss(
-        gamma=config.gamma,
-        lam=config.lam,
-        value_coef=config.value_coef,
-        entropy_coef=config.entropy_coef,
-        value_limit=learner.config.value_limit,
-        imitation_coef=config.imitation_coef,
-        reconstruction_coef=config.reconstruction_coef,
-        scale_per_task=config.scale_per_task,
-        clip=config.clip,
-    )
+    loss = PPOLoss(**loss_settings(config, learner.config.value_limit), clip=config.clip)
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
         segments = collector.collect(lambda: part_done() >= 1)

@@ -14,7 +14,7 @@ import numpy as np
 from universe2.agents.collect import Collector
 from universe2.agents.config import TrainConfig
 from universe2.agents.learner import Learner
-from universe2.agents.losses import Metrics, SegmentBatch, VTraceLoss
+from universe2.agents.losses import Metrics, SegmentBatch, VTraceLoss, loss_settings
 from universe2.agents.minibatches import learn, minibatches, optim_params, task_weights
 
 
@@ -26,16 +26,7 @@ def train_vtrace(
     after_update: Callable[[Metrics], None],
 ) -> None:
     """Like ``train_ppo``; of its settings, ``clip`` and ``epochs`` mean nothing here."""
-    loss = VTraceLoss(
-        gamma=config.gamma,
-        lam=config.lam,
-        value_coef=config.value_coef,
-        entropy_coef=config.entropy_coef,
-        value_limit=learner.config.value_limit,
-        imitation_coef=config.imitation_coef,
-        reconstruction_coef=config.reconstruction_coef,
-        scale_per_task=config.scale_per_task,
-    )
+    loss = VTraceLoss(**loss_settings(config, learner.config.value_limit))
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
         segments = collector.collect(lambda: part_done() >= 1)

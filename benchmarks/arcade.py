@@ -184,13 +184,6 @@ def questions(results: dict[str, Any], scale: float | None) -> list[dict[str, An
     return rows
 
 
-def machine() -> dict[str, Any]:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return {"cpu": line.split(":", 1)[1].strip(), "cores": len(os.sched_getaffinity(0))}
-    return {"cpu": platform.processor(), "cores": os.cpu_count()}
-
-
 def table(results: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -206,6 +199,8 @@ def table(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    from universe2.agents.evaluate import hardware
+
     if sys.argv[1:2] == ["--peer-rate"]:
         print(theirs(sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
         return
@@ -229,7 +224,7 @@ def main() -> None:
     score = {
         "name": "arcade",
         "date": datetime.date.today().isoformat(),
-        "machine": machine(),
+        "machine": hardware(),
         "versions": {
             "python": platform.python_version(),
             "numba": numba.__version__,

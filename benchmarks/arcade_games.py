@@ -16,7 +16,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -135,6 +134,7 @@ def questions(games: dict[str, dict[str, Any]], everything: float) -> list[dict[
 
 
 def main() -> None:
+    from universe2.agents.evaluate import hardware
     from universe2.core.registry import list_envs
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -159,7 +159,7 @@ def main() -> None:
     score = {
         "name": "arcade_games",
         "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": 1},
+        "machine": {**hardware(), "cores": 1},
         "games": games,
         "questions": questions(games, compile_all()),
     }

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import statistics
 import time
@@ -130,13 +129,6 @@ def question(name: str, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return {"cpu": line.split(":", 1)[1].strip(), "cores": len(os.sched_getaffinity(0))}
-    return {"cpu": platform.processor(), "cores": os.cpu_count()}
-
-
 def show(results: dict[str, dict[str, Any]]) -> None:
     table = Table(title="ours / ale-py's vector")
     for title in ("", "game", "steps/s", "ratio", "CPU µs/step", "CPU ratio", "start s"):
@@ -151,6 +143,8 @@ def show(results: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    from universe2.agents.evaluate import hardware
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--slots", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -170,7 +164,7 @@ def main() -> None:
     score = {
         "name": "atari",
         "date": datetime.date.today().isoformat(),
-        "machine": machine(),
+        "machine": hardware(),
         "versions": {"python": platform.python_version(), "ale-py": ale_py.__version__},
         "results": results,
         "ratio": questions[-1]["ratio"],

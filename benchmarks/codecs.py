@@ -17,7 +17,6 @@ import datetime
 import functools
 import importlib.util
 import json
-import os
 import platform
 import time
 import zlib
@@ -30,6 +29,7 @@ from gymnasium import spaces
 from rich.console import Console
 from rich.table import Table
 
+from universe2.agents.evaluate import hardware
 from universe2.core.spaces import leaf_values, leaves
 from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
@@ -158,7 +158,7 @@ def main() -> None:
     score = {
         "name": "codecs",
         "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": cpu(), "cores": os.cpu_count()},
+        "machine": hardware(),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "results": results,
         "questions": questions,
@@ -180,12 +180,6 @@ def question(env_id: str, found: dict[str, dict[str, float]]) -> dict[str, Any]:
         "target": 1.0,
         "met": speed * 1e6 >= GIGABIT,
     }
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

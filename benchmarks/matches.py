@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from datetime import date
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from universe2.agents.evaluate import hardware
 from universe2.core.agents import agent_columns
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import HELD_OUT_LEVELS
@@ -124,8 +123,7 @@ def main() -> None:
             fair = str(found.get("self_play_player_0", ""))
             shown.add_row(spec.name, str(players), str(against), fair, str(found["view_us"]))
     Console().print(shown)
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    score = {"name": "matches", "date": date.today().isoformat(), "machine": machine, "results": results}
+    score = {"name": "matches", "date": date.today().isoformat(), "machine": hardware(), "results": results}
     path.write_text(json.dumps({**score, "questions": []}, indent=2, ensure_ascii=False) + "\n")
     print(json.dumps(results, ensure_ascii=False))
 

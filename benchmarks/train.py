@@ -18,7 +18,6 @@ import argparse
 import ast
 import datetime
 import json
-import os
 import platform
 import re
 import statistics
@@ -277,6 +276,8 @@ def main() -> None:
 
 
 def report(env_id: str, rates: dict[str, list[float]]) -> None:
+    from universe2.agents.evaluate import hardware
+
     """The table, and the JSON line."""
     import torch
     from rich.console import Console
@@ -310,7 +311,7 @@ def report(env_id: str, rates: dict[str, list[float]]) -> None:
     score = {
         "name": "train",
         "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": hardware(),
         "versions": {
             "torch": torch.__version__,
             "cleanrl": PEER_VERSION,

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from web_peers import PEERS, Peer, PeerError
 
+from universe2.agents.evaluate import hardware
 from universe2.core.screen import BUTTONS
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
@@ -119,7 +120,7 @@ def summary(
     return {
         "name": "web",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cpu": cpu_name(), "cores": os.cpu_count()},
+        "machine": hardware(),
         "versions": {"universe2": version("universe2"), "python": platform.python_version(), **peers},
         "results": {
             "universe2": statistics.median(ours_R),
@@ -200,13 +201,6 @@ def reset_ms(task: str, resets: int = 20) -> list[float]:
     finally:
         runtime.close()
     return spent
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ the warm-up. Every fault is listed with its text. Writes scores/web_soak.json.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import sys
@@ -28,6 +27,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from universe2.agents.evaluate import hardware
 from universe2.client.local_server import local_server
 from universe2.core.screen import NVEC
 from universe2.faces.make import make_pool
@@ -144,7 +144,7 @@ def summary(played: Played, watch: MemoryWatch, slots: int, alive: bool) -> dict
     return {
         "name": "web_soak",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": hardware(),
         "versions": {"universe2": version("universe2"), "python": platform.python_version()},
         "results": {
             "steps": played.steps,

@@ -15,7 +15,6 @@ import fnmatch
 import hashlib
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from universe2.agents.evaluate import hardware
 from universe2.core.batch import info_rows
 from universe2.core.registry import list_envs
 from universe2.core.runtime import Runtime
@@ -277,7 +277,7 @@ def merge(env_id: str, row: dict[str, Any]) -> None:
     content = {
         "name": "web_tasks",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": hardware(),
         "versions": {"miniwob": version("miniwob"), "python": platform.python_version()},
         "questions": questions,
         "unsolved": UNSOLVED,

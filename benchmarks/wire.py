@@ -49,6 +49,7 @@ from gymnasium import spaces
 from rich.console import Console
 from rich.table import Table
 
+from universe2.agents.evaluate import hardware
 from universe2.client import open_remote
 from universe2.client.local_server import local_server
 from universe2.core import shareable
@@ -392,12 +393,6 @@ def limit(text: str, value: float, most: float, unit: str) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()}
-
-
 def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     questions, results = [], {}
     only, seconds, rounds = arguments.only.split(","), arguments.seconds, arguments.rounds
@@ -461,7 +456,7 @@ def main() -> None:
     score = {
         "name": "wire",
         "date": datetime.date.today().isoformat(),
-        "machine": machine(),
+        "machine": hardware(),
         "versions": {"python": platform.python_version(), "grpc": grpc.__version__, "numpy": np.__version__},
         "results": {k: {n: np.round(r, 2).tolist() for n, r in v.items()} for k, v in results.items()},
         "questions": questions,

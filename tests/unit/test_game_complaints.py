@@ -63,6 +63,11 @@ def draw_beyond(state: Any, canvas: Any) -> None:
     blend(canvas, min(4, state.x - 3), 2, 0xFF0000, 200)  # left of the frame at the start
 
 
+def draw_slice_beyond(state: Any, canvas: Any) -> None:
+    draw(state, canvas)
+    canvas[2, 0 : min(4, state.x - 3)] = OPAQUE  # ends at -1 at the start: counted from the right
+
+
 def draw_half(state: Any, canvas: Any) -> None:
     rect(canvas, 0, 0, 2048, 4096, 0x204060, OPAQUE)
 
@@ -124,6 +129,11 @@ BROKEN = {
         {"draw": draw_beyond},
         checks.drawing_stays_in_the_frame,
         r"draw left the frame, after 0 .*pixel \(2, -1\) of 16 × 16.*check their coordinates",
+    ),
+    "draws a slice beyond its frame": (
+        {"draw": draw_slice_beyond},
+        checks.drawing_stays_in_the_frame,
+        r"draw left the frame, after 0 .*pixel \(2, 0:-1\) of 16 × 16",
     ),
     "leaves pixels": ({"draw": draw_half}, checks.drawing_stays_in_the_frame, "another slot's picture shows"),
     "draws and changes": (

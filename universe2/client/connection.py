@@ -105,17 +105,13 @@ class Connection:
         self._receiver.start()
         try:
             frame = self.ask(pb.Header(open=ask), (), open_deadline + ask.queue_seconds)
-        except BaseException:  # also Ctrl-C, in a queue
-            self.close()
-            raise
-        self.opened = frame.header.opened
-        self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
-        self._session = self.opened.session
-        self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
-        try:
+            self.opened = frame.header.opened
+            self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
+            self._session = self.opened.session
+            self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
             # Once the server has it, it lets the session be resumed.
             self.ask(pb.Header(heartbeat=pb.Heartbeat()), (), open_deadline)
-        except BaseException:
+        except BaseException:  # also Ctrl-C, in a queue
             self.close()
             raise
         self._go_local()

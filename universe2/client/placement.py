@@ -51,9 +51,9 @@ def open_remote(
     seconds: a request without a result for ``deadline`` makes its session count as lost; slots of a
     lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
     nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
-    loss; servers that are full are waited for during ``wait``, with a line
-    in the log that says the place in the queue (0: CapacityError at once). A server on this machine is talked
-    to through a Unix socket and shared memory unless ``same_host`` is False.
+    loss; servers that are full are waited for during ``wait``, with a line in the log that says the
+    place in the queue (0: CapacityError at once). A server on this machine is talked to through a
+    Unix socket and shared memory unless ``same_host`` is False.
 
     ``codec``: how observations travel from a server, one name or several in the order of liking; the
     first that the server has and that fits a leaf is taken, "raw" if none. "delta" sends only those

@@ -21,7 +21,7 @@ from universe2.core.errors import MissingDependencyError
 from universe2.core.host import InfrastructureFault
 from universe2.envs.web.chromium import INSTALL, find_chromium
 from universe2.runtimes.browser_cdp import Connection
-from universe2.runtimes.process_tree import process_tree, resident_megabytes
+from universe2.runtimes.process_tree import process_tree, resident_bytes
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 5.0
@@ -137,7 +137,7 @@ class Browser:
 
     def megabytes(self) -> float:
         """Memory of the browser and all its processes, in MB; what they share counts for each."""
-        return resident_megabytes(process_tree(self.process.pid))
+        return resident_bytes(process_tree(self.process.pid)) / 1e6
 
     def _close_popup(self, event: dict[str, Any]) -> None:
         info = event["targetInfo"]

@@ -248,14 +248,20 @@ def one_at_a_time(key: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             log.warning("no lock in %s: %s", cache_folder(), error)
-        # A compiler makes millions of objects and few cycles: looking for them takes a tenth of its time.
-        if collecting := gc.isenabled():
-            gc.disable()
-        try:
-            yield
-        finally:
-            if collecting:
-                gc.enable()
+        stack.enter_context(_no_garbage_collection())
+        yield
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A compiler makes millions of objects and few cycles: looking for them takes a tenth of its time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]

@@ -9,12 +9,10 @@ Suffixes: K slots of a call, N slots of the runtime, T threads, F frames, H × W
 
 from __future__ import annotations
 
-import dis
 import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +32,6 @@ from universe2.runtimes.compiled_build import (
     entry,
     helper,
     one_at_a_time,
-    reached,
 )
 from universe2.runtimes.compiled_parts import allocates
 
@@ -224,7 +221,7 @@ class Drivers:
     ) -> None:
         self.digest = digest({**core, "work": loops.work, "c_work": loops.c_work}, state)
         advice = digest({**expert, "advise": loops.advise}, state)
-        self._state, self._loops, self._core = state, loops, core
+        self._state, self._loops = state, loops
         self._work = helper(loops.work, core)
         self._advise = build(loops.advise, expert, advice, parallel=False)
         self._address: Any = self._work if debugging() else 0
@@ -242,13 +239,9 @@ class Drivers:
             self.drive(np.zeros(0, self._state), *loops.nothing())
         return self
 
-    def allocations(self) -> list[str]:
-        """What in the core's functions asks for memory at each call, in words; [] for plain Python."""
-        if self._code is None or not allocates(self._code.library):
-            return []
-        found = [f"{f.__name__} {what}" for core in self._core.values() for f in reached(core)  # type: ignore[arg-type]
-                 if (what := makes_arrays(f))]  # fmt: skip
-        return list(dict.fromkeys(found)) or ["something that their machine code calls"]
+    def allocates(self) -> bool:
+        """Whether the machine code of the core asks for memory; plain Python is not looked at."""
+        return self._code is not None and allocates(self._code.library)
 
     def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
         """The arguments of the function ``drive``, without the game."""
@@ -259,20 +252,6 @@ class Drivers:
         with LOCK:
             self._advise(records(states_N), slots_K, keys)
         return keys
-
-
-def makes_arrays(function: FunctionType) -> str:
-    """What in a function's code makes an array or a list, in words; "" if nothing does."""
-    for name in function.__code__.co_names:
-        if name in _MAKERS and "np" in function.__code__.co_names:
-            return f"calls np.{name}"
-    for instruction in dis.get_instructions(function):
-        if instruction.opname in ("BUILD_LIST", "BUILD_MAP", "BUILD_SET"):
-            return f"makes a {instruction.opname[6:].lower().replace('map', 'dict')}"
-    return ""
-
-
-_MAKERS = ("zeros", "ones", "full", "empty", "array", "arange", "copy", "zeros_like", "concatenate")
 
 
 def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> None:

@@ -19,13 +19,13 @@ def process_tree(pid: int) -> list[int]:
     return found
 
 
-def resident_megabytes(pids: Iterable[int]) -> float:
-    """Memory of processes in MB; what they share counts for each. Cheap."""
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Memory of processes; what they share counts for each, and one that has ended for nothing. Cheap."""
     pages = 0
     for pid in pids:
         with contextlib.suppress(OSError):
             pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def proportional_megabytes(pids: Iterable[int]) -> float:

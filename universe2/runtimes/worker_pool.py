@@ -31,6 +31,7 @@ import cloudpickle
 from universe2.core.batch import Fault
 from universe2.core.errors import ClosedError, Universe2Error
 from universe2.core.spaces import take
+from universe2.runtimes.process_tree import resident_bytes
 from universe2.runtimes.shared import SlotMemory
 from universe2.runtimes.worker_main import CLOSE_SECONDS, Command, Failed, Ready, Result, Setup
 
@@ -292,7 +293,7 @@ class WorkerPool:
         most = self._limits.most_bytes
         with self._changed:
             for worker in self._workers:
-                taken = 0 if worker.process is None else _resident_bytes(worker.process.pid)
+                taken = 0 if worker.process is None else resident_bytes([worker.process.pid])
                 if taken > most:
                     text = f"it took {taken / 2**20:,.0f} MiB of memory, more than {most / 2**20:,.0f}"
                     self._bury(worker, f"{text}, so it was killed (does the environment leak?)", kill=True)
@@ -374,15 +375,6 @@ class WorkerPool:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # the pump has ended already
             os.write(self._wake_write, b"x")
-
-
-def _resident_bytes(pid: int) -> int:
-    """How much memory a process has; 0 if it is gone. Pages that it shares with us count too."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
 
 
 def _hang_up(connection: Connection) -> None:

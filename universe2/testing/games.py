@@ -7,8 +7,10 @@ and what usually causes it. Games for several players are not looked at.
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +21,7 @@ from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import DIFFICULTIES
 from universe2.envs.arcade.game import Game
 from universe2.runtimes.compiled import CompiledRuntime
+from universe2.runtimes.compiled_build import reached
 from universe2.runtimes.compiled_driver import drivers
 
 LEVELS, SEEDS = 4, 8
@@ -116,10 +119,16 @@ class Watched(np.ndarray):
 
     def _check(self, place: Any) -> None:
         indices = place if isinstance(place, tuple) else (place,)
-        numbers = [int(i) if isinstance(i, (int, np.integer)) else 0 for i in indices]
-        if any(not 0 <= number < length for number, length in zip(numbers, self.shape, strict=False)):
-            where = ", ".join(map(str, numbers))
-            raise IndexError(f"pixel ({where}) of {self.shape[0]} × {self.shape[1]}")
+        if not all(_within(index, length) for index, length in zip(indices, self.shape, strict=False)):
+            where = ", ".join(f"{i.start}:{i.stop}" if isinstance(i, slice) else str(i) for i in indices)
+            raise IndexError(f"pixel ({where}) of {' × '.join(map(str, self.shape))}")
+
+
+def _within(index: Any, length: int) -> bool:
+    """Below 0 an index or an end of a slice would count from the far side."""
+    if isinstance(index, slice):
+        return all(end is None or 0 <= end <= length for end in (index.start, index.stop))
+    return not isinstance(index, (int, np.integer)) or 0 <= int(index) < length
 
 
 def drawing_stays_in_the_frame(subject: GameSubject) -> None:
@@ -188,11 +197,32 @@ def playing_again_is_the_same(subject: GameSubject) -> None:
 
 
 def nothing_is_allocated(subject: GameSubject) -> None:
-    found = drivers(subject.game).allocations()
-    assert not found, (
-        f"reset, step or draw asks for memory at every call: {', '.join(found)}. "
+    game = subject.game
+    if not drivers(game).allocates():
+        return
+    functions = [
+        one for core in (game.reset, game.step, game.draw) for one in reached(cast(FunctionType, core))
+    ]
+    found = [f"{one.__name__} {what}" for one in functions if (what := _makes_arrays(one))]
+    suspects = ", ".join(dict.fromkeys(found)) or "something that their machine code calls"
+    raise AssertionError(
+        f"reset, step or draw asks for memory at every call: {suspects}. "
         "Keep arrays as fields of the state, and use tuples or plain variables in place of lists"
     )
+
+
+def _makes_arrays(function: FunctionType) -> str:
+    """What in a function's code makes an array or a list, in words; "" if nothing does."""
+    for name in function.__code__.co_names:
+        if name in _MAKERS and "np" in function.__code__.co_names:
+            return f"calls np.{name}"
+    for instruction in dis.get_instructions(function):
+        if instruction.opname in ("BUILD_LIST", "BUILD_MAP", "BUILD_SET"):
+            return f"makes a {instruction.opname[6:].lower().replace('map', 'dict')}"
+    return ""
+
+
+_MAKERS = ("zeros", "ones", "full", "empty", "array", "arange", "copy", "zeros_like", "concatenate")
 
 
 def levels_can_be_won(subject: GameSubject) -> None:
