@@ -17,9 +17,10 @@ import torch
 from gymnasium import spaces
 
 from universe2.agents.checkpoint import read_checkpoint
-from universe2.agents.learner import model_config, use_threads
+from universe2.agents.learner import model_config
 from universe2.agents.model import Network, Observation
 from universe2.agents.text import TextTable
+from universe2.agents.threads import use_threads
 from universe2.core.errors import InterfaceError
 from universe2.core.screen import NVEC
 

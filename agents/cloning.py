@@ -22,7 +22,7 @@ import typer
 from torch import Tensor
 
 from universe2.agents.demonstrations import Recording, read_dataset
-from universe2.agents.learner import Learner, OptimParams, use_threads
+from universe2.agents.learner import Learner, OptimParams
 from universe2.agents.losses import (
     Metrics,
     SegmentBatch,
@@ -35,6 +35,7 @@ from universe2.agents.model import Output, brightness, preset
 from universe2.agents.returns import decode_value, gae, two_hot
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import TextTable
+from universe2.agents.threads import use_threads
 from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -316,15 +315,6 @@ def model_config(meta: Mapping[str, Any]) -> ModelConfig:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def use_threads(count: int = 0) -> None:
-    """Arithmetic on ``count`` CPU threads; 0 means half of the cores, at least one.
-
-    The other half steps environments. PyTorch's threads spin while they wait for each other, so
-    with another program on the same cores two of them are ten times slower than one (measured).
-    """
-    torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // 2))
 
 
 def keep_freed_memory() -> None:

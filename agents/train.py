@@ -27,13 +27,14 @@ from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
 from universe2.agents.distributed import Ranks, join_ranks, leave_ranks
 from universe2.agents.group import train_group
-from universe2.agents.learner import Learner, NonFiniteLoss, Saved, use_threads
+from universe2.agents.learner import Learner, NonFiniteLoss, Saved
 from universe2.agents.losses import Metrics
 from universe2.agents.model import ModelConfig, preset
 from universe2.agents.ppo import train_ppo
 from universe2.agents.progress import Progress
 from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
 from universe2.agents.run_log import RunLog, task_rows
+from universe2.agents.threads import use_threads
 from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UnsupportedError, UsageError
 from universe2.core.seeding import mix

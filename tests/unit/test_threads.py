@@ -1,0 +1,32 @@
+"""Arithmetic on all cores where its threads sleep while they wait, on half where they spin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CORES = len(os.sched_getaffinity(0))
+COUNT = "from universe2.agents.threads import use_threads; use_threads({}); print(torch.get_num_threads())"
+
+
+@pytest.mark.parametrize(
+    ("imports", "asked", "spin_count", "expected"),
+    [
+        ("import universe2.agents, torch", "", None, CORES),
+        ("import torch", "", None, max(1, CORES // 2)),  # too late: its threads spin
+        ("import torch", "", "0", CORES),  # the user has said it
+        ("import torch", "3", None, 3),
+    ],
+)
+def test_threads(imports: str, asked: str, spin_count: str | None, expected: int) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    if spin_count is not None:
+        env["GOMP_SPINCOUNT"] = spin_count
+    program = f"{imports}; {COUNT.format(asked)}"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout.split() == [str(expected)], run.stderr
