@@ -6,10 +6,10 @@
 atari    Pong, 64 slots: a server in a process of its own, over loopback TCP, against the same vector here.
 arcade   Breakout, 1,024 slots of 64×64×3: the same comparison, through shared memory.
 trivial  64 slots of 84×84×1 frames that cost nothing, through a server on this machine as users get it
-         (a Unix socket; the frames lie in ordinary memory, so they travel), against a bare gRPC stream
+         (its frames lie in shared memory, as those of all our runtimes do), against a bare gRPC stream
          of as many bytes, dm_env_rpc with its own adaptor and OpenEnv in three ways (installed from PyPI
-         into .cache/peers), and Gymnasium's local AsyncVectorEnv. Also over TCP, as from another
-         machine, and through shared memory, against the bare stream.
+         into .cache/peers), and Gymnasium's local AsyncVectorEnv. Also with frames in ordinary memory,
+         which travel through the Unix socket, and over TCP, as from another machine.
 echo     One slot with a small observation, its round trip against that of a bare gRPC stream, of which
          the faster kind counts: asyncio or threads; also over TCP.
 codecs   Pong, 64 slots over TCP: sending only the blocks that changed, also packed, against whole frames.
@@ -260,15 +260,15 @@ def trivial(seconds: float, rounds: int, peers: bool) -> dict[str, list[float]]:
         bare = stack.enter_context(
             served(sys.executable, str(PEERS / "bare_grpc.py"), "serve", str(FRAME_BYTES))
         )
-        near = stack.enter_context(opened(ours, SLOTS))
+        through_socket = stack.enter_context(opened(ours, SLOTS))
         over_tcp = stack.enter_context(opened(ours, SLOTS, same_host=False))
         in_memory = stack.enter_context(opened(ours, SLOTS, shared=True))
         stream = bare_per_second(bare, SLOTS * 8)
         sides: dict[str, Callable[[float], float]] = {
-            "universe2": lambda s: steps_per_second(near, s),
+            "universe2": lambda s: steps_per_second(in_memory, s),
+            "socket": lambda s: steps_per_second(through_socket, s),
             "tcp": lambda s: steps_per_second(over_tcp, s),
             "bare": lambda s: stream(s) * SLOTS,
-            "shared": lambda s: steps_per_second(in_memory, s),
             "gymnasium": lambda s: output_of(
                 sys.executable, str(PEERS / "gymnasium_async.py"), str(SLOTS), str(s)
             ),
@@ -410,8 +410,10 @@ def measure(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
         for name, peer, target in PEER_QUESTIONS:
             if name in found:
                 questions.append(question(text, ours, found[name], peer, target))
-        for name, text in (("tcp", "The same over TCP"), ("shared", "The same in shared memory")):
-            questions.append(question(text, found[name], found["bare"], "a bare gRPC byte stream", None))
+        for way, text in (("socket", "The same, frames through a Unix socket"), ("tcp", "The same over TCP")):
+            for name, peer, _ in PEER_QUESTIONS[:2]:
+                if name in found:
+                    questions.append(question(text, found[way], found[name], peer, None))
     if "echo" in only:
         found = results["echo"] = echo(seconds, rounds)
         text = "Round trips of one slot with a small observation"

@@ -28,9 +28,10 @@ from universe2.agents.demonstrations import record
 from universe2.agents.evaluate import Place, evaluate, hardware, versions
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_suite import Suite, Task
-from universe2.agents.learner import Learner, OptimParams, use_threads
+from universe2.agents.learner import Learner, OptimParams
 from universe2.agents.segments import Segment
 from universe2.agents.text import TextTable
+from universe2.agents.threads import use_threads
 from universe2.agents.train import CHECKPOINT, model_sizes, train
 from universe2.core.errors import TrainingError
 from universe2.core.registry import find

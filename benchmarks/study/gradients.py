@@ -27,11 +27,12 @@ from torch import Tensor
 from universe2.agents.collect import Collector, CollectParams
 from universe2.agents.config import TrainConfig
 from universe2.agents.group import collect_groups
-from universe2.agents.learner import Learner, use_threads
+from universe2.agents.learner import Learner
 from universe2.agents.losses import SegmentBatch, action_log_prob, masked_log_probs
 from universe2.agents.ranking import reference_of
 from universe2.agents.returns import beyond_the_others, decode_value, gae, returns_to_go
 from universe2.agents.segments import segment_batch
+from universe2.agents.threads import use_threads
 from universe2.agents.train import model_sizes
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
