@@ -87,6 +87,8 @@ def ours(env_id: str, updates: int) -> float:
 
 def theirs(side: str, env_id: str, updates: int) -> None:
     """Runs the peer's main block in this process; it prints its own steps per second (SPS)."""
+    import torch  # noqa: F401  # before our package, which sets how its threads wait
+
     sys.path.append(str(PEER))
     for name, module in _stand_ins(env_id).items():
         sys.modules[name] = module

@@ -17,6 +17,7 @@ COUNT = "from universe2.agents.threads import use_threads; use_threads({}); prin
     [
         ("import universe2.agents, torch", "", None, CORES),
         ("import torch", "", None, max(1, CORES // 2)),  # too late: its threads spin
+        ("import torch, universe2.runtimes.compiled_driver", "", None, max(1, CORES // 2)),
         ("import torch", "", "0", CORES),  # the user has said it
         ("import torch", "3", None, 3),
     ],

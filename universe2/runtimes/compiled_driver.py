@@ -21,6 +21,7 @@ from numba import get_num_threads, prange, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray, from_dtype
 
+import universe2.core.openmp  # noqa: F401  # how the loop's threads wait
 from universe2.core.errors import Universe2Error
 from universe2.envs.arcade.game import Game
 from universe2.runtimes.compiled_build import (
