@@ -1,9 +1,9 @@
 """The Atari family: every single-player game that ale-py ships, as ``atari/<Name>-v0``.
 
 The defaults are those that Machado et al. (2018) recommend: sticky actions with probability
-0.25, all eighteen actions, four frames per step, a game ends when it is over and not when a
-life is lost, true scores, no no-op start (sticky actions make episodes differ), and 108,000
-frames (half an hour of play) at most, after which an episode is truncated. Native
+0.25, all actions (eighteen, in two games nine), four frames per step, a game ends when it is over
+and not when a life is lost, true scores, no no-op start (sticky actions make episodes differ), and
+108,000 frames (half an hour of play) at most, after which an episode is truncated. Native
 observations are what the field is used to: the last four frames, gray, 84×84. Importing
 this doesn't import ale-py.
 """
@@ -59,6 +59,8 @@ KEYBOARD = {"NOOP": ("none", "none"), "FIRE": ("none", "Space")}
 KEYBOARD |= {name: (arrow, "none") for name, arrow in _ARROWS.items()}
 KEYBOARD |= {f"{name}FIRE": (arrow, "Space") for name, arrow in _ARROWS.items()}
 """ALE's action → (arrow, key), in ALE's order."""
+_WITHOUT_BUTTON = ("lost_luggage", "skiing")
+"""Cartridges whose full set of actions has no fire button: nine in place of eighteen."""
 
 
 def specs() -> list[EnvSpec]:
@@ -86,9 +88,10 @@ def title(rom: str) -> str:
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     """Native: uint8 (stack, size, size), with a last axis of 3 unless grayscale, and Discrete."""
     options = check_options(spec, config)
-    names = list(KEYBOARD)
+    rom = str(spec.kwargs["rom"])
+    names = [name for name in KEYBOARD if rom not in _WITHOUT_BUTTON or "FIRE" not in name]
     if not options["full_action_space"]:
-        names = list(_minimal_actions(str(spec.kwargs["rom"])))
+        names = list(_minimal_actions(rom))
     if config.interface == "screen":
         return Spaces(
             screen_observation_space(config.screen_size),

@@ -10,7 +10,7 @@ import pytest
 
 ale_py = pytest.importorskip("ale_py")
 
-from universe2.core.errors import UsageError  # noqa: E402
+from universe2.core.errors import UnsupportedError, UsageError  # noqa: E402
 from universe2.core.registry import find, list_envs  # noqa: E402
 from universe2.core.screen import ARROWS, KEYS  # noqa: E402
 from universe2.core.spec import EnvConfig  # noqa: E402
@@ -67,6 +67,36 @@ def test_start_is_that_of_a_freshly_loaded_cartridge() -> None:
         outcome = ours.step(action)
         assert outcome.reward == ale.act(action)
         assert np.array_equal(ours.frames[0], ale.getScreenGrayscale())
+
+
+@pytest.mark.parametrize("rom", ["amidar", "assault", "qbert", "tetris", "trondead"])
+def test_an_episode_is_not_changed_by_those_before_it(rom: str) -> None:
+    """Restoring a state is not enough in some of these games, and resetting the game not in others."""
+    one = console(rom)
+    first = trajectory(one, 7, 40)
+    for seed in (8, 9):
+        trajectory(one, seed, 30 * seed)
+        assert trajectory(one, 7, 40) == first
+
+
+@pytest.mark.parametrize("rom", ["lost_luggage", "skiing", "pong"])
+def test_the_action_space_is_the_cartridges(rom: str) -> None:
+    spec = next(spec for spec in list_envs("atari") if spec.kwargs["rom"] == rom)
+    native = spec.spaces(EnvConfig()).action
+    assert native.n == len(console(rom).action_names)  # type: ignore[attr-defined]
+    mask = spec.spaces(EnvConfig(interface="screen")).action_mask
+    assert mask is not None
+    keys = mask[len(ARROWS) : len(ARROWS) + len(KEYS)]
+    assert keys[KEYS.index("Space")] == (rom == "pong")
+
+
+def test_a_game_whose_saved_states_are_not_exact_says_so() -> None:
+    runtime = open_runtime("atari/Tetris-v0", 1)
+    runtime.reset([0], [1])
+    runtime.recv()
+    with pytest.raises(UnsupportedError, match="tetris: ale-py's saved states leave out"):
+        runtime.snapshot([0])
+    runtime.close()
 
 
 def test_sticky_actions_stick_as_often_as_they_should() -> None:
