@@ -54,7 +54,11 @@ def checked(kind: type[MatchRuntime]) -> None:
         return kind(find("arcade/Cycles-v0"), slots, config)
 
     options = {"size": 8, "max_steps": 6}
-    agents_get_what_is_theirs(Subject(opened, EnvConfig(options=options), 30))
+    subject = Subject(opened, EnvConfig(options=options), 30)
+    try:
+        agents_get_what_is_theirs(subject)
+    finally:
+        subject.close()
 
 
 def test_a_right_one_passes() -> None:

@@ -150,6 +150,9 @@ def test_info_columns_round_trip() -> None:
     assert back[0] == {"a": 1, "b": "x"}
     assert back[1] == {}
     assert back[2]["c"].tolist() == [0, 1, 2]
+    alike = [{"a": 0.5}], [{"a": 0.5}, {"a": 1}]
+    kinds = [type(info_rows(info_columns(rows), len(rows))[0]["a"]) for rows in alike]
+    assert kinds == [np.float64, np.float64], "what a row says doesn't depend on the others"
     mixed = info_columns([{"a": 1}, {"a": "one"}])["a"]
     assert isinstance(mixed, Column)
     assert mixed.values.tolist() == [1, "one"]

@@ -90,6 +90,7 @@ def info_columns(infos: Sequence[Mapping[str, Any]]) -> InfoColumns:
     """One dict per row → columns with presence masks.
 
     Numbers and equal-shaped arrays of one dtype become plain arrays, anything else an object array.
+    Python's numbers come out as NumPy's in either case: what a row says doesn't depend on the others.
     """
     keys = dict.fromkeys(key for info in infos for key in info)
     return {key: _column([info.get(key, _ABSENT) for info in infos]) for key in keys}
@@ -122,5 +123,5 @@ def _column(cells: list[Any]) -> Column:
     values = np.full(len(cells), None, dtype=object)
     for row, cell in enumerate(cells):
         if cell is not _ABSENT:
-            values[row] = cell
+            values[row] = np.asarray(cell)[()] if isinstance(cell, (bool, int, float)) else cell
     return Column(values, mask)

@@ -20,26 +20,23 @@ from universe2.testing.play import ActionSource, receive
 
 
 def agents_get_what_is_theirs(subject: Subject) -> None:
-    runtime = subject.opened(2)
-    try:
-        agents = agents_of(runtime.observation_space)
-        assert agents == agents_of(runtime.action_space), "the agents of the two spaces are not the same"
-        source = ActionSource(runtime)
-        runtime.reset([0, 1], [131, 132])
-        before_NA, gone_NA = np.zeros((2, len(agents)), bool), np.zeros((2, len(agents)), bool)
-        for step in range(subject.steps):
-            for batch in receive(runtime, 2):
-                columns, rows = agent_columns(batch), batch.slots
-                assert columns.reward.shape == (len(batch), len(agents)), f"rewards {columns.reward.shape}"
-                began_N = batch.step == 0
-                before_NA[rows[began_N]], gone_NA[rows[began_N]] = columns.live[began_N], False
-                _check_rows(step, batch, columns, before_NA[rows], gone_NA[rows])
-                before_NA[rows] = columns.live
-                gone_NA[rows] |= columns.terminated | columns.truncated
-            runtime.send([0, 1], source.batch(np.arange(2)))
-        receive(runtime, 2)
-    finally:
-        runtime.close()
+    runtime = subject.shared(2)
+    agents = agents_of(runtime.observation_space)
+    assert agents == agents_of(runtime.action_space), "the agents of the two spaces are not the same"
+    source = ActionSource(runtime)
+    runtime.reset([0, 1], [131, 132])
+    before_NA, gone_NA = np.zeros((2, len(agents)), bool), np.zeros((2, len(agents)), bool)
+    for step in range(subject.steps):
+        for batch in receive(runtime, 2):
+            columns, rows = agent_columns(batch), batch.slots
+            assert columns.reward.shape == (len(batch), len(agents)), f"rewards {columns.reward.shape}"
+            began_N = batch.step == 0
+            before_NA[rows[began_N]], gone_NA[rows[began_N]] = columns.live[began_N], False
+            _check_rows(step, batch, columns, before_NA[rows], gone_NA[rows])
+            before_NA[rows] = columns.live
+            gone_NA[rows] |= columns.terminated | columns.truncated
+        runtime.send([0, 1], source.batch(np.arange(2)))
+    receive(runtime, 2)
 
 
 def _check_rows(

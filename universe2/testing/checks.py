@@ -1,7 +1,9 @@
 """The checks that every runtime must pass, one function each.
 
 A check takes a ``Subject`` and raises AssertionError with a sentence that names the cause. A
-check that can't apply raises ``Skip`` with the reason, which the report shows.
+check that can't apply raises ``Skip`` with the reason, which the report shows. Checks share
+runtimes, which may be expensive to open, and so see what earlier episodes have left behind; each
+resets the slots that it uses and leaves none busy. Those that must have a fresh one open it.
 
 Suffixes: N slots.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -48,43 +50,55 @@ class Subject:
     config: EnvConfig
     steps: int
     reference: Opener | None = None
+    _shared: dict[tuple[int, Autoreset], Runtime] = field(default_factory=dict, repr=False)
 
     def opened(self, slots: int, autoreset: Autoreset = "next_step") -> Runtime:
+        """A fresh runtime, which the caller closes."""
         return self.open(slots, replace(self.config, autoreset=autoreset))
 
+    def shared(self, slots: int, autoreset: Autoreset = "next_step") -> Runtime:
+        """The runtime of so many slots that all checks use."""
+        if (slots, autoreset) not in self._shared:
+            self._shared[slots, autoreset] = self.opened(slots, autoreset)
+        return self._shared[slots, autoreset]
+
+    def close(self) -> None:
+        """Close what is shared."""
+        while self._shared:
+            self._shared.popitem()[1].close()
+
     def play(self, seeds: Sequence[int], autoreset: Autoreset = "next_step") -> list[Played]:
-        runtime = self.opened(len(seeds), autoreset)
-        try:
-            return play(runtime, seeds, self.steps)
-        finally:
-            runtime.close()
+        return play(self.shared(len(seeds), autoreset), seeds, self.steps)
 
 
 def spaces_hold_what_comes_out(subject: Subject) -> None:
-    runtime = subject.opened(2)
-    try:
-        space, source = runtime.observation_space, ActionSource(runtime)
-        runtime.reset([0, 1], [3, 4])
-        for step in range(min(subject.steps, 30)):
-            for batch in receive(runtime, 2):
-                assert not batch.fault.any(), f"fault at step {step}: {batch.fault_text}"
-                assert batch.reward.dtype == np.float64, f"reward has dtype {batch.reward.dtype}"
-                assert np.isfinite(batch.reward).all(), f"reward {batch.reward} at step {step}"
-                for obs in unstack(space, batch.obs, len(batch)):
-                    assert space.contains(obs), f"step {step}: observation is not in {space}: {obs!r:.200}"
-            runtime.send([0, 1], source.batch(np.arange(2)))
-        receive(runtime, 2)
-    finally:
-        runtime.close()
+    runtime = subject.shared(2)
+    space, source = runtime.observation_space, ActionSource(runtime)
+    runtime.reset([0, 1], [3, 4])
+    for step in range(min(subject.steps, 30)):
+        for batch in receive(runtime, 2):
+            assert not batch.fault.any(), f"fault at step {step}: {batch.fault_text}"
+            assert batch.reward.dtype == np.float64, f"reward has dtype {batch.reward.dtype}"
+            assert np.isfinite(batch.reward).all(), f"reward {batch.reward} at step {step}"
+            for obs in unstack(space, batch.obs, len(batch)):
+                assert space.contains(obs), f"step {step}: observation is not in {space}: {obs!r:.200}"
+        runtime.send([0, 1], source.batch(np.arange(2)))
+    receive(runtime, 2)
 
 
 def same_seed_gives_the_same_trajectory(subject: Subject) -> None:
-    first, again = subject.play([11]), subject.play([11])
-    assert first[0].same_as(again[0]), f"two runs differ from {_where(first[0], again[0])} on"
+    runtime = subject.opened(1)
+    try:
+        first = play(runtime, [11], subject.steps)[0]
+    finally:
+        runtime.close()
+    for which in ("in another runtime", "again in the same one"):
+        again = subject.play([11])[0]
+        assert first.same_as(again), f"the seed {which}: it differs from {_where(first, again)} on"
 
 
 def another_seed_is_honoured(subject: Subject) -> None:
-    seeds = [21, 22, 23, 24]
+    seeds = [21, 22, 23, 24, 25, 26, 27]
     hashes = {played.stream[-1] for played in subject.play(seeds)}
     assert len(hashes) > 1, f"seeds {seeds} all gave the same trajectory"
 
@@ -113,74 +127,64 @@ def autoreset_modes_agree(subject: Subject) -> None:
 def gymnasium_vector_keeps_final_observations(subject: Subject) -> None:
     ended = 0
     plain = subject.play([41, 42], "disabled")
-    env = RuntimeVectorEnv(subject.opened(2, "same_step"))
-    try:
-        source = ActionSource(env.runtime)
-        env.reset(seed=[41, 42])
-        for slot, seed in enumerate((41, 42)):
-            source.begin(slot, seed)
-        for _ in range(subject.steps):
-            *_, terminated_N, truncated_N, infos = env.step(source.batch(np.arange(2)))
-            over_N = terminated_N | truncated_N
-            assert over_N.any() == ("final_obs" in infos), "final_obs must be there when an episode ends"
-            if over_N.any():
-                assert (infos["_final_obs"] == over_N).all(), "the mask _final_obs is wrong"
-                final = infos["final_obs"][int(np.argmax(over_N))]
-                assert env.single_observation_space.contains(final), (
-                    "the final observation is not in its space"
-                )
-                ended += 1
-                break
-    finally:
-        env.close()
+    env = RuntimeVectorEnv(subject.shared(2, "same_step"))  # shared, so not closed here
+    source = ActionSource(env.runtime)
+    env.reset(seed=[41, 42])
+    for slot, seed in enumerate((41, 42)):
+        source.begin(slot, seed)
+    for _ in range(subject.steps):
+        *_, terminated_N, truncated_N, infos = env.step(source.batch(np.arange(2)))
+        over_N = terminated_N | truncated_N
+        assert over_N.any() == ("final_obs" in infos), "final_obs must be there when an episode ends"
+        if over_N.any():
+            assert (infos["_final_obs"] == over_N).all(), "the mask _final_obs is wrong"
+            final = infos["final_obs"][int(np.argmax(over_N))]
+            assert env.single_observation_space.contains(final), "the final observation is not in its space"
+            ended += 1
+            break
     if not ended:
         raise Skip(f"no episode ended within {subject.steps} steps")
     assert any(p.episodes for p in plain), "an episode ended under same_step but not under disabled"
 
 
 def sequence_numbers_count(subject: Subject) -> None:
-    runtime = subject.opened(1)
-    try:
-        source = ActionSource(runtime)
-        runtime.reset([0], [51])
-        episode, step = 0, 0
-        for _ in range(min(subject.steps, 40)):
-            (batch,) = receive(runtime, 1)
-            got = int(batch.episode[0]), int(batch.step[0])
-            assert got == (episode, step), f"expected (episode, step) {(episode, step)}, got {got}"
-            episode, step = (episode + 1, 0) if batch.ended[0] else (episode, step + 1)
-            runtime.send([0], source.batch(np.arange(1)))
-        receive(runtime, 1)
-        runtime.reset([0], [52])
+    runtime = subject.shared(1)
+    source = ActionSource(runtime)
+    runtime.reset([0], [50])
+    (batch,) = receive(runtime, 1)
+    before = int(batch.episode[0])
+    runtime.reset([0], [51])
+    episode, step = before + 1, 0
+    for _ in range(min(subject.steps, 40)):
         (batch,) = receive(runtime, 1)
-        assert (batch.step[0], batch.seed[0]) == (0, 52), (
-            "a reset in mid-episode must give step 0 and its seed"
-        )
-    finally:
-        runtime.close()
+        got = int(batch.episode[0]), int(batch.step[0])
+        assert got == (episode, step), f"expected (episode, step) {(episode, step)}, got {got}"
+        episode, step = (episode + 1, 0) if batch.ended[0] else (episode, step + 1)
+        runtime.send([0], source.batch(np.arange(1)))
+    receive(runtime, 1)
+    runtime.reset([0], [52])
+    (batch,) = receive(runtime, 1)
+    assert (batch.step[0], batch.seed[0]) == (0, 52), "a reset in mid-episode must give step 0 and its seed"
 
 
 def wrong_actions_are_refused_by_name(subject: Subject) -> None:
-    runtime = subject.opened(2)
-    try:
-        source = ActionSource(runtime)
-        runtime.reset([0, 1], [61, 62])
-        receive(runtime, 2)
-        good = source.batch(np.arange(2))
-        for what, bad in _wrong_actions(runtime):
-            try:
-                runtime.send([0, 1], bad)
-            except InvalidActionError as error:
-                refusal = str(error)
-            else:
-                raise AssertionError(f"an action with {what} was accepted")
-            assert "slot" in refusal or "expected" in refusal, f"unhelpful message: {refusal}"
-        runtime.send([0, 1], good)
-        for batch in receive(runtime, 2):
-            assert not batch.fault.any(), f"after refused actions a right one failed: {batch.fault_text}"
-            assert (batch.step == 1).all(), "a refused action moved a slot"
-    finally:
-        runtime.close()
+    runtime = subject.shared(2)
+    source = ActionSource(runtime)
+    runtime.reset([0, 1], [61, 62])
+    receive(runtime, 2)
+    good = source.batch(np.arange(2))
+    for what, bad in _wrong_actions(runtime):
+        try:
+            runtime.send([0, 1], bad)
+        except InvalidActionError as error:
+            refusal = str(error)
+        else:
+            raise AssertionError(f"an action with {what} was accepted")
+        assert "slot" in refusal or "expected" in refusal, f"unhelpful message: {refusal}"
+    runtime.send([0, 1], good)
+    for batch in receive(runtime, 2):
+        assert not batch.fault.any(), f"after refused actions a right one failed: {batch.fault_text}"
+        assert (batch.step == 1).all(), "a refused action moved a slot"
 
 
 def wrong_use_is_refused(subject: Subject) -> None:
@@ -202,81 +206,71 @@ def wrong_use_is_refused(subject: Subject) -> None:
 
 
 def subsets_leave_others_alone(subject: Subject) -> None:
-    runtime = subject.opened(3)
-    try:
-        if runtime.group_size != 1:
-            raise Skip(f"slots step in groups of {runtime.group_size}")
-        whole = play(runtime, [81, 82, 83], 10)
-    finally:
-        runtime.close()
-    runtime = subject.opened(3)
-    try:
-        source = ActionSource(runtime)
-        runtime.reset([0, 1, 2], [81, 82, 83])
-        receive(runtime, 3)
-        for _ in range(3):  # slots 0 and 2 run ahead and start anew; slot 1 waits
-            runtime.send([0, 2], source.batch(np.arange(2)))
-            receive(runtime, 2)
-        runtime.reset([2, 0], [83, 81])
-        receive(runtime, 2)
-        runtime.reset([1], [82])
+    runtime = subject.shared(2)
+    if runtime.group_size != 1:
+        raise Skip(f"slots step in groups of {runtime.group_size}")
+    whole = subject.play([81, 82])
+    source = ActionSource(runtime)
+    runtime.reset([0, 1], [81, 82])
+    receive(runtime, 2)
+    for _ in range(3):  # slot 0 runs ahead and starts anew; slot 1 waits
+        runtime.send([0], source.batch(np.arange(1)))
         receive(runtime, 1)
-        again = play(runtime, [81, 82, 83], 10)
-    finally:
-        runtime.close()
-    for slot in range(3):
+    runtime.reset([0], [83])
+    receive(runtime, 1)
+    runtime.send([1], source.batch(np.arange(1, 2)))
+    (batch,) = receive(runtime, 1)
+    assert (batch.slots[0], batch.step[0], batch.seed[0]) == (1, 1, 82), (
+        "slot 1 moved while it was left alone"
+    )
+    again = subject.play([81, 82])
+    for slot in range(2):
         assert whole[slot].same_as(again[slot]), (
             f"slot {slot} differs from {_where(whole[slot], again[slot])} on"
         )
 
 
 def snapshots_have_one_future(subject: Subject) -> None:
-    runtime = subject.opened(1)
-    try:
-        source = ActionSource(runtime)
-        runtime.reset([0], [91])
+    runtime = subject.shared(1)
+    source = ActionSource(runtime)
+    runtime.reset([0], [91])
+    receive(runtime, 1)
+    for _ in range(5):
+        runtime.send([0], source.batch(np.arange(1)))
         receive(runtime, 1)
-        for _ in range(5):
-            runtime.send([0], source.batch(np.arange(1)))
+    try:
+        state = runtime.snapshot([0])
+    except UnsupportedError as error:
+        raise Skip(str(error)) from None
+    actions = [source.batch(np.arange(1)) for _ in range(10)]
+    futures = []
+    for attempt in range(2):
+        if attempt:
+            runtime.restore([0], state)
             receive(runtime, 1)
-        try:
-            state = runtime.snapshot([0])
-        except UnsupportedError as error:
-            raise Skip(str(error)) from None
-        actions = [source.batch(np.arange(1)) for _ in range(10)]
-        futures = []
-        for attempt in range(2):
-            if attempt:
-                runtime.restore([0], state)
-                receive(runtime, 1)
-            future = []
-            for action in actions:
-                runtime.send([0], action)
-                (batch,) = receive(runtime, 1)
-                arrays = [
-                    np.asarray(leaf).tobytes() for leaf in leaf_values(runtime.observation_space, batch.obs)
-                ]
-                future.append((arrays, batch.reward.tolist(), batch.ended.tolist(), batch.seed.tolist()))
-            futures.append(future)
-        assert futures[0] == futures[1], "the same snapshot and actions gave two futures"
-    finally:
-        runtime.close()
+        future = []
+        for action in actions:
+            runtime.send([0], action)
+            (batch,) = receive(runtime, 1)
+            arrays = [
+                np.asarray(leaf).tobytes() for leaf in leaf_values(runtime.observation_space, batch.obs)
+            ]
+            future.append((arrays, batch.reward.tolist(), batch.ended.tolist(), batch.seed.tolist()))
+        futures.append(future)
+    assert futures[0] == futures[1], "the same snapshot and actions gave two futures"
 
 
 def pictures_are_pictures(subject: Subject) -> None:
-    runtime = subject.opened(1)
+    runtime = subject.shared(1)
+    runtime.reset([0], [101])
+    receive(runtime, 1)
     try:
-        runtime.reset([0], [101])
-        receive(runtime, 1)
-        try:
-            (picture,) = runtime.render([0])
-        except (UnsupportedError, MissingDependencyError) as error:
-            raise Skip(str(error)) from None
-        assert picture.dtype == np.uint8, f"render gave dtype {picture.dtype}"
-        assert picture.ndim == 3, f"render gave shape {picture.shape}"
-        assert picture.shape[2] == 3, f"render gave shape {picture.shape}"
-    finally:
-        runtime.close()
+        (picture,) = runtime.render([0])
+    except (UnsupportedError, MissingDependencyError) as error:
+        raise Skip(str(error)) from None
+    assert picture.dtype == np.uint8, f"render gave dtype {picture.dtype}"
+    assert picture.ndim == 3, f"render gave shape {picture.shape}"
+    assert picture.shape[2] == 3, f"render gave shape {picture.shape}"
 
 
 def closing_twice_is_fine(subject: Subject) -> None:
@@ -302,16 +296,21 @@ def gymnasium_says_so_too(subject: Subject) -> None:
 def agrees_with_its_reference(subject: Subject) -> None:
     if subject.reference is None:
         raise Skip("there is nothing to compare with")
-    seeds = [121, 122, 123]
-    for autoreset in ("next_step", "same_step"):
-        here = Subject(subject.reference, subject.config, subject.steps).play(seeds, autoreset)
-        there = subject.play(seeds, autoreset)
-        for slot in range(len(seeds)):
-            assert here[slot].same_as(there[slot]), (
-                f"{autoreset}: slot {slot} differs from {_where(here[slot], there[slot])} on"
-            )
-            ends = [(e.length, e.total, e.info) for e in here[slot].episodes]
-            assert str(ends) == str([(e.length, e.total, e.info) for e in there[slot].episodes])
+    seeds, reference = [121, 122], Subject(subject.reference, subject.config, subject.steps)
+    try:
+        for autoreset in ("next_step", "same_step"):
+            here, there = reference.play(seeds, autoreset), subject.play(seeds, autoreset)
+            for slot in range(len(seeds)):
+                assert here[slot].same_as(there[slot]), (
+                    f"{autoreset}: slot {slot} differs from {_where(here[slot], there[slot])} on"
+                )
+                ends, others = (
+                    [str((e.length, e.total, e.info)) for e in played[slot].episodes]
+                    for played in (here, there)
+                )
+                assert ends == others, f"{autoreset}: slot {slot}: episodes end as {others}, not {ends}"
+    finally:
+        reference.close()
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -65,17 +65,18 @@ def check_runtime(
     """
     subject = Subject(open, config or EnvConfig(), steps, reference)
     report = Report(name)
-    opened = subject.opened(1)
-    opened.close()
-    own = SEVERAL_AGENTS_CHECKS if opened.spec.multi_agent else ONE_AGENT_CHECKS
-    for check in (*CHECKS, *own):
-        title = check.__name__.replace("_", " ")
-        try:
-            check(subject)
-        except Skip as reason:
-            report.skipped[title] = str(reason)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {title}: {error}") from error
-        else:
-            report.passed.append(title)
+    try:
+        own = SEVERAL_AGENTS_CHECKS if subject.shared(1).spec.multi_agent else ONE_AGENT_CHECKS
+        for check in (*CHECKS, *own):
+            title = check.__name__.replace("_", " ")
+            try:
+                check(subject)
+            except Skip as reason:
+                report.skipped[title] = str(reason)
+            except AssertionError as error:
+                raise AssertionError(f"{name}: {title}: {error}") from error
+            else:
+                report.passed.append(title)
+    finally:
+        subject.close()
     return report
