@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from web_session import Session
+from web_session import Session, action
+
+from universe2.envs.web import web_env
 
 pytestmark = pytest.mark.browser
 
@@ -58,3 +61,38 @@ def test_a_drag_of_selected_text_does_not_take_the_pointer_away() -> None:
                 session.step(np.array(action))
             hashes.add(session.hash.hexdigest())
         assert len(hashes) == 1
+
+
+def test_text_selected_by_dragging_changes_no_later_episode() -> None:
+    """It did: Chromium treats the first such selection of a page otherwise than later ones."""
+    press, select_all = action(x=59, y=18, button="press"), action("right", "Control+A", 10, 7)
+    with Session("web/click-pie-nodelay-v0") as session:
+        hashes = set()
+        for _ in range(5):
+            session.reset(81, prepared=True)
+            for one in (press, select_all):
+                session.step(one)
+            hashes.add(session.hash.hexdigest())
+        assert len(hashes) == 1
+        pages = session.host._slots[0].browser.pages  # type: ignore[union-attr]
+        assert len(pages) <= 2, "pages that aren't used again are closed"
+
+
+CLOCK = """<!DOCTYPE html><body><p id="fired">0</p><script>
+onkeydown = () => {
+  const struck = performance.now();
+  setTimeout(() => (fired.textContent = performance.now() - struck), 20);
+};
+</script></body>"""
+
+
+def test_a_timer_after_a_key_is_on_time(tmp_path: Path) -> None:
+    """Chromium put it off until the next frame, but not always."""
+    (tmp_path / "index.html").write_text(CLOCK)
+    spec = web_env("web/clock-v0", tmp_path, instruction="Strike.", done="false", reward="0")
+    with Session(spec, elements=True) as session:
+        for seed in range(4):
+            session.reset(seed)
+            session.step(action(key="a"))
+            (found,) = [e["text"] for e in session.info["elements"] if e["id"] == "fired"]
+            assert found == "20"

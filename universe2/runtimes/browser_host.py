@@ -217,8 +217,10 @@ class BrowserHost:
         state, mode = self._slots[slot], self._options["data_mode"]
         spare, state.spare = state.spare, None
         if spare is not None and spare.browser is browser:
-            await self._within(OPEN_SECONDS, slot, spare.reopen(fold31(seed), mode))
-            return spare
+            if not spare.worn:
+                await self._within(OPEN_SECONDS, slot, spare.reopen(fold31(seed), mode))
+                return spare
+            await self._within(OPEN_SECONDS, slot, spare.discard())
         opening = EpisodePage.open(browser, self._page, fold31(seed), mode)
         return await self._within(OPEN_SECONDS, slot, opening)
 

@@ -93,8 +93,20 @@
   };
   HTMLSelectElement.prototype.showPicker = HTMLInputElement.prototype.showPicker = () => undefined;
 
+  // Chromium treats the first text that is selected by dragging otherwise than all later ones, as long as
+  // the page lives, whatever documents it shows: after such an episode the runtime takes another page.
+  let held = false;
+  let selected = false;
+  const watchSelecting = () => {
+    window.addEventListener("mousedown", (event) => (held = held || event.button === 0), true);
+    window.addEventListener("mouseup", (event) => (held = held && event.button !== 0), true);
+    const look = () => (selected = selected || (held && !getSelection().isCollapsed));
+    document.addEventListener("selectionchange", look, true);
+  };
+
   // What every document must not do. Opening a document to write it takes its window's listeners away.
   const guard = () => {
+    watchSelecting();
     // A drag of the operating system would take the pointer away from the page.
     window.addEventListener("dragstart", (event) => event.preventDefault());
     for (const type of ["mousedown", "click", "keydown"]) window.addEventListener(type, keepShut, true);
@@ -144,6 +156,7 @@
   window.__universe2 = {
     refused,
     guard,
+    selected: () => selected,
     // Loads what style sheets may ask for later, so that no loading falls into the episode.
     preload: async () => {
       for (let turn = 0; soon.size && turn < 1000; turn++) await new Promise((done) => setReal(done, 0));

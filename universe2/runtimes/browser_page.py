@@ -49,15 +49,18 @@ _STARTING_MS = 100
 class EpisodePage:
     """A page in a browser context of its own. Made by ``open``, used again by ``reopen``."""
 
-    def __init__(self, browser: Browser, page: WebPage, session: str) -> None:
+    def __init__(self, browser: Browser, page: WebPage, session: str, target: str, context: str) -> None:
         self.browser = browser
         self.instruction = ""
         self.fields: dict[str, str] = {}
         """what the instruction names"""
         self.refused: list[str] = []
         """addresses that the page asked for and did not get"""
+        self.worn = False
+        """whether something happened that would change later episodes: then it isn't used again"""
         self._page = page
         self._session = session
+        self._target, self._context = target, context
         if page.url:
             parts = urlsplit(page.url)
             self._origin, self._address = f"{parts.scheme}://{parts.netloc}/", page.url
@@ -96,7 +99,7 @@ class EpisodePage:
         )
         denied = send("Browser.setDownloadBehavior", behavior="deny", browserContextId=context)
         attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        opened = cls(browser, page, attached["sessionId"])
+        opened = cls(browser, page, attached["sessionId"], target["targetId"], context)
         browser.pages[target["targetId"]] = opened.refused.append
         await denied
         await opened._set_up()
@@ -123,6 +126,11 @@ class EpisodePage:
         await asyncio.gather(*left)
         await self._load(seed)
         await self._begin(seed, mode)
+
+    async def discard(self) -> None:
+        """Close it: nothing can be done with it any more."""
+        self.browser.pages.pop(self._target, None)
+        await self.browser.connection.send("Target.disposeBrowserContext", browserContextId=self._context)
 
     async def _set_up(self) -> None:
         connection, height, width = self.browser.connection, *self._page.layout
@@ -278,8 +286,9 @@ class EpisodePage:
         if self._site_error is not None:
             raise self._site_error
         judged = "0" if self._site is not None else "__universe2.read()"
-        told = await self.evaluate(f"[{judged}, __universe2.refused.splice(0)]")
+        told = await self.evaluate(f"[{judged}, __universe2.refused.splice(0), __universe2.selected()]")
         self.refused += told[1]
+        self.worn = self.worn or told[2]
         outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
         limit = self._page.limit_ms
         if limit and self._elapsed_ms >= limit and not outcome["done"]:

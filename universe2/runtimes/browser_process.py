@@ -61,7 +61,9 @@ _PLACE = (
     "--remote-debugging-pipe",
     "--disable-gpu",
     "--in-process-gpu",  # a thread instead of a process that all frames would have to travel through
-    "--disable-features=BackForwardCache,PaintHolding,Translate,OptimizationHints,RenderDocument",
+    # DeferRendererTasksAfterInput: timers that are due after a key or click would wait, some of the time.
+    "--disable-features=BackForwardCache,PaintHolding,Translate,OptimizationHints,RenderDocument,"
+    "DeferRendererTasksAfterInput",
     "--js-flags=--min-semi-space-size=16",  # a document dies whole: don't copy it about before
     "--disable-dev-shm-usage",
     "--disable-breakpad",
