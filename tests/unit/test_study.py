@@ -370,7 +370,9 @@ def test_stopping_the_runner_stops_its_cells(tmp_path):
     mark = tmp_path / "pid"
     worker = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(60)"
     source = (
-        "import sys; from pathlib import Path; from benchmarks.study.plan import Cell\n"
+        "import signal, sys; from pathlib import Path; from benchmarks.study.plan import Cell\n"
+        # a job in the background of a shell ignores it, and so do its children
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from benchmarks.study.runner import run\n"
         "cell = Cell(arm='a', of='x/Y-v0', seed=0, config={}, played=())\n"
         f"run([cell], Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), "
