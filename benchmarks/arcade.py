@@ -199,11 +199,11 @@ def table(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    from universe2.agents.evaluate import hardware
-
     if sys.argv[1:2] == ["--peer-rate"]:
         print(theirs(sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
         return
+    from universe2.agents.evaluate import hardware  # here: the peers' processes need none of it
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--slots", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--seconds", type=float, default=0.7)

@@ -23,7 +23,6 @@ import argparse
 import ast
 import datetime
 import json
-import os
 import platform
 import re
 import statistics
@@ -311,20 +310,13 @@ def install_peers() -> None:
         subprocess.run([*pip, str(SB3), f"stable-baselines3=={SB3_VERSION}", *needs], check=True)
 
 
-def _plain_environment() -> dict[str, str]:
-    """Without what our package has set for its own threads."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
-
-
 def measure(side: str, env_id: str, updates: int) -> float:
     """One side in a process of its own."""
     command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--env", env_id]
     command += ["--updates", str(updates)]
     folder = HERE.parent / ".cache" / "peers" / "cleanrl-runs"
     folder.mkdir(parents=True, exist_ok=True)
-    out = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=folder, timeout=900, env=_plain_environment()
-    ).stdout
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=900).stdout
     return float(re.findall(r"SPS: ([\d.]+)", out)[-1])
 
 

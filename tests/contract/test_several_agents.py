@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -54,11 +56,8 @@ def checked(kind: type[MatchRuntime]) -> None:
         return kind(find("arcade/Cycles-v0"), slots, config)
 
     options = {"size": 8, "max_steps": 6}
-    subject = Subject(opened, EnvConfig(options=options), 30)
-    try:
+    with closing(Subject(opened, EnvConfig(options=options), 30)) as subject:
         agents_get_what_is_theirs(subject)
-    finally:
-        subject.close()
 
 
 def test_a_right_one_passes() -> None:

@@ -265,11 +265,10 @@ class EpisodePage:
     async def _draw(self, interval: float, picture: bool) -> None:
         async with self.browser.frames:
             if self.browser.on_command:
-                data = await self._frame(interval, picture)
-                for attempt in range(1, _FRAMES):
+                for attempt in range(_FRAMES):
+                    data = await self._frame(interval, picture, later=0.002 * attempt)
                     if data or not picture:
                         break
-                    data = await self._frame(interval, picture, later=0.002 * attempt)
             else:
                 height, width = self.size
                 seen = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
@@ -281,7 +280,7 @@ class EpisodePage:
             with Image.open(io.BytesIO(base64.b64decode(data))) as image:
                 self.frame = np.asarray(image.convert("RGB"))
 
-    async def _frame(self, interval: float, picture: bool, later: float = 0.0) -> str:
+    async def _frame(self, interval: float, picture: bool, later: float) -> str:
         """Draw: the picture as base64, if it is wanted and there is one."""
         drawn = await self._send(
             "HeadlessExperimental.beginFrame",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +64,8 @@ def check_runtime(
 
     Raises AssertionError, whose text begins with the name of the check, at the first failure.
     """
-    subject = Subject(open, config or EnvConfig(), steps, reference)
     report = Report(name)
-    try:
+    with closing(Subject(open, config or EnvConfig(), steps, reference)) as subject:
         own = SEVERAL_AGENTS_CHECKS if subject.shared(1).spec.multi_agent else ONE_AGENT_CHECKS
         for check in (*CHECKS, *own):
             title = check.__name__.replace("_", " ")
@@ -77,6 +77,4 @@ def check_runtime(
                 raise AssertionError(f"{name}: {title}: {error}") from error
             else:
                 report.passed.append(title)
-    finally:
-        subject.close()
     return report
