@@ -201,8 +201,11 @@ class Session:
         try:
             if resume is not None:
                 self._assembler.restart()
-                if send is None or self._send is not None:  # otherwise it only moves to the door
+                if send is None or self._send is not None:
                     self._metrics.resumed.inc()
+                    log.info("session %s: resumed", self.id)
+                else:
+                    log.info("session %s: goes on through the local socket", self.id)
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
             yield from self._journal.after(0 if resume is None else resume.received)
@@ -358,7 +361,7 @@ class Session:
                     break
                 self._answer(frame)
         except (grpc.RpcError, OSError):
-            log.info("session %s: its stream broke", self.id)
+            log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
         except Universe2Error as error:
             end = _End(error)
         except Exception as error:
