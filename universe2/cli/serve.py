@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from universe2.core.runtime import Runtime
-    from universe2.core.spec import EnvConfig
+    from universe2.server import ServerConfig
+    from universe2.server.config import TlsFiles
+    from universe2.server.opening import OpenRuntime
 
 
 def command(
@@ -92,18 +92,12 @@ def command(
     long as --drain says. Ctrl-C, or a second SIGTERM, ends them at once. Either way it exits with 0.
     """
     import os
-    import signal
-    import threading
 
     # gRPC's own log would say in three lines what our error says in one.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-    from universe2.core.errors import UsageError
-    from universe2.server import Server, ServerConfig
-    from universe2.server.auth import read_token, server_credentials
-    from universe2.server.config import TlsFiles, read_config
+    from universe2.server.auth import read_token
     from universe2.server.logs import set_up
-    from universe2.server.service import serve_forever
 
     set_up(log_level, log_format)
     flags: dict[str, Any] = {
@@ -114,6 +108,7 @@ def command(
         "queue": queue,
         "families": None if families is None else tuple(families.split(",")),
         "token": None if token_file is None else read_token(token_file),
+        "tls": _tls(tls_cert, tls_key, tls_client_ca),
         "insecure": insecure or None,
         "lease": lease,
         "drain_seconds": drain,
@@ -121,20 +116,47 @@ def command(
         "max_message_bytes": None if max_message_mb is None else int(max_message_mb * 2**20),
         "max_frame_bytes": None if max_frame_mb is None else int(max_frame_mb * 2**20),
     }
-    if tls_cert or tls_key or tls_client_ca:
-        if tls_cert is None or tls_key is None:
-            raise UsageError("TLS needs both --tls-cert and --tls-key")
-        flags["tls"] = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = ServerConfig(**{**(read_config(config) if config else {}), **given})
-    if settings.tls is not None:
-        server_credentials(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
+    settings = _settings(config, {name: value for name, value in flags.items() if value is not None})
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
     if check:
         print(f"the settings are right: {settings.host}:{settings.port} ({about})")
-        return
-    server = Server(settings, _opener(behind or [], behind_token_file))
+    else:
+        _run(settings, _opener(behind or [], behind_token_file), about)
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    from universe2.core.errors import UsageError
+    from universe2.server.config import TlsFiles
+
+    if not (certificate or key or client_ca):
+        return None
+    if certificate is None or key is None:
+        raise UsageError("TLS needs both --tls-cert and --tls-key")
+    return TlsFiles(certificate=certificate, key=key, client_ca=client_ca)
+
+
+def _settings(config: Path | None, given: dict[str, Any]) -> ServerConfig:
+    """The file's, with the flags in its place. Certificates are read once, to see that they can be."""
+    from universe2.server import ServerConfig
+    from universe2.server.auth import server_credentials
+    from universe2.server.config import read_config
+
+    settings = ServerConfig(**{**(read_config(config) if config else {}), **given})
+    if settings.tls is not None:
+        server_credentials(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
+    return settings
+
+
+def _run(settings: ServerConfig, opener: OpenRuntime, about: str) -> None:
+    """Serve until a signal says otherwise."""
+    import signal
+    import threading
+
+    from universe2.server import Server
+    from universe2.server.service import serve_forever
+
+    server = Server(settings, opener)
     stop, drained = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     signal.signal(signal.SIGTERM, lambda *_: stop.set() if drained.is_set() else drained.set())
@@ -143,7 +165,7 @@ def command(
     )
 
 
-def _opener(behind: list[str], token_file: Path | None) -> Callable[[str, int, EnvConfig], Runtime]:
+def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:
     """Where sessions get their slots: from this machine, or spread over the servers behind this one."""
     from universe2.client import open_remote
     from universe2.runtimes import open_runtime
