@@ -39,6 +39,7 @@ def page(task: str) -> WebPage:
 
 def specs() -> list[EnvSpec]:
     """One spec per airline site."""
+    known = miniwob.references()
     return [
         EnvSpec(
             id=f"web/flight-{task}-v0",
@@ -49,6 +50,7 @@ def specs() -> list[EnvSpec]:
             options=OPTIONS,
             requires=(miniwob.PACKAGE, CHROMIUM),
             description=f"FlightWoB {task} (time limit 60 s of page time; partial rewards)",
+            reference=known.get(f"flight-{task}", {}),
         )
         for task in TASKS
     ]

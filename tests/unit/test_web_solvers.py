@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from web_session import Session, action
 
-from universe2.envs.web import miniwob
+from universe2.envs.web import flights, miniwob
 from universe2.envs.web.solvers import SOLVERS, UNSOLVED, play
 
 browser = pytest.mark.browser
-# Clicks, a sticky Control, text selection, a native list, dragging, the wheel, a popup, the picture.
+# Clicks, a sticky Control, text selection, a native list, dragging, the wheel, a popup, the picture,
+# a page in a frame.
 SAMPLE = (
     "click-test-2",
     "click-scroll-list",
@@ -19,6 +20,7 @@ SAMPLE = (
     "sign-agreement",
     "login-user-popup",
     "count-sides",
+    "flight-Alaska-auto",
 )
 WINNABLE = sorted(set(SOLVERS) - set(UNSOLVED))
 
@@ -41,13 +43,13 @@ def wins(env_id: str, seeds: range) -> list[bool]:
 
 
 def test_every_task_has_a_solver() -> None:
-    assert set(SOLVERS) == {spec.id for spec in miniwob.specs()}
+    assert set(SOLVERS) == {spec.id for spec in (*miniwob.specs(), *flights.specs())}
     assert set(UNSOLVED) < set(SOLVERS)
 
 
 def test_references_are_better_than_random_play() -> None:
     known = miniwob.references()
-    assert set(known) <= set(miniwob.tasks())
+    assert {f"web/{task}-v0" for task in known} <= set(SOLVERS)
     assert all(scores["heuristic"] > scores["random"] >= -1.0 for scores in known.values())
 
 

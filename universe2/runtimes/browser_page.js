@@ -121,8 +121,10 @@
   };
   guard();
 
-  const seen = (element) => {
+  // (left, top): where the element's document is on the screen.
+  const seen = (element, left, top) => {
     const box = element.getBoundingClientRect();
+    const { document, SVGElement } = element.ownerDocument.defaultView;
     const own = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data);
     if (element.alt) own.push(element.alt);
     const style = getComputedStyle(element);
@@ -136,12 +138,21 @@
       checked: element.checked === true,
       focused: element === document.activeElement,
       color: element instanceof SVGElement ? style.fill : style.backgroundColor,
-      left: box.left,
-      top: box.top,
+      left: left + box.left,
+      top: top + box.top,
       width: box.width,
       height: box.height,
     };
   };
+  const displayed = (body, left, top) =>
+    [...body.querySelectorAll("*")].flatMap((element) => {
+      if (!element.checkVisibility({ visibilityProperty: true })) return [];
+      const row = seen(element, left, top);
+      if (!(row.width > 0 && row.height > 0)) return [];
+      const inner = element.tagName === "IFRAME" && element.contentDocument && element.contentDocument.body;
+      if (!inner) return [row];
+      return [row, ...displayed(inner, row.left + element.clientLeft, row.top + element.clientTop)];
+    });
 
   const kept = [];
   const pictures = (rules, base) =>
@@ -238,25 +249,33 @@
       await inner.__universe2.preload();
       inner.focus();
     },
-    // All elements that are displayed and have an area, in document order.
-    elements: () =>
-      [...document.body.querySelectorAll("*")]
-        .filter((element) => element.checkVisibility({ visibilityProperty: true }))
-        .map(seen)
-        .filter((element) => element.width > 0 && element.height > 0),
+    // All elements that are displayed and have an area, in document order, also those in frames.
+    elements: () => displayed(document.body, 0, 0),
     // A turn of the wheel: an event for the page, then the innermost part that can still scroll.
-    wheel: (x, y, deltaY) =>
-      window.__universe2.turn(document.elementFromPoint(x, y) || document.documentElement, deltaY, 0, x, y),
+    wheel: (x, y, deltaY) => {
+      const at = (document) => document.elementFromPoint(x, y) || document.documentElement;
+      let element = at(document);
+      while (element.tagName === "IFRAME" && element.contentDocument) {
+        const box = element.getBoundingClientRect();
+        [x, y] = [x - box.left - element.clientLeft, y - box.top - element.clientTop];
+        element = at(element.contentDocument);
+      }
+      window.__universe2.turn(element, deltaY, 0, x, y);
+    },
     turn: (element, deltaY, deltaX, x = 0, y = 0) => {
-      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view: window };
-      if (!element.dispatchEvent(new WheelEvent("wheel", init))) return;
-      for (; element; element = element.parentElement) {
+      const view = element.ownerDocument.defaultView;
+      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view };
+      if (!element.dispatchEvent(new view.WheelEvent("wheel", init))) return;
+      while (element) {
+        const { body, documentElement, defaultView } = element.ownerDocument;
         const before = [element.scrollLeft, element.scrollTop].join();
-        const root = element === document.documentElement || element === document.body;
         const style = getComputedStyle(element);
-        if (!root && !/auto|scroll/.test(deltaY ? style.overflowY : style.overflowX)) continue;
-        element.scrollBy({ left: deltaX, top: deltaY, behavior: "instant" });
-        if ([element.scrollLeft, element.scrollTop].join() !== before) return;
+        const root = element === documentElement || element === body;
+        if (root || /auto|scroll/.test(deltaY ? style.overflowY : style.overflowX)) {
+          element.scrollBy({ left: deltaX, top: deltaY, behavior: "instant" });
+          if ([element.scrollLeft, element.scrollTop].join() !== before) return;
+        }
+        element = element.parentElement || (defaultView === window ? null : defaultView.frameElement);
       }
     },
     // Empties the clipboard, which all pages of a browser share.

@@ -13,6 +13,7 @@ from universe2.envs.web.solvers import (
     dates,
     dragging,
     drawing,
+    flights,
     games,
     inbox,
     menus,
@@ -36,6 +37,7 @@ _BY_TASK: dict[str, Solver] = {
     **shapes.SOLVERS,
     **drawing.SOLVERS,
     **games.SOLVERS,
+    **flights.SOLVERS,
 }
 SOLVERS: dict[str, Solver] = {f"web/{task}-v0": solver for task, solver in sorted(_BY_TASK.items())}
 """Environment id → its solver."""

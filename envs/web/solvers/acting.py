@@ -32,7 +32,7 @@ class Look:
     instruction: str
     elements: Sequence[Element]
     screen: np.ndarray = field(default_factory=lambda: np.zeros((*SIZE, 3), np.uint8))
-    """uint8 (210, 160, 3)"""
+    """uint8 (height, width, 3) of the page, (210, 160, 3) for MiniWoB++"""
 
     def all(self, cls: str = "", **wanted: Any) -> list[Element]:
         """The elements of a class (one of those it has) whose attributes are as wanted, in page order."""
