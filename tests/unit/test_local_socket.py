@@ -73,6 +73,18 @@ def test_a_session_of_this_machine_moves_to_the_socket_unless_told_not_to(server
     assert server.capacity.slots_free == 8
 
 
+@pytest.mark.parametrize("name", ["Stream", "LocalStream"])
+def test_asking_no_slot_for_anything_is_harmless(server: Server, name: str) -> None:
+    runtime = opened(server, same_host=name == "LocalStream")
+    assert eventually(runtime, name)
+    none = np.zeros(0, np.int32)
+    for _ in range(3):
+        runtime.send(none, np.zeros(0, np.int64))
+        runtime.reset(none, [])
+        step(runtime)
+    runtime.close()
+
+
 def test_a_socket_that_breaks_costs_no_step(server: Server) -> None:
     """Every step is numbered, and checked by the client's book: a lost or repeated one would be a fault."""
     runtime = opened(server)

@@ -399,6 +399,8 @@ class Session:
 
     def _answered_at_once(self, rows: int) -> bool:
         """In the reading thread: what the runtime has ready now. Saves two switches between threads."""
+        if not rows:
+            return True  # no slots were named: nothing is owed, and the runtime may not be asked for it
         if self._send is None or not self._turn.acquire(blocking=False):
             return False
         try:

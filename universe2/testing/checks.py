@@ -218,6 +218,7 @@ def subsets_leave_others_alone(subject: Subject) -> None:
     for _ in range(3):  # slots 0 and 2 run ahead and start anew; the others wait
         runtime.send([0, 2], source.batch(np.arange(2)))
         receive(runtime, 2)
+    runtime.send(np.zeros(0, np.int32), empty(runtime.action_space, 0))  # of no slot: nothing
     runtime.reset([2, 0], [83, 81])
     receive(runtime, 2)
     runtime.send([1], source.batch(np.arange(1, 2)))

@@ -58,12 +58,14 @@ class CountingRuntime(Runtime):
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         slots_K, _ = self._ledger.begin_reset(slots, list(seeds))
-        self._todo.put((slots_K, None))
+        if len(slots_K):
+            self._todo.put((slots_K, None))
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
         actions_K = check_actions(ACTION, actions, self._ledger.check_slots(slots))
         slots_K, reset_K = self._ledger.begin_step(slots)
-        self._todo.put((slots_K, np.where(reset_K, -1, actions_K)))
+        if len(slots_K):
+            self._todo.put((slots_K, np.where(reset_K, -1, actions_K)))
 
     def recv(self, timeout: float | None = None) -> Batch:
         if self._ledger.closed:
