@@ -187,6 +187,48 @@ def test_a_bug_in_the_runtime_reaches_the_client() -> None:
         server.stop(1.0)
 
 
+class _Held(CountingRuntime):
+    """Returns nothing while ``hold`` is set."""
+
+    hold = threading.Event()
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self.hold.is_set():
+            threading.Event().wait(0.02)
+            raise DeadlineError("held")
+        return super().recv(timeout)
+
+
+def test_a_slot_that_owes_its_fault_is_not_reset_with_those_that_wait() -> None:
+    server = served(_Held)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        _Held.hold.set()
+        act(runtime, [0])
+        next(iter(server._sessions.values())).end(ServerLostError("gone"))
+        assert faults(receive(runtime, 1)) == [0]
+        _Held.hold.clear()
+        act(runtime, [0])  # begins anew, as soon as another session is open
+        inbox = runtime._inbox  # type: ignore[attr-defined]
+        assert eventually(lambda: not inbox.empty())
+        act(runtime, [1])  # was idle in mid-episode: its fault waits behind the news of that session
+        rows = receive(runtime, 2)
+        assert faults(rows) == [1]
+        batch, row = rows[0]
+        assert (batch.episode[row], batch.step[row]) == (1, 0)
+        act(runtime, [0, 1])
+        rows = receive(runtime, 2)
+        assert faults(rows) == []
+        found = {slot: (batch.episode[row], batch.step[row]) for slot, (batch, row) in rows.items()}
+        assert found == {0: (1, 1), 1: (1, 0)}
+    finally:
+        _Held.hold.clear()
+        runtime.close()
+        server.stop(1.0)
+
+
 def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:
     end = time.monotonic() + timeout
     while not check() and time.monotonic() < end:

@@ -134,7 +134,7 @@ class RemoteRuntime(Runtime):
         known_K = book.place_N[slots_K] == Place.KNOWN
         lost_K = ~known_K & ~again_K
         if lost_K.any():
-            book.place_N[slots_K[lost_K]] = Place.NOWHERE
+            book.place_N[slots_K[lost_K]] = Place.OWED
             text = f"the server of this slot, {part.address}, was lost; its episode is over"
             self._inbox.put(_Lost(slots_K[lost_K], text))
         if (~known_K & again_K).any():

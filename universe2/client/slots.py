@@ -28,6 +28,8 @@ class Place:
     """gone with its server, in mid-episode; the fault was not reported yet"""
     NOWHERE = 2
     """no server has it: the slot must be reset before it can step"""
+    OWED = 3
+    """as LOST, and asked since: its fault is on its way to the caller, and nothing else may be done with it"""
 
 
 def every(codes: np.ndarray, code: int) -> bool:
@@ -98,7 +100,9 @@ class SlotBook:
     def queued_on(self, start: int, stop: int) -> np.ndarray:
         """int32: slots of a range that wait for a server to be reset on."""
         waiting = self.ledger.phase[start:stop] == Phase.BUSY
-        return (np.flatnonzero(waiting & (self.place_N[start:stop] != Place.KNOWN)) + start).astype(np.int32)
+        return (np.flatnonzero(waiting & (self.place_N[start:stop] == Place.NOWHERE)) + start).astype(
+            np.int32
+        )
 
     def lose(self, start: int, stop: int) -> np.ndarray:
         """The server of a range is gone. int32: the slots whose results will never come."""
