@@ -13,7 +13,7 @@ from universe2.core.errors import UnsupportedError
 from universe2.core.host import InfrastructureFault, StepResult
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
-AT_ONCE, WHEN_OTHER_STEPPED, FOR_EVER, BROKEN, LEAVE = range(5)
+AT_ONCE, WHEN_OTHER_STEPPED, FOR_EVER, BROKEN, LEAVE, ODD_INFO = range(6)
 
 
 class SlowHost:
@@ -45,7 +45,8 @@ class SlowHost:
             raise InfrastructureFault("the browser is gone")
         if action == LEAVE:
             sys.exit(4)
-        return StepResult(np.array([self._prepared[slot], slot]), 1.0, False, False, {})
+        info: dict[Any, Any] = {7: "no name for a column"} if action == ODD_INFO else {}
+        return StepResult(np.array([self._prepared[slot], slot]), 1.0, False, False, info)
 
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
         return np.full((*(size or (4, 4)), 3), slot, np.uint8)
@@ -61,7 +62,7 @@ class SlowHost:
 
 
 def slow_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
-    return Spaces(spaces.Box(0, 2**62, (2,), np.int64), spaces.Discrete(5))
+    return Spaces(spaces.Box(0, 2**62, (2,), np.int64), spaces.Discrete(6))
 
 
 SPEC = EnvSpec(id="test/Slow-v0", runtime="x", entry="x:x", spaces_from="slow_slots:slow_spaces")

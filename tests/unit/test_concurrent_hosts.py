@@ -49,6 +49,13 @@ def test_a_fault_that_is_not_the_environments(runtime: WorkerRuntime) -> None:
     assert slots_of(runtime, 2) == {0: Fault.INFRASTRUCTURE, 1: Fault.NONE}
 
 
+def test_an_info_that_cannot_be_columns_is_a_fault(runtime: WorkerRuntime) -> None:
+    runtime.send([0, 1], np.array([slow.ODD_INFO, slow.AT_ONCE]))
+    assert slots_of(runtime, 2) == {0: Fault.ENVIRONMENT, 1: Fault.NONE}
+    runtime.send([0, 1], np.array([slow.AT_ONCE, slow.AT_ONCE]))
+    assert slots_of(runtime, 2) == {0: Fault.NONE, 1: Fault.NONE}
+
+
 def test_the_next_seed_is_told_beforehand(runtime: WorkerRuntime) -> None:
     runtime.send([1], np.array([slow.AT_ONCE]))
     batch = runtime.recv(20)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from universe2.core.errors import UnsupportedError
+
 
 class Fault(IntEnum):
     """Who is to blame for a row that carries no transition."""
@@ -84,6 +86,13 @@ class Batch:
     def ended(self) -> np.ndarray:
         """bool (N,): terminated or truncated."""
         return self.terminated | self.truncated
+
+
+def check_info(info: Mapping[str, Any]) -> None:
+    """Raise UnsupportedError unless the keys of a row's info can name columns, here and on the wire."""
+    for key in info:
+        if not isinstance(key, str) or (not key.isascii() and key.encode(errors="ignore").decode() != key):
+            raise UnsupportedError(f"info has the key {key!r}; keys must be texts that UTF-8 can express")
 
 
 def info_columns(infos: Sequence[Mapping[str, Any]]) -> InfoColumns:

@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core import shareable
-from universe2.core.batch import Batch, Fault, info_columns
+from universe2.core.batch import Batch, Fault, check_info, info_columns
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
@@ -158,7 +158,7 @@ class NativeRuntime(Runtime):
                 one.reset(seed, out)
             else:
                 call.reward_K[row], call.terminated_K[row], call.truncated_K[row] = job(one, out)
-            call.infos[row] = one.info()
+            call.infos[row] = _info(one)
         except Exception:  # noqa: BLE001 (told as the row's fault)
             self._slots[slot] = None
             self._fault(call, row, traceback.format_exc())
@@ -175,7 +175,7 @@ class NativeRuntime(Runtime):
         call.final_infos[row] = call.infos[row]
         try:
             one.reset(next_seed(int(call.seeds_K[row])), out)
-            call.infos[row] = one.info()
+            call.infos[row] = _info(one)
         except Exception:  # noqa: BLE001 (told at the slot's next step; what was seen last stays)
             self._slots[slot] = None
             self._lost[slot] = traceback.format_exc()
@@ -269,6 +269,12 @@ class NativeRuntime(Runtime):
             # A slot that is being stepped may not be freed; one that hangs is left to its thread.
             if self._rested.wait_for(lambda: not self._working, _CLOSE_SECONDS):
                 self._slots = [None] * self.num_slots
+
+
+def _info(one: NativeSlot) -> dict[str, Any]:
+    info = one.info()
+    check_info(info)
+    return info
 
 
 def _step(action: Any, one: NativeSlot, out: np.ndarray) -> Transition:

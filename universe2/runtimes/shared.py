@@ -68,6 +68,8 @@ class SlotMemory:
         parts = zip(leaves(self.space), arrays, leaf_values(self.space, value), strict=True)
         for (path, space), array, part in parts:
             if array is None:
+                if isinstance(space, spaces.Text):
+                    _check_text(path, part)
                 loose.append(part)
                 continue
             given = np.asarray(part)
@@ -90,3 +92,12 @@ class SlotMemory:
     def close(self) -> None:
         """Start no more workers with it. It ends with the last of its arrays."""
         self.fd = -1
+
+
+def _check_text(path: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"observation{path}: expected a text, the environment returned {value!r:.80}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"observation{path}: the text can't be encoded: {error}") from None

@@ -23,7 +23,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from universe2.core.batch import Fault
+from universe2.core.batch import Fault, check_info
 from universe2.core.errors import Universe2Error
 from universe2.core.host import InfrastructureFault, SlotHost
 from universe2.core.seeding import next_seed
@@ -213,10 +213,12 @@ class Worker:
     async def _reset(self, result: Result, seed: int) -> None:
         self._seeds[result.slot] = seed
         obs, result.info = await self._host.reset(result.slot, seed)
+        check_info(result.info)
         result.loose = self._memory.write(self._memory.current, result.slot, obs)
 
     async def _step(self, result: Result, action: Any) -> None:
         obs, reward, terminated, truncated, info = await self._host.step(result.slot, action)
+        check_info(info)
         result.reward, result.info = float(reward), info
         result.terminated, result.truncated = bool(terminated), bool(truncated)
         result.loose = self._memory.write(self._memory.current, result.slot, obs)

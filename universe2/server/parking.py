@@ -4,12 +4,16 @@ Every runtime restarts a slot after a fault. One that fails again and again woul
 ever; here it is parked: its steps are answered by a fault that says so, at no cost, and the other
 slots go on. It doesn't know why a slot fails.
 
+Rows that can't be written (``reject``) are faults of which the runtime doesn't know. To the caller they
+are like any other: the slot's next step begins the next episode.
+
 Suffixes: N slots of the runtime, K slots of one call.
 """
 
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +21,9 @@ import numpy as np
 
 from universe2.core.batch import Batch, Fault
 from universe2.core.runtime import Runtime
+from universe2.core.seeding import next_seed
 from universe2.core.spaces import empty, take
+from universe2.wire.unwritable import unwritable_rows, with_faults
 
 
 class ParkingRuntime(Runtime):
@@ -42,25 +48,36 @@ class ParkingRuntime(Runtime):
         """in a row, of each slot"""
         self._parked: dict[int, tuple[str, int, int, int]] = {}
         """slot → why, and the episode, step and seed at which it failed last"""
+        self._rejected: dict[int, int] = {}
+        """slot → the seed of its next episode, which the runtime must be told"""
+        self._unseen = Counter[int]()
+        """slot → episodes that the runtime began ("same_step") and of which nobody heard"""
         self._refused: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         if not self._parked:
             self._inner.reset(slots, seeds)
+            self._forget(slots)
             return
         going, refused = self._split(slots)
         if going:
             self._inner.reset(np.asarray(slots)[going], [seeds[row] for row in going])
+            self._forget(slots)
         if refused:
             self._refused.put(refused)
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
-        if not self._parked:
+        if not self._parked and not self._rejected:
             self._inner.send(slots, actions)
             return
         going, refused = self._split(slots)
+        anew = [int(slots[row]) for row in going if int(slots[row]) in self._rejected]
+        going = [row for row in going if int(slots[row]) not in self._rejected]
         if going:
             self._inner.send(np.asarray(slots)[going], take(self.action_space, actions, np.array(going)))
+        if anew:
+            self._inner.reset(np.array(anew, np.int32), [self._rejected[slot] for slot in anew])
+            self._forget(anew)
         if refused:
             self._refused.put(refused)
 
@@ -69,15 +86,28 @@ class ParkingRuntime(Runtime):
             return self._refusal(self._refused.get_nowait())
         except queue.Empty:
             batch = self._inner.recv(timeout)
+        if self._unseen:
+            batch.episode = batch.episode - [self._unseen[slot] for slot in batch.slots.tolist()]
         if any(batch.fault.tobytes()) or self._faults_N.any():
             self._count(batch)
         return batch
+
+    def reject(self, batch: Batch) -> Batch:
+        """A batch of ``recv`` that can't be written, with faults in the place of the rows to blame."""
+        texts = unwritable_rows(batch, self.observation_space)
+        for row in texts:
+            slot, seed = int(batch.slots[row]), int(batch.seed[row])
+            if not batch.fault[row]:
+                self._rejected[slot] = next_seed(seed)
+                self._unseen[slot] += int(row in batch.final_rows)
+        return with_faults(batch, self.observation_space, texts)
 
     def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
         return self._inner.snapshot(slots)
 
     def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
         self._inner.restore(slots, states)
+        self._forget(slots)
 
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
@@ -86,6 +116,12 @@ class ParkingRuntime(Runtime):
 
     def close(self) -> None:
         self._inner.close()
+
+    def _forget(self, slots: Sequence[int] | np.ndarray) -> None:
+        """Rejected or not, these slots begin anew."""
+        if self._rejected:
+            for slot in slots:
+                self._rejected.pop(int(slot), None)
 
     def _split(self, slots: Sequence[int] | np.ndarray) -> tuple[list[int], list[int]]:
         """Rows of slots that go on, and slots that are parked."""

@@ -24,6 +24,7 @@ from typing import Protocol
 
 import grpc
 
+from universe2.core.batch import Batch
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
@@ -319,10 +320,10 @@ class Session:
             self._metrics.step_seconds.observe(ready - self._asked.popleft())
         if self._outstanding <= 0:
             self._asked.clear()
+        batch, body, buffers = self._written(batch)
         self._metrics.batch(batch)
         for viewer in self._viewers:
             viewer.show(self._runtime, batch)
-        body, buffers = write_batch(batch, self._runtime.observation_space)
         header = pb.Header(batch=body)
         if self._coder is not None:
             self._coder.write(header, buffers)
@@ -331,6 +332,17 @@ class Session:
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
         for offer in offers:
             yield from self._post(offer)
+
+    def _written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
+        """The batch as it is sent: rows that can't be written are faults of their environments."""
+        assert self._runtime is not None
+        try:
+            return batch, *write_batch(batch, self._runtime.observation_space)
+        except Exception:  # whatever a foreign object does when it is written
+            if not isinstance(self._runtime, ParkingRuntime):
+                raise
+        batch = self._runtime.reject(batch)
+        return batch, *write_batch(batch, self._runtime.observation_space)
 
     def _post(self, header: pb.Header, buffers: list[Buffer] | None = None) -> list[bytes]:
         """Number and keep a frame: the messages to send."""
@@ -342,7 +354,8 @@ class Session:
 
     def _parked(self, slot: int, text: str) -> None:
         self._metrics.parked.inc()
-        log.warning("session %s: slot %d is parked: %s", self.id, slot, text.splitlines()[-1])
+        last_line = text.strip().rpartition("\n")[2]
+        log.warning("session %s: slot %d is parked: %s", self.id, slot, last_line or "no details")
 
     # Requests
 

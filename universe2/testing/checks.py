@@ -81,6 +81,8 @@ def spaces_hold_what_comes_out(subject: Subject) -> None:
             assert not batch.fault.any(), f"fault at step {step}: {batch.fault_text}"
             assert batch.reward.dtype == np.float64, f"reward has dtype {batch.reward.dtype}"
             assert np.isfinite(batch.reward).all(), f"reward {batch.reward} at step {step}"
+            odd = [key for key in (*batch.info, *batch.final_info) if not isinstance(key, str)]
+            assert not odd, f"step {step}: info has the keys {odd}, which are not strings"
             for obs in unstack(space, batch.obs, len(batch)):
                 assert space.contains(obs), f"step {step}: observation is not in {space}: {obs!r:.200}"
         runtime.send([0, 1], source.batch(np.arange(2)))

@@ -40,6 +40,11 @@ def dtype_name(dtype: np.dtype) -> str:
     return name
 
 
+def may_travel(dtype: np.dtype) -> bool:
+    """Has the dtype a wire name? NumPy's long doubles have none."""
+    return _DTYPE.match(dtype.newbyteorder("<").str) is not None
+
+
 def as_buffer(values: object, dtype: np.dtype) -> np.ndarray:
     """``values`` as a contiguous little-endian array of ``dtype``; no copy if it is one."""
     return np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))

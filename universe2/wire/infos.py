@@ -14,6 +14,7 @@ from universe2.wire.buffers import (
     as_buffer,
     dtype_name,
     dtype_named,
+    may_travel,
     read_texts,
     write_texts,
 )
@@ -43,7 +44,7 @@ def _write_column(key: str, column: Column, out: list[Buffer]) -> pb.InfoColumn:
     message = pb.InfoColumn(key=key, masked=not mask.all())
     if message.masked:
         out.append(as_buffer(mask, np.dtype(bool)))
-    if values.dtype.kind in "biufc":
+    if values.dtype.kind in "biufc" and may_travel(values.dtype):
         message.kind = pb.InfoColumn.DENSE
         message.dtype = dtype_name(values.dtype)
         message.shape.extend(values.shape[1:])
