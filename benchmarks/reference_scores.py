@@ -1,6 +1,6 @@
 """The arcade games' reference scores: mean returns of random play and of the heuristics.
 
-    python benchmarks/reference_scores.py [--episodes 512]
+    python benchmarks/reference_scores.py [--episodes 512] [--games Maze Stealth …]
 
 Held-out levels, native interface, slot i plays the one episode of seed i. Prints a table, beside
 it what the specs say, and as its last line the result as JSON.
@@ -44,10 +44,14 @@ def play(spec: EnvSpec, policy: str, episodes: int) -> tuple[np.ndarray, Counter
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--episodes", type=int, default=512)
-    episodes = parser.parse_args().episodes
+    parser.add_argument("--games", nargs="+", choices=[spec.name for spec in games()], metavar="GAME")
+    chosen = parser.parse_args()
+    episodes = chosen.episodes
     shown = Table("game", "policy", "mean ± standard error", "in the spec", "endings")
     scores: dict[str, dict[str, float]] = {}
     for spec in games():
+        if chosen.games and spec.name not in chosen.games:
+            continue
         scores[spec.id] = {}
         for policy in ("random", "heuristic"):
             returns, outcomes = play(spec, policy, episodes)

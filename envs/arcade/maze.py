@@ -3,8 +3,8 @@
 Levels differ in the maze (connected, without dead ends), in the number and the cunning of the
 chasers and in colours; on hard there are always three cunning ones that are soon bold again. +1 a
 pellet, +2 one of the four big ones, which scare the chasers for a while; +5 for a chaser caught
-while scared, +10 for the last pellet. One life. The player keeps walking until told otherwise; one
-step is four ticks, half a cell.
+while scared, which then waits at home, out of play, as all do at the start; +10 for the last pellet.
+One life. The player keeps walking until told otherwise; one step is four ticks, half a cell.
 """
 
 from __future__ import annotations
@@ -221,6 +221,9 @@ def move_chaser(state: Any, chaser: int) -> None:
 
 
 def touches(state: Any, chaser: int) -> bool:
+    """Whether the two have met. A chaser that waits at home is out of play: it neither catches nor pays."""
+    if state.c_wait[chaser] > 0:
+        return False
     x = place_x(state.cell, state.way, state.gone)
     y = place_y(state.cell, state.way, state.gone)
     cx = place_x(state.c_cell[chaser], state.c_way[chaser], state.c_gone[chaser])
@@ -391,10 +394,11 @@ def draw_chaser(state: Any, canvas: Any, chaser: int) -> None:
     if state.scared > 0:
         pale = state.scared < 50 and state.clock // 8 % 2 == 0
         colour = 0xE8ECFF if pale else 0x3C5BFF
-    disc(canvas, x, y - 24, 168, colour, OPAQUE)
-    rect(canvas, x - 168, y - 24, x + 168, y + 112, colour, OPAQUE)
-    for foot in range(3):
-        disc(canvas, x - 112 + 112 * foot, y + 112, 56, colour, OPAQUE)
+    if state.c_wait[chaser] == 0:  # out of play it is a pair of eyes
+        disc(canvas, x, y - 24, 168, colour, OPAQUE)
+        rect(canvas, x - 168, y - 24, x + 168, y + 112, colour, OPAQUE)
+        for foot in range(3):
+            disc(canvas, x - 112 + 112 * foot, y + 112, 56, colour, OPAQUE)
     look = 24 if way == RIGHT else -24 if way == LEFT else 0
     dip = 24 if way == DOWN else -24 if way == UP else 0
     for side in range(2):

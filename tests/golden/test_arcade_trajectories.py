@@ -27,7 +27,7 @@ PINNED = {
     "arcade/Invaders-v0": "0dc4293c6f923e193dcd4d4cfb9655ea",
     "arcade/Keys-v0": "6d02b6557ae6df4ab78ac20d90d5ebc7",
     "arcade/Lander-v0": "9a068c651f68349f240362115e52e027",
-    "arcade/Maze-v0": "ce1f187e40ca47e2ba21a65ca27fde5d",
+    "arcade/Maze-v0": "60b1ea0b75677b3e56f0f9023f8064cc",
     "arcade/Memory-v0": "307137a33f890adc7cc95dedc03b2d45",
     "arcade/Merge-v0": "3f130b1b054bc1150da7c06d01612340",
     "arcade/Racer-v0": "3caab30d32e087f0c474ce51d61f4057",
