@@ -25,6 +25,8 @@ from universe2.core.errors import InvalidActionError
 
 TEXT_LENGTH = 1_024
 MAX_REF = 1_000_000
+CHARACTERS = "".join(sorted(set(string.printable) - set("\x0b\x0c")))
+"""that there are keys for"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def action_space() -> spaces.Dict:
         {
             "verb": spaces.Discrete(len(VERBS)),
             "ref": spaces.Box(0, MAX_REF, (), np.int32),
-            "text": spaces.Text(TEXT_LENGTH, min_length=0, charset=string.printable),
+            "text": spaces.Text(TEXT_LENGTH, min_length=0, charset=CHARACTERS),
         }
     )
 
@@ -74,7 +76,7 @@ def make(verb: str, ref: int = 0, text: str = "") -> dict[str, Any]:
     if known.choices and text not in known.choices:
         word = known.parameters[-1]
         raise InvalidActionError(f"{verb}: {word} must be one of {', '.join(known.choices)}, got {text!r}")
-    if len(text) > TEXT_LENGTH or not set(text) <= set(string.printable):
+    if len(text) > TEXT_LENGTH or not set(text) <= set(CHARACTERS):
         raise InvalidActionError(
             f"{verb}: the text must be printable ASCII of at most {TEXT_LENGTH} characters"
         )

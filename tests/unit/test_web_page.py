@@ -123,35 +123,6 @@ def test_pointer_drags_clicks_and_turns_the_wheel(folder: Path) -> None:
         assert on(session, 50, 60, button="wheel-up")["scroll"] == 50
 
 
-FRAMED = """<!DOCTYPE html><body style="margin:0">
-<iframe id="inner" src="inner.html" style="border:2px solid;margin:10px;width:120px;height:100px"></iframe>
-<div style="height:600px"></div>
-<script>
-const inner = () => document.getElementById("inner").contentWindow;
-const state = () => JSON.stringify({ inner: inner().scrollY, outer: scrollY, turned: inner().turned });
-</script></body>"""
-INNER = """<!DOCTYPE html><body style="margin:0;height:180px">
-<button id="far" style="position:absolute;left:5px;top:20px;width:40px;height:20px">Far</button>
-<script>var turned = []; onwheel = (event) => turned.push([event.clientX, event.clientY]);</script></body>"""
-
-
-def test_a_frame_is_seen_into_and_scrolled_first(folder: Path) -> None:
-    (folder / "log.html").write_text(FRAMED)
-    (folder / "inner.html").write_text(INNER)
-    with Session(spec_of(folder), elements=True) as session:
-        session.reset(0)
-        found = {element["id"]: element for element in session.info["elements"]}
-        assert list(found) == ["inner", "far", ""]
-        assert (found["far"]["left"], found["far"]["top"]) == (10 + 2 + 5, 10 + 2 + 20)
-        states = [on(session, 50, 60, button="wheel-down") for _ in range(3)]
-        assert [(s["inner"], s["outer"]) for s in states] == [(50, 0), (80, 0), (80, 50)]
-        x, y = states[0]["turned"][0]
-        assert abs(x - (50 - 12)) < 3
-        assert abs(y - (60 - 12)) < 4
-        state = on(session, 50, 20, button="wheel-up")
-        assert (state["inner"], state["outer"]) == (30, 50)
-
-
 def test_time_passes_by_steps_only(folder: Path) -> None:
     with Session(spec_of(folder), step_ms=250) as session:
         session.reset(0)

@@ -85,6 +85,7 @@ def test_calls_become_actions() -> None:
         ("type(1, 2)", "text must be a string"),
         ("scroll(0, 'sideways')", "direction must be one of up, down"),
         ("click(-1)", "ref must be from 0"),
+        (r"type(1, 'a\x0b')", "printable ASCII"),  # no key gives it
     ],
 )
 def test_bad_calls_are_explained(call: str, why: str) -> None:

@@ -89,7 +89,7 @@ class BrowserHost:
 
     async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
         state = self._slots[slot]
-        if state.page is not None and state.input.copied:
+        if state.page is not None and state.page.copied:
             await self._within(OPEN_SECONDS, slot, state.page.empty_clipboard())
         page = await self._next_page(slot, seed)
         last, state.page, state.input, state.lost = state.page, page, InputState(page.size), ""

@@ -77,8 +77,6 @@ class InputState:
         self._point: tuple[float, float] | None = None
         self._held = False
         self._modifiers = 0
-        self.copied = False
-        """whether Control+C was ever struck"""
 
     def commands(self, action: np.ndarray) -> list[Command]:
         """``action`` is int (5,): arrows, key, pointer x, pointer y, button (core/screen.py)."""
@@ -118,7 +116,6 @@ class InputState:
                 f"after any of {', '.join(_MODIFIERS)} and a +"
             )
         bits = sum(_MODIFIERS[part][0] for part in dict.fromkeys(held))
-        self.copied |= bool(bits & _CONTROL) and name in "cCxX"
         downs: list[Command] = []
         ups: list[Command] = []
         bit = 0
@@ -188,7 +185,6 @@ class InputState:
         if name.startswith("Control+"):
             commands = self.strike(f"Control+{name[-1].lower()}")
         else:
-            self.copied |= bool(self._modifiers & _CONTROL) and name in ("c", "x")
             commands = _press_and_release(name, self._modifiers)
         for held, (bit, _, _) in _MODIFIERS.items():
             if self._modifiers & bit:

@@ -13,13 +13,24 @@
     }
     return refs.get(element);
   };
+  const frameOf = ({ ownerDocument }) => (ownerDocument === document ? null : ownerDocument.defaultView.frameElement);
   // Where an element is on the screen, also if it is in a frame.
   const boxOf = (element) => {
     const { left, top, width, height } = element.getBoundingClientRect();
-    const frame = element.ownerDocument.defaultView.frameElement;
-    if (element.ownerDocument === document || !frame) return { left, top, width, height };
-    const outer = boxOf(frame);
-    return { left: left + outer.left + frame.clientLeft, top: top + outer.top + frame.clientTop, width, height };
+    const frame = frameOf(element);
+    if (!frame) return { left, top, width, height };
+    const [outer, [right, down]] = [boxOf(frame), own.inset(frame)];
+    return { left: left + outer.left + right, top: top + outer.top + down, width, height };
+  };
+  // The part of the screen in which an element's document shows: [left, top, right, bottom].
+  const windowOf = (element, width, height) => {
+    const frame = frameOf(element);
+    if (!frame) return [0, 0, width, height];
+    const [outer, box, [right, down]] = [windowOf(frame, width, height), boxOf(frame), own.inset(frame)];
+    const { innerWidth, innerHeight } = element.ownerDocument.defaultView;
+    const [x, y] = [box.left + right, box.top + down];
+    const [less, more] = [Math.max, Math.min];
+    return [less(outer[0], x), less(outer[1], y), more(outer[2], x + innerWidth), more(outer[3], y + innerHeight)];
   };
   const focused = () => {
     let active = document.activeElement;
@@ -107,9 +118,10 @@
         if (element.contentDocument && element.contentDocument.body) visit(element.contentDocument.body, depth);
         return;
       }
-      const box = boxOf(element);
-      const [right, bottom] = [box.left + box.width, box.top + box.height];
-      const seen = box.width > 0 && box.height > 0 && right > 0 && bottom > 0 && box.left < width && box.top < height;
+      const [box, part] = [boxOf(element), windowOf(element, width, height)];
+      const seen =
+        box.width > 0 && box.height > 0 && box.left + box.width > part[0] && box.top + box.height > part[1] &&
+        box.left < part[2] && box.top < part[3];
       if (told && element.tagName !== "BODY" && (box.width > 0 || text !== "")) {
         const ref = refOf(element);
         const row = {
@@ -136,21 +148,18 @@
     const element = byRef.get(ref)?.deref();
     if (!element || !element.isConnected) return { error: `no element ${ref} is on the page` };
     if (!displayed(element)) return { error: `element ${ref} (${element.tagName.toLowerCase()}) is not displayed` };
-    const inside = (box) => {
+    const middle = () => {
+      const box = boxOf(element);
       const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-      return x >= 0 && y >= 0 && x < width && y < height;
+      const [left, top, right, bottom] = windowOf(element, width, height);
+      return { x, y, inside: x >= left && y >= top && x < right && y < bottom };
     };
-    let box = boxOf(element);
-    if (!inside(box)) {
-      element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
-      box = boxOf(element);
-    }
-    if (!inside(box)) return { error: `element ${ref} can't be scrolled into sight` };
-    const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-    const place = element.getBoundingClientRect();
-    const hit = element.ownerDocument.elementFromPoint(place.left + place.width / 2, place.top + place.height / 2);
+    if (!middle().inside) element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
+    const { x, y, inside } = middle();
+    if (!inside) return { error: `element ${ref} can't be scrolled into sight` };
+    const hit = own.at(x, y).element;
     const label = element.labels && [...element.labels].some((each) => each.contains(hit));
-    if (hit && !element.contains(hit) && !hit.contains(element) && !label)
+    if (!element.contains(hit) && !hit.contains(element) && !label)
       return { error: `element ${ref} is covered by element ${refOf(hit)} (${hit.tagName.toLowerCase()})` };
     return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), filled: value(element) !== "" };
   };
@@ -167,6 +176,7 @@
   own.choose = (ref, label) => {
     const element = byRef.get(ref)?.deref();
     if (element.tagName !== "SELECT") return { error: `element ${ref} is no drop-down or list but ${element.tagName.toLowerCase()}` };
+    if (element.matches(":disabled")) return { error: `element ${ref} is disabled` };
     const options = [...element.options].filter((option) => !option.disabled);
     const chosen = options.find((option) => words(option.label) === words(label));
     if (!chosen) return { error: `${JSON.stringify(label)} is no option of element ${ref}; it has: ${options.map((o) => words(o.label)).join(", ")}` };

@@ -1,74 +1,38 @@
-// Runs in every document before the page's own scripts. Takes away what differs from run to run
-// (clocks, chance, dialogs) and adds window.__universe2, through which the runtime speaks to the page.
+// Runs in every document before the page's own scripts. Takes away what would lead out of the page (dialogs,
+// windows, other addresses) and adds to window.__universe2, through which the runtime speaks to the page.
 (() => {
-  if (window.__universe2) return;
+  const own = window.__universe2;
+  if (!own || own.news) return;
   window.name = "";
   history.scrollRestoration = "manual";
-  const START = $START_MS;
-  const RealDate = Date;
-  let begun = false;
   let source = null;
-  let zero = 0; // the browser's time at which the episode begins
-
-  // While a page loads its clock stands still; afterwards it follows Chromium's virtual time.
-  const now = () => (begun ? START + RealDate.now() - zero : START);
-  window.Date = new Proxy(RealDate, {
-    construct: (target, args, self) =>
-      Reflect.construct(target, args.length ? args : [now()], self === window.Date ? target : self),
-    apply: () => new RealDate(now()).toString(),
-    get: (target, key) => (key === "now" ? now : Reflect.get(target, key)),
-  });
-  RealDate.prototype.constructor = window.Date;
-  // Chromium blurs performance.now by a chance that differs from process to process.
-  performance.now = () => now() - START;
-  const frame = window.requestAnimationFrame.bind(window);
-  window.requestAnimationFrame = (callback) => frame(() => callback(performance.now()));
-
-  // A timer set while the page loads would be due at a random point of the episode. Those that are due
-  // at once run during the loading, which waits for them; the others start with the episode.
-  const [setReal, repeatReal, clearReal] = [window.setTimeout, window.setInterval, window.clearTimeout];
-  const soon = new Set();
-  const later = new Map();
-  const started = new Map();
-  const timer = (make) => (callback, delay = 0, ...args) => {
-    if (begun) return make(callback, delay, ...args);
-    if (make === repeatReal || delay > 4) {
-      const handle = 1e9 + later.size + started.size;
-      later.set(handle, () => make(callback, delay, ...args));
-      return handle;
-    }
-    const handle = make(() => {
-      soon.delete(handle);
-      typeof callback === "function" ? callback(...args) : (0, eval)(callback);
-    }, 0);
-    soon.add(handle);
-    return handle;
-  };
-  window.setTimeout = timer(setReal);
-  window.setInterval = timer(repeatReal);
-  window.clearTimeout = window.clearInterval = (handle) => {
-    soon.delete(handle);
-    if (later.has(handle)) later.set(handle, () => 0);
-    clearReal(started.has(handle) ? started.get(handle) : handle);
-  };
-
-  // What a page draws while it loads; a task seeds its own generator afterwards.
-  let state = 12345;
-  Math.random = () => (state = (state * 1103515245 + 12345) % 2147483648) / 2147483648;
 
   window.alert = window.print = window.close = () => undefined;
   window.confirm = () => false;
   window.prompt = () => null;
   window.open = () => null;
 
-  // Nothing leads to another origin; the runtime is told of what would have.
+  // What the runtime must know is told in the outermost document: those of frames hand it on.
+  const outer = () => {
+    try {
+      const above = window.parent === window ? undefined : window.parent.__universe2;
+      return above && !above.hosts() ? above : null;
+    } catch {
+      return null; // another origin
+    }
+  };
+  const happened = new Set();
   const refused = [];
+  const note = (what) => (outer() ? outer().note(what) : happened.add(what));
+  const refuse = (address) => (outer() ? outer().refuse(address) : refused.push(address));
+
+  // Nothing leads to another origin; the runtime is told of what would have.
   window.navigation?.addEventListener("navigate", (event) => {
     if (!event.cancelable) return;
     const target = new URL(event.destination.url);
     if (target.origin === location.origin && event.downloadRequest === null) return;
     event.preventDefault();
-    if (target.origin !== location.origin) refused.push(target.href);
+    if (target.origin !== location.origin) refuse(target.href);
   });
 
   // Lists, calendars and palettes of the system open in windows of their own: no picture shows them, and a
@@ -96,17 +60,28 @@
   // Chromium treats the first text that is selected by dragging otherwise than all later ones, as long as
   // the page lives, whatever documents it shows: after such an episode the runtime takes another page.
   let held = false;
-  let selected = false;
   const watchSelecting = () => {
     window.addEventListener("mousedown", (event) => (held = held || event.button === 0), true);
     window.addEventListener("mouseup", (event) => (held = held && event.button !== 0), true);
-    const look = () => (selected = selected || (held && !getSelection().isCollapsed));
-    document.addEventListener("selectionchange", look, true);
+    document.addEventListener("selectionchange", () => held && !getSelection().isCollapsed && note("selected"), true);
   };
+  // All pages of a browser share one clipboard: it is emptied after an episode in which something got there.
+  const watchCopying = () => {
+    for (const type of ["copy", "cut"]) window.addEventListener(type, () => note("copied"), true);
+  };
+  for (const name of ["write", "writeText"]) {
+    const real = window.Clipboard?.prototype[name];
+    if (!real) continue;
+    Clipboard.prototype[name] = function (...args) {
+      note("copied");
+      return real.apply(this, args);
+    };
+  }
 
   // What every document must not do. Opening a document to write it takes its window's listeners away.
   const guard = () => {
     watchSelecting();
+    watchCopying();
     // A drag of the operating system would take the pointer away from the page.
     window.addEventListener("dragstart", (event) => event.preventDefault());
     for (const type of ["mousedown", "click", "keydown"]) window.addEventListener(type, keepShut, true);
@@ -121,6 +96,33 @@
   };
   guard();
 
+  // From a frame's corner to the corner of what it shows.
+  const inset = (frame) => {
+    const { paddingLeft, paddingTop } = getComputedStyle(frame);
+    return [frame.clientLeft + parseFloat(paddingLeft), frame.clientTop + parseFloat(paddingTop)];
+  };
+  // The innermost element at a point of the screen, and the point as its document counts.
+  const at = (x, y) => {
+    const find = (document) => document.elementFromPoint(x, y) || document.documentElement;
+    let element = find(document);
+    while (element.tagName === "IFRAME" && element.contentDocument) {
+      const box = element.getBoundingClientRect();
+      const [right, down] = inset(element);
+      [x, y] = [x - box.left - right, y - box.top - down];
+      element = find(element.contentDocument);
+    }
+    return { element, x, y };
+  };
+  // Whether a wheel that turns along an axis ("X" or "Y") may scroll an element.
+  const scrolls = (element, axis) => {
+    const { body, documentElement, defaultView } = element.ownerDocument;
+    const overflow = (each) => getComputedStyle(each)["overflow" + axis];
+    const handedOn = overflow(documentElement) === "visible" && body; // the body's counts for the window
+    if (element !== documentElement && !(element === body && handedOn)) return /auto|scroll/.test(overflow(element));
+    const frame = defaultView === window ? null : defaultView.frameElement;
+    if (frame && /^no$/i.test(frame.getAttribute("scrolling"))) return false;
+    return !/hidden|clip/.test(overflow(handedOn || documentElement));
+  };
   // (left, top): where the element's document is on the screen.
   const seen = (element, left, top) => {
     const box = element.getBoundingClientRect();
@@ -151,7 +153,8 @@
       if (!(row.width > 0 && row.height > 0)) return [];
       const inner = element.tagName === "IFRAME" && element.contentDocument && element.contentDocument.body;
       if (!inner) return [row];
-      return [row, ...displayed(inner, row.left + element.clientLeft, row.top + element.clientTop)];
+      const [right, down] = inset(element);
+      return [row, ...displayed(inner, row.left + right, row.top + down)];
     });
 
   const kept = [];
@@ -164,13 +167,18 @@
     });
   const sheetPictures = (sheet) => pictures(sheet.cssRules, sheet.href || document.baseURI);
 
-  window.__universe2 = {
-    refused,
+  Object.assign(own, {
+    note,
+    refuse,
+    inset,
+    at,
     guard,
-    selected: () => selected,
+    hosts: () => source !== null,
+    // What the runtime must know: the addresses refused since it was last asked, and what has happened.
+    news: () => ({ refused: refused.splice(0), happened: [...happened] }),
     // Loads what style sheets may ask for later, so that no loading falls into the episode.
     preload: async () => {
-      for (let turn = 0; soon.size && turn < 1000; turn++) await new Promise((done) => setReal(done, 0));
+      await own.settle();
       const found = new Set([...document.styleSheets].flatMap(sheetPictures));
       const loads = [...found].map((source) => {
         const image = new Image();
@@ -180,22 +188,14 @@
       });
       await Promise.all(loads);
     },
-    // Starts the clock; the browser's time of that moment, for documents that come later.
-    begin: () => {
-      begun = true;
-      zero = RealDate.now();
-      for (const [handle, start] of later) started.set(handle, start());
-      return zero;
-    },
     // In a document that is loaded while the episode runs: the clock goes on.
-    resume: (at, read) => {
-      begun = true;
-      zero = at;
-      window.__universe2.read = read;
+    resume: (zero, read) => {
+      own.read = read;
+      own.begin(zero);
     },
     // Starts the problem; its instruction. The layout asks for the pictures it needs now.
     start: (start, read, seed, mode) => {
-      window.__universe2.read = read;
+      own.read = read;
       const instruction = start(seed, mode);
       document.documentElement.getBoundingClientRect();
       return instruction;
@@ -213,13 +213,13 @@
     // jQuery and what builds on it: run in order when $ or jQuery is first touched.
     runLater: (inner, number) => {
       const waiting = inner.__universe2.waiting;
-      if (waiting === null) return window.__universe2.run(inner, number);
+      if (waiting === null) return own.run(inner, number);
       if (waiting.push(number) > 1) return;
       const names = ["$", "jQuery"];
       const install = () => {
         inner.__universe2.waiting = null;
         for (const name of names) delete inner[name];
-        for (const each of waiting) window.__universe2.run(inner, each);
+        for (const each of waiting) own.run(inner, each);
       };
       for (const name of names)
         Object.defineProperty(inner, name, {
@@ -253,29 +253,21 @@
     elements: () => displayed(document.body, 0, 0),
     // A turn of the wheel: an event for the page, then the innermost part that can still scroll.
     wheel: (x, y, deltaY) => {
-      const at = (document) => document.elementFromPoint(x, y) || document.documentElement;
-      let element = at(document);
-      while (element.tagName === "IFRAME" && element.contentDocument) {
-        const box = element.getBoundingClientRect();
-        [x, y] = [x - box.left - element.clientLeft, y - box.top - element.clientTop];
-        element = at(element.contentDocument);
-      }
-      window.__universe2.turn(element, deltaY, 0, x, y);
+      const found = at(x, y);
+      own.turn(found.element, deltaY, 0, found.x, found.y);
     },
     turn: (element, deltaY, deltaX, x = 0, y = 0) => {
       const view = element.ownerDocument.defaultView;
       const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view };
       if (!element.dispatchEvent(new view.WheelEvent("wheel", init))) return;
       while (element) {
-        const { body, documentElement, defaultView } = element.ownerDocument;
         const before = [element.scrollLeft, element.scrollTop].join();
-        const style = getComputedStyle(element);
-        const root = element === documentElement || element === body;
-        if (root || /auto|scroll/.test(deltaY ? style.overflowY : style.overflowX)) {
+        if (scrolls(element, deltaY ? "Y" : "X")) {
           element.scrollBy({ left: deltaX, top: deltaY, behavior: "instant" });
           if ([element.scrollLeft, element.scrollTop].join() !== before) return;
         }
-        element = element.parentElement || (defaultView === window ? null : defaultView.frameElement);
+        const above = element.ownerDocument.defaultView;
+        element = element.parentElement || (above === window ? null : above.frameElement);
       }
     },
     // Empties the clipboard, which all pages of a browser share.
@@ -289,5 +281,5 @@
       document.execCommand("copy");
       window.removeEventListener("copy", empty, true);
     },
-  };
+  });
 })();

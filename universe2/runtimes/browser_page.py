@@ -61,6 +61,8 @@ class EpisodePage:
         """addresses that the page asked for and did not get"""
         self.worn = False
         """whether something happened that would change later episodes: then it isn't used again"""
+        self.copied = False
+        """whether something may have got into the clipboard, which all pages of a browser share"""
         self._page = page
         self._session = session
         self._target, self._context = target, context
@@ -196,9 +198,10 @@ class EpisodePage:
             self._base_ms = policy["virtualTimeTicksBase"]
         self._origin_ms += round(self._elapsed_ms)
         self._elapsed_ms, self._steps = 0.0, 0
-        start = f"__universe2.start({self._page.start}, {self._page.read}, {seed}, {json.dumps(mode)})"
+        start = f"(__universe2.begin(), __universe2.start({self._page.start}, {self._page.read}, "
+        start += f"{seed}, {json.dumps(mode)}))"
         if self._page.in_frame:
-            self._told(await self.evaluate(f"(__universe2.begin(), {start})"))
+            self._told(await self.evaluate(start))
         else:
             told = await self._start(start)
             self._told(told if self._site is None else self._site.instruction)
@@ -295,9 +298,10 @@ class EpisodePage:
         if self._site_error is not None:
             raise self._site_error
         judged = "0" if self._site is not None else "__universe2.read()"
-        told = await self.evaluate(f"[{judged}, __universe2.refused.splice(0), __universe2.selected()]")
-        self.refused += told[1]
-        self.worn = self.worn or told[2]
+        told = await self.evaluate(f"[{judged}, __universe2.news()]")
+        self.refused += told[1]["refused"]
+        self.worn = self.worn or "selected" in told[1]["happened"]
+        self.copied = self.copied or "copied" in told[1]["happened"]
         outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
         limit = self._page.limit_ms
         if limit and self._elapsed_ms >= limit and not outcome["done"]:
@@ -323,8 +327,9 @@ class EpisodePage:
         return told
 
     async def empty_clipboard(self) -> None:
-        """All pages of a browser share one clipboard."""
+        """Leave nothing to other pages."""
         await self.evaluate("__universe2.forget()")
+        self.copied = False
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression. Raises RuntimeError if it throws."""
@@ -401,6 +406,6 @@ class EpisodePage:
 
 @cache
 def _bootstrap() -> str:
-    names = ("browser_page.js", "browser_look.js")
+    names = ("browser_clock.js", "browser_page.js", "browser_look.js")
     source = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
     return source.replace("$START_MS", str(START_S * 1000))
