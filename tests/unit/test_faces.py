@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from universe2.core.errors import ClosedError, DeadlineError, FaultError, InvalidActionError, UsageError
+from universe2.core.batch import Batch
+from universe2.core.errors import (
+    ClosedError,
+    DeadlineError,
+    FaultError,
+    IdleError,
+    InvalidActionError,
+    ServerLostError,
+    Universe2Error,
+    UsageError,
+)
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.faces.env import RuntimeEnv
@@ -156,7 +168,7 @@ def test_pool_gives_whatever_is_ready_of_several_members() -> None:
         pool.send(1, [0, 2], [1, 2])
         index, batch = pool.recv(timeout=5)
         assert (index, batch.slots.tolist(), batch.step.tolist()) == (1, [0, 2], [1, 1])
-        with pytest.raises(UsageError, match="nothing to receive"):
+        with pytest.raises(IdleError, match="nothing to receive"):
             pool.recv(timeout=1)
     with pytest.raises(ClosedError):
         pool.recv(timeout=1)
@@ -174,6 +186,98 @@ def test_pool_has_deadlines() -> None:
     pool.reset(seed=1)
     with pool, pytest.raises(DeadlineError):
         pool.recv(timeout=1)
+
+
+class _Once(CountingRuntime):
+    """Its ``recv`` raises what is in ``raises``, once. What is sent while it ``loses`` never comes back."""
+
+    raises: BaseException | None = None
+    loses = False
+
+    def send(self, slots: Any, actions: Any) -> None:
+        super().send(slots, actions)
+        if self.loses:
+            slots_K, _ = self._todo.get()  # type: ignore[misc]
+            self._ledger.finish(slots_K, np.ones(len(slots_K), bool))
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self.raises is not None:
+            error, self.raises = self.raises, None
+            raise error
+        if self._todo.empty() and len(self._ledger.busy()):
+            raise DeadlineError("its result never comes")
+        return super().recv(timeout)
+
+
+def test_pool_goes_on_when_a_member_raised_once() -> None:
+    member = _Once(COUNTING, 2, EnvConfig())
+    member.raises = DeadlineError("60 s are over")
+    with Pool([("a", member)]) as pool:
+        pool.reset(seed=1)
+        with pytest.raises(DeadlineError, match="60 s are over"):
+            pool.recv(timeout=5)
+        assert pool.recv(timeout=5)[1].step.tolist() == [0, 0]
+
+
+def test_pool_knows_that_nothing_comes_any_more() -> None:
+    member = _Once(COUNTING, 2, EnvConfig())
+    with Pool([("a", member)]) as pool:
+        pool.reset(seed=1)
+        pool.recv(timeout=5)
+        member.loses, member.raises = True, ServerLostError("no server took the slots")
+        pool.send(0, [0, 1], [0, 0])
+        with pytest.raises(ServerLostError):
+            pool.recv(timeout=5)
+        with pytest.raises(IdleError, match="nothing to receive"):
+            pool.recv(timeout=5)
+
+
+def test_pool_asks_a_member_that_always_raises_only_when_it_was_heard() -> None:
+    class Broken(CountingRuntime):
+        asked = 0
+
+        def recv(self, timeout: float | None = None) -> Batch:
+            if self._ledger.closed:
+                raise ClosedError("closed")
+            self.asked += 1
+            raise Universe2Error("the worker pool failed")
+
+    member = Broken(COUNTING, 1, EnvConfig())
+    with Pool([("a", member)]) as pool:
+        pool.reset(seed=1)
+        for _ in range(3):
+            with pytest.raises(Universe2Error, match="worker pool failed"):
+                pool.recv(timeout=5)
+        assert member.asked <= 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DeadlineError("60 s are over")])
+def test_faces_can_be_reset_after_a_step_was_interrupted(error: BaseException) -> None:
+    single, several = _Once(COUNTING, 1, EnvConfig(autoreset="disabled")), _Once(COUNTING, 3, EnvConfig())
+    env, vector = RuntimeEnv(single), RuntimeVectorEnv(several)
+    env.reset(seed=1)
+    vector.reset(seed=1)
+    single.raises = several.raises = error
+    with pytest.raises(type(error)):
+        env.step(0)
+    with pytest.raises(type(error)):
+        vector.step([0, 0, 0])
+    assert env.reset(seed=2)[0]["count"].tolist() == [2, 0, -1]
+    assert env.step(3)[0]["count"].tolist() == [2, 1, 3]
+    assert vector.reset(seed=4)[0]["count"][:, 1].tolist() == [0, 0, 0]
+    assert vector.step([1, 2, 3])[1].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_reset_waits_for_what_is_owed_but_not_for_ever() -> None:
+    runtime = _Once(COUNTING, 1, EnvConfig(autoreset="disabled"))
+    env = RuntimeEnv(runtime)
+    env.reset(seed=1)
+    runtime.raises = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        env.step(0)
+    runtime._todo.get()
+    with pytest.raises(DeadlineError, match="asked before is not done"):
+        env.reset(seed=2)
 
 
 def test_make_functions(counting: object) -> None:

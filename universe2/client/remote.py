@@ -27,6 +27,7 @@ from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     ClosedError,
     DeadlineError,
+    IdleError,
     ProtocolError,
     ServerLostError,
     Universe2Error,
@@ -311,7 +312,7 @@ class RemoteRuntime(Runtime):
         if not self._inbox.empty():
             return
         if Phase.BUSY not in self._book.ledger.phase.tobytes():
-            raise UsageError("no slot is busy: send or reset before receiving")
+            raise IdleError("no slot is busy: send or reset before receiving")
         gone = [part for part in self._parts if part.gave_up is not None]
         stuck = [self._book.queued_on(part.start, part.stop) for part in gone]
         if not gone or sum(map(len, stuck)) < len(self._book.ledger.busy()):

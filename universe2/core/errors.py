@@ -4,7 +4,8 @@
     ├── UsageError                       INVALID_ARGUMENT
     │   ├── InvalidActionError           INVALID_ARGUMENT
     │   ├── InvalidSeedError             INVALID_ARGUMENT
-    │   └── InterfaceError               INVALID_ARGUMENT
+    │   ├── InterfaceError               INVALID_ARGUMENT
+    │   └── IdleError                    INVALID_ARGUMENT
     ├── UnknownEnvError                  NOT_FOUND
     ├── MissingDependencyError           FAILED_PRECONDITION
     ├── UnsupportedError                 UNIMPLEMENTED
@@ -49,6 +50,10 @@ class InvalidSeedError(UsageError):
 
 class InterfaceError(UsageError):
     """The environment doesn't offer the interface that was asked for."""
+
+
+class IdleError(UsageError):
+    """Something was to be received and no slot is busy: nothing can come."""
 
 
 class UnknownEnvError(Universe2Error, LookupError):

@@ -61,7 +61,7 @@ class Runtime(ABC):
         """The results that are ready: at least one row.
 
         ``timeout`` in seconds; None means the runtime's own deadlines decide, and each of
-        them is finite. Raises DeadlineError if nothing came in time, UsageError if no slot is
+        them is finite. Raises DeadlineError if nothing came in time, IdleError if no slot is
         busy, ClosedError.
         """
 

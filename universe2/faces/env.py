@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, next_seed
 from universe2.core.spaces import FIXED, copied, unstack
+from universe2.faces.owed import owed
 
 OnFault = Literal["raise", "truncate"]
 
@@ -24,7 +26,8 @@ class RuntimeEnv(gym.Env[Any, Any]):
     a seed continues the chain from the seed before.
 
     A fault raises FaultError (``on_fault="raise"``), or with ``on_fault="truncate"`` ends the
-    episode: truncated, reward NaN, the text in ``info["fault"]``. Either way reset comes next.
+    episode: truncated, reward NaN, the text in ``info["fault"]``. Either way reset comes next, as it
+    does after a step that was interrupted.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -43,6 +46,8 @@ class RuntimeEnv(gym.Env[Any, Any]):
         self.render_mode = render_mode
         self.on_fault = on_fault
         self._seed: int | None = None
+        self._owing = False
+        """something was asked whose result was not received"""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         """Begin an episode. ``options`` must be empty: what an environment can do is set at make."""
@@ -54,17 +59,23 @@ class RuntimeEnv(gym.Env[Any, Any]):
         if seed is None:
             known = self._seed is not None
             seed = next_seed(self._seed) if known else int(self.np_random.integers(2**31))  # type: ignore[arg-type]
+        if self._owing:  # a step was cut short, by Ctrl-C perhaps
+            deque(owed(self.runtime), maxlen=0)
+        self._owing = True
         self.runtime.reset([0], [seed])
         self._seed = seed
         batch = self.runtime.recv()
+        self._owing = False
         if batch.fault[0]:
             raise FaultError(fault_line(batch, 0))
         return self._obs(batch), {**info_rows(batch.info, 1)[0], "seed": int(batch.seed[0])}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Gymnasium's step. Raises InvalidActionError before anything moves; FaultError."""
+        self._owing = True
         self.runtime.send([0], lift(self.action_space, action))
         batch = self.runtime.recv()
+        self._owing = False
         info = info_rows(batch.info, 1)[0]
         if batch.fault[0]:
             if self.on_fault == "raise":

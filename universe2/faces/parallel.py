@@ -5,6 +5,7 @@ How agents travel in a batch is ``universe2.core.agents``'. Suffixes: A agents.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -20,6 +21,7 @@ from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
 from universe2.faces.env import OnFault, fault_line, lift
+from universe2.faces.owed import owed
 
 _Each = dict[str, Any]
 
@@ -58,6 +60,8 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         """of each agent's screen action; None under ``interface="native"``"""
         self._idle = {agent: _any_value(space) for agent, space in self.action_spaces.items()}
         self._seed: int | None = None
+        self._owing = False
+        """something was asked whose result was not received"""
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """What ``agent`` sees; always the same object."""
@@ -80,9 +84,13 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         else:
             seed = fresh_seed()
         self.agents = []
+        if self._owing:  # a step was cut short, by Ctrl-C perhaps
+            deque(owed(self.runtime), maxlen=0)
+        self._owing = True
         self.runtime.reset([0], [seed])
         self._seed = seed
         batch = self.runtime.recv()
+        self._owing = False
         if batch.fault[0]:
             raise FaultError(fault_line(batch, 0))
         live_A = agent_columns(batch).live[0]
@@ -104,8 +112,10 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
             wrong = f"expected one for each of {self.agents}, got {list(actions)}"
             raise InvalidActionError(f"actions: {wrong}")
         whole = {**self._idle, **actions}
+        self._owing = True
         self.runtime.send([0], lift(self.runtime.action_space, whole))
         batch = self.runtime.recv()
+        self._owing = False
         if batch.fault[0]:
             return self._fault(batch)
         columns = agent_columns(batch)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.batch import Batch
-from universe2.core.errors import ClosedError, DeadlineError, Universe2Error, UsageError
+from universe2.core.errors import ClosedError, DeadlineError, IdleError, Universe2Error, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import mix
 
@@ -48,6 +48,8 @@ class Pool:
         self.members = [Member(i, env_id, runtime) for i, (env_id, runtime) in enumerate(runtimes)]
         self._ready: queue.SimpleQueue[tuple[int, Batch | Universe2Error]] = queue.SimpleQueue()
         self._busy = [0] * len(self.members)  # rows asked for and not received from the runtime yet
+        self._asked = [0] * len(self.members)  # rows ever asked for
+        self._failing = [False] * len(self.members)  # raised, and the caller hasn't heard of it yet
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -95,13 +97,14 @@ class Pool:
     def recv(self, timeout: float | None = None) -> tuple[int, Batch]:
         """(member index, Batch) of whichever is ready first; ``timeout`` in seconds.
 
-        Raises DeadlineError, UsageError if nothing was sent, and what a member's runtime raised.
+        Raises DeadlineError, IdleError if nothing was sent, and what a member's runtime raised. The
+        pool goes on: what that member still owes can be received.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             self._check_open()
             if not any(self._busy) and self._ready.empty():
-                raise UsageError("nothing to receive: no slot was sent to")
+                raise IdleError("nothing to receive: no slot was sent to")
             left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
             try:
                 index, item = self._ready.get(timeout=left) if left > 0 else self._ready.get_nowait()
@@ -110,6 +113,9 @@ class Pool:
                     raise DeadlineError(f"no slot of the pool answered within {timeout} s") from None
                 continue
             if isinstance(item, Universe2Error):
+                with self._changed:
+                    self._failing[index] = False
+                    self._changed.notify_all()
                 raise item
             return index, item
 
@@ -134,6 +140,7 @@ class Pool:
     def _sent(self, index: int, count: int) -> None:
         with self._changed:
             self._busy[index] += count
+            self._asked[index] += count
             self._changed.notify_all()
 
     def _check_open(self) -> None:
@@ -141,19 +148,33 @@ class Pool:
             raise ClosedError("the pool is closed")
 
     def _pump(self, member: Member) -> None:
+        """Until the pool is closed: whatever the member's runtime has, or raises."""
+        index = member.index
         while True:
             with self._changed:
-                while not self._closed and self._busy[member.index] <= 0:
+                # A runtime that raises every time is asked again only when the caller has heard of it.
+                while not self._closed and (self._busy[index] <= 0 or self._failing[index]):
                     self._changed.wait(_POLL_S)
                 if self._closed:
                     return
+                asked = self._asked[index]
             try:
                 batch = member.runtime.recv()
-            except ClosedError:
+            except ClosedError as error:
+                with self._changed:
+                    self._busy[index] = 0
+                self._ready.put((index, error))
                 return
+            except IdleError:
+                # What an error has cost nobody can count; but now it is all over.
+                with self._changed:
+                    if self._asked[index] == asked:
+                        self._busy[index] = 0
             except Universe2Error as error:
-                self._ready.put((member.index, error))
-                return
-            self._ready.put((member.index, batch))
-            with self._changed:
-                self._busy[member.index] -= len(batch)
+                with self._changed:
+                    self._failing[index] = True
+                self._ready.put((index, error))
+            else:
+                self._ready.put((index, batch))
+                with self._changed:
+                    self._busy[index] -= len(batch)

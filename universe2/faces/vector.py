@@ -18,6 +18,7 @@ from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
 from universe2.faces.env import OnFault, fault_line
+from universe2.faces.owed import owed
 
 _MODES = {
     "next_step": AutoresetMode.NEXT_STEP,
@@ -37,6 +38,8 @@ class RuntimeVectorEnv(VectorEnv):
     episode is truncated, its reward NaN, ``infos["fault"]`` holds the text, and its next step
     is a reset, whatever the autoreset mode but "disabled", where you reset it. With
     ``on_fault="raise"`` a FaultError names the slots, after all others have stepped.
+
+    After a step that was interrupted, reset comes next.
 
     With ``copy=False`` observations are views that the next step overwrites.
     """
@@ -59,6 +62,7 @@ class RuntimeVectorEnv(VectorEnv):
         self._all_N = np.arange(self.num_envs, dtype=np.int32)
         self._seeds_N = np.full(self.num_envs, -1, np.int64)  # of the current episodes; -1: none yet
         self._obs = empty(runtime.observation_space, self.num_envs)
+        self._owing = False  # something was asked whose result was not received
         self._borrowed = False  # _obs is the runtime's buffer, not ours
 
     def reset(
@@ -76,7 +80,11 @@ class RuntimeVectorEnv(VectorEnv):
         seeds = vector_seeds(seed, count)
         if count == self.num_envs:
             seeds = [seeds[slot] for slot in slots]
+        if self._owing:  # a step was cut short, by Ctrl-C perhaps
+            for batch in owed(self.runtime):
+                self._keep(batch)
         chosen = [self._next(slot) if s is None else s for slot, s in zip(slots, seeds, strict=True)]
+        self._owing = True
         self.runtime.reset(slots, chosen)
         self._seeds_N[slots] = chosen
         *_, infos = self._collect(len(slots))
@@ -85,6 +93,7 @@ class RuntimeVectorEnv(VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step all slots. rewards float64 (N,), flags bool (N,). Raises InvalidActionError, FaultError."""
+        self._owing = True
         self.runtime.send(self._all_N, actions)
         rewards_N, terminated_N, truncated_N, infos = self._collect(self.num_envs)
         return self._observations(), rewards_N, terminated_N, truncated_N, infos
@@ -131,6 +140,7 @@ class RuntimeVectorEnv(VectorEnv):
             for row in np.flatnonzero(batch.fault):
                 faults.append(fault_line(batch, int(row)))
                 _cell(infos, "fault", int(slots_K[row]), faults[-1], N)
+        self._owing = False
         for line in faults:
             log.warning("%s: %s", self.runtime.spec.id, line)
         if faults and self.on_fault == "raise":

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Generic, TypeVar
 
-from universe2.core.errors import ClosedError, DeadlineError, UsageError
+from universe2.core.errors import ClosedError, DeadlineError, IdleError
 from universe2.core.ledger import SlotLedger
 
 DEADLINE = 60.0
@@ -33,13 +33,13 @@ class Mailbox(Generic[_T]):
             self._changed.notify()
 
     def take(self, timeout: float | None) -> _T:
-        """The oldest item. Raises ClosedError, UsageError if no slot is busy, DeadlineError."""
+        """The oldest item. Raises ClosedError, IdleError if no slot is busy, DeadlineError."""
         seconds = DEADLINE if timeout is None else timeout
         deadline = time.monotonic() + seconds
         with self._changed:
             while not self._ledger.closed and not self._items:
                 if not len(self._ledger.busy()):
-                    raise UsageError("no slot is busy: call reset or send before recv")
+                    raise IdleError("no slot is busy: call reset or send before recv")
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise DeadlineError(f"{self._name}: nothing was ready within {seconds:g} s")
             if self._ledger.closed:

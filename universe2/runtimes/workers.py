@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.batch import Batch, info_columns
-from universe2.core.errors import DeadlineError, FaultError, UsageError, error_named
+from universe2.core.errors import DeadlineError, FaultError, IdleError, UsageError, error_named
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import as_rows, check_actions, empty, from_leaves, leaf_values, take
@@ -107,7 +107,7 @@ class WorkerRuntime(Runtime):
 
     def recv(self, timeout: float | None = None) -> Batch:
         if not self._ledger.closed and not self._ledger.busy().size:
-            raise UsageError("no slot is busy: there is nothing to receive; send or reset first")
+            raise IdleError("no slot is busy: there is nothing to receive; send or reset first")
         results = self._pool.collect(timeout, _EPISODIC)
         if not results:
             raise DeadlineError(f"{self.spec.id}: no slot was ready within {timeout} s")

@@ -23,6 +23,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from universe2.core.agents import agents_of
 from universe2.core.errors import (
     ClosedError,
+    IdleError,
     InvalidActionError,
     InvalidSeedError,
     MissingDependencyError,
@@ -196,7 +197,7 @@ def wrong_use_is_refused(subject: Subject) -> None:
         source = ActionSource(runtime)
         action = source.batch(np.arange(1))
         _raises(UsageError, lambda: runtime.send([0], action), "sending before the first reset")
-        _raises(UsageError, lambda: runtime.recv(1.0), "receiving when nothing was sent")
+        _raises(IdleError, lambda: runtime.recv(1.0), "receiving when nothing was sent")
         _raises(UsageError, lambda: runtime.reset([1], [0]), "a slot that doesn't exist")
         wrong: list[Any] = [-1, 2**63, 1.5, "7", True]
         for seed in wrong:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.batch import Batch, Fault, info_columns
-from universe2.core.errors import ClosedError, UsageError
+from universe2.core.errors import ClosedError, IdleError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import check_actions
@@ -71,7 +71,7 @@ class CountingRuntime(Runtime):
         if self._ledger.closed:
             raise ClosedError("the runtime is closed")
         if self._todo.empty():
-            raise UsageError("no slot is busy")
+            raise IdleError("no slot is busy")
         item = self._todo.get()
         assert item is not None
         slots_K, actions_K = item
