@@ -29,7 +29,7 @@ class Place:
     NOWHERE = 2
     """no server has it: the slot must be reset before it can step"""
     OWED = 3
-    """as LOST, and asked since: its fault is on its way to the caller, and nothing else may be done with it"""
+    """as LOST, and asked since: its fault is on its way to the caller; nothing else may be done with it"""
 
 
 def every(codes: np.ndarray, code: int) -> bool:
