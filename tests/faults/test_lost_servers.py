@@ -170,6 +170,24 @@ def test_an_answer_that_does_not_come_poisons_the_session() -> None:
         batch = runtime.recv(10.0)
         assert batch.fault.tolist() == [Fault.INFRASTRUCTURE]
         assert "no result" in batch.fault_text[0]
+        assert eventually(lambda: server.capacity.slots_free == 8, 5.0)  # long before the lease is over
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_a_client_waits_longer_than_the_server_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives up first decides between one slot's fault and a lost session."""
+    monkeypatch.setattr(_Mute, "result_seconds", 0.5)
+    monkeypatch.setattr("universe2.client.part.SPARE_SECONDS", 0.5)
+    server = served(_Mute)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], reopen_deadline=3.0)
+    try:
+        assert runtime.result_seconds == 0.5 + 0.5 + 3.0  # and what stands before this one longer still
+        began = time.monotonic()
+        runtime.reset([0], [0])
+        assert runtime.recv(10.0).fault.tolist() == [Fault.INFRASTRUCTURE]
+        assert time.monotonic() - began > 0.9
     finally:
         runtime.close()
         server.stop(1.0)

@@ -7,6 +7,7 @@ again. What batches mean is not its business.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -43,6 +44,9 @@ RESUME_SECONDS = 10.0
 
 RETRY_SECONDS = 0.2
 """Between two attempts to reach it."""
+
+GOODBYE_SECONDS = 5.0
+"""How long a server may take to end the stream of a session that was given up."""
 
 
 class Limits:
@@ -166,9 +170,9 @@ class Connection:
             self.send(pb.Header(heartbeat=pb.Heartbeat()))
 
     def poison(self, reason: Universe2Error) -> None:
-        """Give the session up: nothing that still comes on its stream counts."""
+        """Give the session up: nothing that still comes on its stream counts. The server is told so."""
         self._finish(reason)
-        self.close()
+        self._hang_up_later()
 
     @property
     def reason(self) -> Universe2Error:
@@ -183,10 +187,8 @@ class Connection:
         """Ask the server to end the session in good order; ``close`` waits for it."""
         with self._lock:
             if not self._over.is_set():
-                self._send(pb.Header(close=pb.Close()), ())
                 self._over.set()
-                if self._stream is not None:
-                    self._stream.half_close()
+                self._say_close()
 
     def close(self, wait: float = 0.0) -> None:
         """End the session; the server frees its slots. May be called twice.
@@ -218,6 +220,19 @@ class Connection:
                 self._stream.send(message)
         return number
 
+    def _say_close(self) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(ProtocolError):  # it hasn't read for long: it won't read this either
+                self._send(pb.Header(close=pb.Close()), ())
+            self._stream.half_close()
+
+    def _hang_up_later(self) -> threading.Timer:
+        """Close, should the server not have ended the stream by then: at once would take the goodbye back."""
+        timer = threading.Timer(GOODBYE_SECONDS, self.close)
+        timer.daemon = True
+        timer.start()
+        return timer
+
     # The receiving thread
 
     def _receive(self) -> None:
@@ -234,7 +249,19 @@ class Connection:
             reason = self._receive_stream()
         self._finish(ServerLostError(str(reason)) if isinstance(reason, Broken) else reason)
         self._moved.set()
+        if not isinstance(reason, Broken):
+            self._drain()
         self.close()
+
+    def _drain(self) -> None:
+        """Wait until the server has ended the stream."""
+        if self._stream is None:
+            return
+        timer = self._hang_up_later()
+        with contextlib.suppress(Universe2Error):
+            for _ in self._stream:
+                pass
+        timer.cancel()
 
     def _receive_stream(self) -> Universe2Error:
         """Take what comes on the stream until it ends; why it did."""
@@ -242,6 +269,8 @@ class Connection:
         try:
             for message in self._stream:
                 self.heard = time.monotonic()
+                if self._reason is not None:
+                    continue  # given up
                 if not self._session and self._is_queued(decode(message).header):
                     continue
                 frame = self._assembler.add(message)
@@ -299,10 +328,12 @@ class Connection:
                 for message in self._journal.after(header.resumed.received):
                     stream.send(message)
                 self._stream = stream
+                if self._over.is_set():  # closed meanwhile
+                    self._say_close()
             self.heard = time.monotonic()
             self._moved.set()
             return
-        raise self.reason  # closed meanwhile
+        raise self.reason
 
     def _dispatch(self, frame: Frame) -> Universe2Error | None:
         header = frame.header
@@ -343,6 +374,8 @@ class Connection:
             tell = not self._over.is_set() and self._session != ""
             self._over.set()
             waiting = list(self._answers.values())
+            if tell:
+                self._say_close()
         for answer in waiting:
             answer.put(reason)
         if tell:

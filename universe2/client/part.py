@@ -22,6 +22,10 @@ from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.client")
 
+SPARE_SECONDS = 30.0
+"""For how long a result is waited for beyond the time by which the server itself gives it up: one slot's
+fault, which comes from there, must not cost the whole session."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -31,8 +35,8 @@ class Terms:
     """num_slots and queue_seconds are filled in by each part"""
     addresses: Sequence[str]
     token: str | None
-    deadline: float
-    """a request without a result for so long means that the session is lost"""
+    deadline: float | None
+    """a request without a result for so long means that the session is lost; None: as the server says"""
     open_deadline: float
     reopen_deadline: float
     wait: float
@@ -107,6 +111,12 @@ class Part:
                     f"the servers disagree on {first.spec.id}: its {name} differs; "
                     "install the same releases on all of them"
                 )
+
+    def deadline(self, connection: Connection) -> float:
+        """For how many seconds a result is waited for, on one of the part's connections."""
+        if self._terms.deadline is not None:
+            return self._terms.deadline
+        return connection.opened.result_seconds + SPARE_SECONDS
 
     @property
     def opened(self) -> pb.Opened:

@@ -35,7 +35,7 @@ def open_remote(
     remotes: Sequence[str] = (),
     token: str | None = None,
     *,
-    deadline: float = 60.0,
+    deadline: float | None = None,
     open_deadline: float = 120.0,
     reopen_deadline: float = 60.0,
     lease: float = 60.0,
@@ -48,8 +48,9 @@ def open_remote(
     A server with TLS is ``"tls://host:port"``, with PEM files as in ``?ca=ca.pem&cert=me.pem&key=me.key``.
 
     The environment's own packages need not be installed here, nor its id be known. Times are in
-    seconds: a request without a result for ``deadline`` makes its session count as lost; slots of a
-    lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
+    seconds: a request without a result for ``deadline`` makes its session count as lost (None: a
+    little longer than the server says that it may take itself, until it returns a fault); slots of
+    a lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
     nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
     loss; servers that are full are waited for during ``wait``, with a line in the log that says the
     place in the queue (0: CapacityError at once). A server on this machine is talked to through a

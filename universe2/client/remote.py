@@ -89,7 +89,9 @@ class RemoteRuntime(Runtime):
             raise
         self._describe(env, self._parts[0].opened)
         lease = min(p.opened.lease_seconds for p in self._parts)
-        self._beat = min(lease / 4, terms.deadline / 4, 5.0)
+        longest = [p.deadline(p.connection) for p in self._parts if p.connection is not None]
+        self.result_seconds = max(longest) + terms.reopen_deadline
+        self._beat = min(lease / 4, min(longest) / 4, 5.0)
         threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
 
     def _describe(self, env: str | EnvSpec, opened: pb.Opened) -> None:
@@ -288,7 +290,7 @@ class RemoteRuntime(Runtime):
         for part, connection, rows in shares:
             assert connection is not None
             local_K = as_buffer(slots_K[rows] - part.start, I32)
-            frame = connection.ask(header(), [local_K], self._terms.deadline)
+            frame = connection.ask(header(), [local_K], part.deadline(connection))
             yield np.arange(len(slots_K))[rows], frame
 
     # Receiving
@@ -354,7 +356,6 @@ class RemoteRuntime(Runtime):
 
     def _lost(self, part: Part, connection: Connection, reason: Universe2Error) -> Batch | None:
         part.connection = None
-        connection.close()
         slots_K = self._book.lose(part.start, part.stop)
         log.warning("%s lost their server: %s", part.name, reason)
         if not len(slots_K):
@@ -402,7 +403,7 @@ class RemoteRuntime(Runtime):
                 with self._lock:
                     busy_K = self._book.busy_on(part.start, part.stop)
                     oldest = self._book.asked_N[busy_K].min() if len(busy_K) else np.inf
-                now, limit = time.monotonic(), self._terms.deadline
+                now, limit = time.monotonic(), part.deadline(connection)
                 if now - oldest > limit:
                     text = f"{connection.address}: no result for {len(busy_K)} slots within {limit:g} s"
                     connection.poison(DeadlineError(text))

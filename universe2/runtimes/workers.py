@@ -60,6 +60,8 @@ class WorkerRuntime(Runtime):
         if min(step_deadline, reset_deadline, start_deadline) <= 0 or max_failures < 1:
             raise UsageError("deadlines must be above 0 s and max_failures at least 1")
         per_worker = slots_per_worker or -(-num_slots // (os.cpu_count() or 1))
+        # A worker may have to start first, and may do its slots one after the other.
+        self.result_seconds = start_deadline + per_worker * (step_deadline + reset_deadline)
         slots = list(range(num_slots))
         assignment = [slots[i : i + per_worker] for i in range(0, num_slots, per_worker)]
         self.spec, self.config, self.num_slots = spec, config, num_slots

@@ -107,6 +107,7 @@ def describe(runtime: Runtime, ask: pb.Open) -> tuple[pb.Opened, list[Buffer]]:
         action_space=write_space(runtime.action_space),
         has_action_mask=mask is not None,
         group_size=runtime.group_size,
+        result_seconds=runtime.result_seconds,
         spec=pb.SpecInfo(
             id=spec.id,
             runtime=spec.runtime,

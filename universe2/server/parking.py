@@ -40,7 +40,7 @@ class ParkingRuntime(Runtime):
         assert inner.group_size == 1, "slots that step together can't be parked alone"
         self.spec, self.config, self.num_slots = inner.spec, inner.config, inner.num_slots
         self.observation_space, self.action_space = inner.observation_space, inner.action_space
-        self.action_mask = inner.action_mask
+        self.action_mask, self.result_seconds = inner.action_mask, inner.result_seconds
         self._inner = inner
         self._max_faults = max_faults
         self._on_park, self._on_restart = on_park, on_restart
