@@ -12,11 +12,11 @@ import pytest
 
 import universe2
 from universe2.client import open_remote
-from universe2.core.errors import CapacityError
+from universe2.core.errors import CapacityError, ServerLostError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
 from universe2.server.capacity import Capacity, Share
-from universe2.testing.counting import COUNTING
+from universe2.testing.counting import COUNTING, CountingRuntime
 
 
 def test_first_come_first_served() -> None:
@@ -49,6 +49,80 @@ def test_what_never_fits_does_not_wait() -> None:
     with pytest.raises(CapacityError, match="'alice' has 2 of its 2"):
         capacity.enter(1, may_wait=True, owner="alice", share=share)
     ticket.leave()
+
+
+def test_a_share_holds_in_the_queue_too() -> None:
+    capacity, share = Capacity(slots=4, sessions=9, queue=9), Share(slots=2, sessions=1)
+    everything = capacity.enter(4, may_wait=False, owner="alice")
+    bobs = [capacity.enter(2, may_wait=True, owner="bob", share=share) for _ in range(2)]
+    carol = capacity.enter(2, may_wait=True, owner="carol")
+    everything.leave()
+    assert [ticket.place for ticket in (*bobs, carol)] == [0, 1, 0]  # bob's second is passed over …
+    late = capacity.enter(2, may_wait=True, owner="carol")
+    carol.leave()
+    assert [bobs[1].place, late.place] == [1, 0]
+    large = capacity.enter(4, may_wait=True, owner="dave")
+    bobs[0].leave()
+    assert [bobs[1].place, large.place] == [0, 1]  # … and comes first again as soon as he has less
+    bobs[1].leave()
+    late.leave()
+    assert (large.place, capacity.slots_free, capacity.waiting) == (0, 0, 0)
+
+
+def test_who_waits_behind_a_share_alone_is_served_at_once() -> None:
+    capacity, share = Capacity(slots=4, sessions=9, queue=2), Share(sessions=1)
+    first = capacity.enter(4, may_wait=False)
+    bobs = [capacity.enter(1, may_wait=True, owner="bob", share=share) for _ in range(2)]
+    first.leave()
+    assert [ticket.place for ticket in bobs] == [0, 1]
+    assert capacity.enter(2, may_wait=False, owner="carol").place == 0
+    with pytest.raises(CapacityError, match="1 of 4 are free"):
+        capacity.enter(2, may_wait=False, owner="carol")
+
+
+def test_a_draining_server_serves_nobody_from_its_queue(counting: EnvSpec) -> None:
+    server = Server(ServerConfig(port=0, slots=2, drain_seconds=5.0))
+    server.start()
+    try:
+        first = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+        with ThreadPoolExecutor(2) as pool:
+            second = pool.submit(open_remote, COUNTING.id, 1, EnvConfig(), [server.address], wait=20.0)
+            while not server.capacity.waiting:
+                threading.Event().wait(0.01)
+            drained = pool.submit(server.drain, threading.Event())
+            with pytest.raises(ServerLostError, match="opens no more sessions"):
+                second.result(2.0)  # at once, although the slots are still taken
+            first.close()
+            drained.result(5.0)
+        assert (server.capacity.sessions_open, server.capacity.waiting) == (0, 0)
+    finally:
+        server.stop(1.0)
+
+
+def test_slots_that_open_while_a_server_drains_are_refused() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_id: str, slots: int, config: EnvConfig) -> CountingRuntime:
+        begun.set()
+        assert go_on.wait(10.0)
+        return CountingRuntime(COUNTING, slots, config)
+
+    server = Server(ServerConfig(port=0, drain_seconds=5.0), slow)
+    server.start()
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            opening = pool.submit(open_remote, COUNTING.id, 1, EnvConfig(), [server.address])
+            assert begun.wait(10.0)
+            drained = pool.submit(server.drain, threading.Event())
+            while not server._draining.is_set():
+                threading.Event().wait(0.01)
+            go_on.set()
+            with pytest.raises(ServerLostError, match="opens no more sessions"):
+                opening.result(10.0)
+            drained.result(5.0)
+        assert server.capacity.slots_free == server.capacity.slots
+    finally:
+        server.stop(1.0)
 
 
 def test_a_client_waits_in_the_queue_and_is_served(counting: EnvSpec) -> None:

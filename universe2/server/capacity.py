@@ -1,7 +1,7 @@
 """Capacity: how many slots and sessions a server lends, who has them, and who waits for them.
 
-Who comes first is served first, also if fewer slots would do for somebody behind. It doesn't know
-sessions or streams.
+Who comes first is served first, also if fewer slots would do for somebody behind. Only those whose
+token has all that it may have are passed over until it has less. It doesn't know sessions or streams.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ EVERYTHING = Share()
 class Ticket:
     """A claim to ``count`` slots and one session. ``leave`` gives up whatever it has, once."""
 
-    def __init__(self, capacity: Capacity, count: int, owner: str) -> None:
+    def __init__(self, capacity: Capacity, count: int, owner: str, share: Share) -> None:
         self.count = count
         self.owner = owner
+        self.share = share
         self._capacity = capacity
 
     @property
@@ -43,7 +44,7 @@ class Ticket:
         return self._capacity.place_of(self)
 
     def wait(self, timeout: float) -> bool:
-        """Until the place changes, or ``timeout`` seconds are over. True if the slots are here."""
+        """Until the place changes, the server closes, or ``timeout`` seconds are over. Are the slots here?"""
         return self._capacity.wait_for(self, timeout)
 
     def leave(self) -> None:
@@ -61,6 +62,7 @@ class Capacity:
         self._line: list[Ticket] = []
         self._slots_of: Counter[str] = Counter()
         self._changed = threading.Condition()
+        self._closed = False
         self._pause = 5.0
         """seconds between two sessions' ends, as a moving average"""
         self._last_end = time.monotonic()
@@ -83,23 +85,28 @@ class Capacity:
 
         Raises CapacityError: more than there ever are, more than the owner's share, or nothing free.
         """
-        ticket = Ticket(self, count, owner)
+        ticket = Ticket(self, count, owner, share)
         with self._changed:
-            self._check_share(count, owner, share)
+            if refusal := self._over_share(ticket):
+                raise refusal
             if count > self.slots:
                 raise CapacityError(
                     f"{count} slots were asked for, {self.slots_free} of {self.slots} are free; "
                     "ask for fewer, add a server, or start it with more --slots"
                 )
-            if not self._line and self._fits(ticket):
-                self._grant(ticket)
-            elif not may_wait:
-                raise self._full(count, 1)
-            elif len(self._line) >= self.queue:
-                raise self._full(count, len(self._line) + 1)
-            else:
-                self._line.append(ticket)
+            waiting = len(self._line)
+            self._line.append(ticket)
+            self._serve()
+            if ticket in self._line and (not may_wait or waiting >= self.queue):
+                self._line.remove(ticket)
+                raise self._full(count, waiting + 1 if may_wait else 1)
         return ticket
+
+    def close(self) -> None:
+        """Nobody gets anything any more, and who waits is woken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def place_of(self, ticket: Ticket) -> int:
         with self._changed:
@@ -112,7 +119,7 @@ class Capacity:
     def wait_for(self, ticket: Ticket, timeout: float) -> bool:
         with self._changed:
             place = self.place_of(ticket)
-            self._changed.wait_for(lambda: self.place_of(ticket) != place, timeout)
+            self._changed.wait_for(lambda: self._closed or self.place_of(ticket) != place, timeout)
             return ticket in self._held
 
     def leave(self, ticket: Ticket) -> None:
@@ -125,28 +132,33 @@ class Capacity:
                 now = time.monotonic()
                 self._pause += 0.2 * (now - self._last_end - self._pause)
                 self._last_end = now
-            while self._line and self._fits(self._line[0]):
-                self._grant(self._line.pop(0))
+            self._serve()
             self._changed.notify_all()
 
-    def _fits(self, ticket: Ticket) -> bool:
-        return ticket.count <= self.slots_free and len(self._held) < self.sessions
+    def _serve(self) -> None:
+        """Give what is free to those who wait, in order."""
+        for ticket in list(self._line):
+            if self._over_share(ticket):
+                continue
+            if self._closed or ticket.count > self.slots_free or len(self._held) >= self.sessions:
+                return
+            self._line.remove(ticket)
+            self._held.add(ticket)
+            self._slots_of[ticket.owner] += ticket.count
 
-    def _grant(self, ticket: Ticket) -> None:
-        self._held.add(ticket)
-        self._slots_of[ticket.owner] += ticket.count
-
-    def _check_share(self, count: int, owner: str, share: Share) -> None:
-        sessions = sum(ticket.owner == owner for ticket in self._held)
+    def _over_share(self, ticket: Ticket) -> CapacityError | None:
+        """What to say if the ticket's owner would have more than the share."""
+        count, owner, share = ticket.count, ticket.owner, ticket.share
         if share.slots and self._slots_of[owner] + count > share.slots:
-            raise CapacityError(
+            return CapacityError(
                 f"{count} slots were asked for; the token {owner!r} has {self._slots_of[owner]} of its "
                 f"{share.slots}",
                 self.retry_after(1) if count <= share.slots else 0.0,
             )
-        if share.sessions and sessions >= share.sessions:
+        if share.sessions and sum(held.owner == owner for held in self._held) >= share.sessions:
             text = f"the token {owner!r} has all of its {share.sessions} sessions open"
-            raise CapacityError(text, self.retry_after(1))
+            return CapacityError(text, self.retry_after(1))
+        return None
 
     def _full(self, count: int, place: int) -> CapacityError:
         seconds = self.retry_after(place)

@@ -108,8 +108,7 @@ class Server:
         At most ``drain_seconds``, or until ``give_up`` is set. What still runs then, ``stop`` ends.
         """
         seconds = self.config.drain_seconds
-        self._draining.set()
-        self._health.enter_graceful_shutdown()
+        self._open_no_more()
         with self._lock:
             sessions = list(self._sessions.values())
         log.info("draining: %d sessions may go on for %g s", len(sessions), seconds)
@@ -122,7 +121,7 @@ class Server:
     def stop(self, grace: float = 5.0) -> None:
         """Accept nothing more, end all sessions, wait at most ``grace`` seconds for them."""
         self._stopping.set()
-        self._health.enter_graceful_shutdown()
+        self._open_no_more()
         stopped = self._grpc.stop(grace)
         self._door.close()
         with self._lock:
@@ -133,6 +132,16 @@ class Server:
         self._door.wait(grace)
         for session in sessions:
             session.close()
+
+    def _open_no_more(self) -> None:
+        """From now on nobody gets a session: not who comes, not who waits, not whose slots are opening."""
+        self._draining.set()
+        self.capacity.close()
+        self._health.enter_graceful_shutdown()
+
+    def _check_admitting(self) -> None:
+        if self._draining.is_set():
+            raise ServerLostError("the server is shutting down and opens no more sessions")
 
     def _build(self) -> grpc.Server:
         limit = self.config.max_message_bytes
@@ -285,8 +294,7 @@ class Server:
         """Raise unless what is asked for may be opened here at all."""
         check_ask(ask)
         family = ask.env_id.split("/", 1)[0]
-        if self._draining.is_set():
-            raise ServerLostError("the server is shutting down and opens no more sessions")
+        self._check_admitting()
         if self.config.families and family not in self.config.families:
             raise UnknownEnvError(
                 f"this server doesn't offer the family {family!r}, only {', '.join(self.config.families)}"
@@ -297,6 +305,7 @@ class Server:
         began = time.monotonic()
         end = began + seconds
         while place := ticket.place:
+            self._check_admitting()
             queued = pb.Queued(place=place, retry_after_seconds=self.capacity.retry_after(place))
             yield encode(pb.Header(queued=queued))
             ticket.wait(min(QUEUE_TELLS_SECONDS, max(end - time.monotonic(), 0.0)))
@@ -308,17 +317,19 @@ class Server:
                     f"place {ticket.place} in the queue",
                     self.capacity.retry_after(ticket.place),
                 )
+        self._check_admitting()
         self.metrics.slot_wait_seconds.observe(time.monotonic() - began)
 
     def _opened(self, first: Frame, assembler: Assembler, ticket: Ticket) -> Session:
         session = Session(self.config, assembler, self.metrics, self._over)
         try:
             session.open(first, self._open_runtime, ticket.leave, self._door.name)
+            with self._lock:
+                self._check_admitting()  # under the lock: later ones than this are told to drain
+                self._sessions[session.id] = session
         except BaseException:
             session.close()
             raise
-        with self._lock:
-            self._sessions[session.id] = session
         return session
 
     def _known(self, name: str, token: bytes) -> Session:
