@@ -37,11 +37,22 @@ class Interval(NamedTuple):
         return self.low <= other.high and other.low <= self.high
 
 
+FEW_EPISODES = 50
+"""of random play: a reference that rests on fewer is marked wherever scores are shown"""
+
+
 class Reference(NamedTuple):
     """The two scores of a task that become 0 and 1."""
 
     random: float
     reference: float
+    episodes: int | None = None
+    """that the mean of random play is over; None where nobody noted it"""
+
+    @property
+    def uncertain(self) -> bool:
+        """Its zero is known to rest on few episodes."""
+        return self.episodes is not None and self.episodes < FEW_EPISODES
 
     def normalise(self, returns_N: np.ndarray) -> np.ndarray:
         """(R − random) / (reference − random)."""
@@ -52,7 +63,8 @@ def reference_of(scores: Mapping[str, float]) -> Reference | None:
     """From an EnvSpec's ``reference``; None if it lacks one of the two or they are equal."""
     if "random" not in scores or "heuristic" not in scores or scores["random"] == scores["heuristic"]:
         return None
-    return Reference(float(scores["random"]), float(scores["heuristic"]))
+    episodes = int(scores["episodes"]) if "episodes" in scores else None
+    return Reference(float(scores["random"]), float(scores["heuristic"]), episodes)
 
 
 def iqm(scores: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -154,6 +154,12 @@ def notes(suite: SuiteRanking) -> list[str]:
     ]
     if ranking.unscored:
         said.append(f"Not in the score, for lack of a reference: {', '.join(ranking.unscored)}.")
+    for score in ranking.entries[0].tasks.values():
+        if score.reference is not None and score.reference.uncertain:
+            said.append(
+                f"The zero of {score.task} is uncertain: random play was measured over "
+                f"{score.reference.episodes} episodes only."
+            )
     for entry in ranking.entries:
         short = [f"{t.task} {len(t.returns)}/{t.wanted}" for t in entry.tasks.values() if not t.complete]
         if short:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,9 +23,11 @@ from universe2.envs.arcade import HELD_OUT_LEVELS, games
 from universe2.runtimes.compiled import CompiledRuntime
 
 
-def play(spec: EnvSpec, policy: str, episodes: int) -> tuple[np.ndarray, Counter[str]]:
+def play(
+    spec: EnvSpec, policy: str, episodes: int, options: Mapping[str, Any] = HELD_OUT_LEVELS
+) -> tuple[np.ndarray, Counter[str]]:
     """Returns float64 (episodes,) and how the episodes ended."""
-    runtime = CompiledRuntime(spec, episodes, EnvConfig(autoreset="disabled", options=HELD_OUT_LEVELS))
+    runtime = CompiledRuntime(spec, episodes, EnvConfig(autoreset="disabled", options=options))
     rng, choices = np.random.default_rng(0), len(runtime.game.actions)
     live = np.arange(episodes, dtype=np.int32)
     returns, outcomes = np.zeros(episodes), Counter[str]()

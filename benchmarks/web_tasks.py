@@ -1,6 +1,7 @@
 """Every web task: the same to the bit? how fast? won by its solver? and by doing nothing, or anything?
 
     python benchmarks/web_tasks.py [--only click-*] [--check solver --check idle] [--episodes 50]
+    python benchmarks/web_tasks.py --check random --random-episodes 200 --only click-test    # for a reference
 
 determinism: two slots (two browsers) get the same seeds and the same random actions; one of them has
 played something else before and is made to wait at random between its steps. Frames, rewards,
@@ -57,7 +58,12 @@ def main(
         list[str] | None, typer.Option(help=f"Which of {', '.join(CHECKS)}; default: all.")
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes of the solver.")] = 50,
-    random_steps: Annotated[int, typer.Option(help="Random play: no new episode after so many.")] = 300,
+    random_steps: Annotated[
+        int, typer.Option(help="Random play: no new episode after so many steps; for a first look.")
+    ] = 300,
+    random_episodes: Annotated[
+        int, typer.Option(help="Random play: exactly so many episodes, whatever --random-steps says.")
+    ] = 0,
     steps: Annotated[int, typer.Option(help="Most steps per episode for determinism.")] = 25,
     browsers: Annotated[int, typer.Option(help="How many episodes are played at once.")] = 2,
 ) -> None:
@@ -69,18 +75,26 @@ def main(
     chosen = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in only or ["*"])]
     if not chosen:
         raise typer.BadParameter(f"no web task matches {only}")
+    amount = Amount(random_episodes, math.inf) if random_episodes else Amount(40, random_steps)
     for name in chosen:
-        row = examine(f"web/{name}-v0", Plan(checks, episodes, random_steps, steps, browsers))
+        row = examine(f"web/{name}-v0", Plan(checks, episodes, amount, steps, browsers))
         Console(stderr=True).print(name, row)
         merge(f"web/{name}-v0", row)
     show(scores()["results"])
     print(json.dumps(scores()["questions"]))
 
 
+class Amount(NamedTuple):
+    """Episodes, but none that would begin after so many steps."""
+
+    episodes: int
+    steps: float
+
+
 class Plan(NamedTuple):
     checks: Sequence[str]
     episodes: int
-    random_steps: int
+    random: Amount
     steps: int
     browsers: int
 
@@ -103,9 +117,8 @@ def examine(env_id: str, plan: Plan) -> dict[str, Any]:
                 outcomes(env_id, lambda _: doing_nothing, range(1, 5), {"step_ms": 5000}, plan.browsers),
             )
         if "random" in plan.checks:
-            row |= summary(
-                "random", outcomes(env_id, anything, range(1, 41), {}, plan.browsers, plan.random_steps)
-            )
+            seeds = range(1, plan.random.episodes + 1)
+            row |= summary("random", outcomes(env_id, anything, seeds, {}, plan.browsers, plan.random.steps))
     except Exception as error:  # noqa: BLE001 (reported in the table; the other tasks go on)
         row["error"] = f"{type(error).__name__}: {error}"[-400:]
     return row
@@ -315,15 +328,17 @@ def question(text: str, ours: int, target: int) -> dict[str, Any]:
 
 def reference_table(results: dict[str, Any]) -> str:
     lines = [
-        "# Mean raw returns of random play and of the scripted solver, one task a line. Written by",
-        "# benchmarks/web_tasks.py; tasks whose solver isn't better than random play are left out.",
+        "# Mean raw returns of random play, over so many episodes, and of the scripted solver, one task a",
+        "# line. Written by benchmarks/web_tasks.py; tasks whose solver isn't better than random play are",
+        "# left out.",
         "",
     ]
     for env_id, row in results.items():
         random, best = row.get("random_return"), row.get("solver_return")
         if random is not None and best is not None and best > random:
             name = env_id.removeprefix("web/").removesuffix("-v0")
-            lines.append(f"{name} = {{ random = {random}, heuristic = {best} }}")
+            played = row["random_episodes"]
+            lines.append(f"{name} = {{ random = {random}, heuristic = {best}, episodes = {played} }}")
     return "\n".join(lines) + "\n"
 
 

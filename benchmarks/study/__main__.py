@@ -20,7 +20,8 @@ import typer
 
 from benchmarks.study.page import write_page
 from benchmarks.study.plan import BUDGETS, Cell, cells, estimate
-from benchmarks.study.runner import is_done, run
+from benchmarks.study.runner import is_done, refuse_others, run
+from universe2.core.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -41,6 +42,12 @@ def main(
     results, runs = HERE.parent / "scores" / "study" / name, ROOT / "runs" / "study" / name
     if plan:
         show(wanted, results, jobs)
+    try:
+        refuse_others(wanted, results, runs)
+    except UsageError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    if plan:
         return
     failed = False
     if not page:

@@ -15,12 +15,13 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.study.gradients import measure
 from benchmarks.study.plan import BUDGETS, GROUP, Cell, cells
+from benchmarks.study.references import References, measure_references, reference
 from universe2.agents.checkpoint import read_checkpoint, write_atomically
 from universe2.agents.cloning import clone, segments_of
 from universe2.agents.config import TrainConfig, from_table
@@ -66,15 +67,17 @@ def run(cell: Cell, runs: Path, result: Path) -> bool:
     kept = sorted(folder.glob(f"{CHECKPOINT}-*"))
     if cell.curve:
         checkpoints = [start, *kept]
+    references = measure_references(cell.played)
     found = {
         "cell": cell.content(),
+        "references": references,
         "evaluations": [
             {"steps": 0 if path == start else _steps(path), "returns": play(path, cell, folder)}
             for path in checkpoints
             if cell.played
         ],
         "gradients": [
-            {"steps": _steps(path), "estimators": measure(path, config, GROUP, _GRADIENT_BATCHES)}
+            {"steps": _steps(path), "estimators": noise(path, cell, config, references)}
             for path in kept
             if cell.gradients
         ],
@@ -151,6 +154,15 @@ def play(checkpoint: Path, cell: Cell, folder: Path) -> dict[str, list[float]]:
                 f"{task.name}: only {ended} of {task.episodes} episodes ended without a fault"
             )
     return found
+
+
+def noise(
+    checkpoint: Path, cell: Cell, config: TrainConfig, references: References
+) -> dict[str, dict[str, Any]]:
+    """The gradient's, by estimator, with rewards in parts of the way from random play to the expert."""
+    scales = {played.env_id: reference(played, references) for played in cell.played}
+    spans = {env_id: scale.reference - scale.random for env_id, scale in scales.items()}
+    return measure(checkpoint, config, GROUP, _GRADIENT_BATCHES, spans)
 
 
 def _steps(checkpoint: Path) -> int:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.study.plan import Cell
+from benchmarks.study.plan import Cell, Played
+from benchmarks.study.references import reference
 from benchmarks.study.runner import is_done, result_path
 from benchmarks.study.statistics import Scores, areas
-from universe2.agents.ranking import Reference, reference_of
-from universe2.core.errors import UsageError
-from universe2.core.registry import find
+from universe2.agents.ranking import Reference
 
 
 class Results:
@@ -42,22 +41,34 @@ class Results:
 
     def scores(self, arm: str, levels: str = "held-out", family: str = "", at: int = -1) -> Scores:
         """Normalised scores of the evaluation number ``at`` (the last by default), by environment."""
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, dict[str, np.ndarray]] = {}
         for result in self.of(arm):
-            for name, returns in result["evaluations"][at]["returns"].items():
-                env_id, _, where = name.partition(" ")
-                if where == levels and env_id.startswith(family):
-                    found.setdefault(env_id, []).append(reference(env_id).normalise(np.array(returns)))
+            for played in _played(result):
+                if played.levels == levels and played.env_id.startswith(family):
+                    returns = np.array(result["evaluations"][at]["returns"][played.name])
+                    scores = _reference(result, played).normalise(returns)
+                    found.setdefault(played.env_id, {})[_luck(result)] = scores
         return found
+
+    def references(self, *arms: str) -> dict[str, Reference]:
+        """The 0 and the 1 of each environment on held-out levels, as these arms' cells have them."""
+        return {
+            played.env_id: _reference(result, played)
+            for arm in arms
+            for result in self.of(arm)
+            for played in _played(result)
+            if played.levels == "held-out"
+        }
 
     def areas(self, arm: str) -> Scores:
         """The areas under the learning curves of an arm whose cells play one task each."""
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, dict[str, np.ndarray]] = {}
         for result in self.of(arm):
-            env_id = result["cell"]["of"]
+            (played,) = _played(result)
             steps = [evaluation["steps"] for evaluation in result["evaluations"]]
-            returns = np.array([next(iter(one["returns"].values())) for one in result["evaluations"]])
-            found.setdefault(env_id, []).append(areas(steps, returns, reference(env_id)))
+            returns = np.array([one["returns"][played.name] for one in result["evaluations"]])
+            area = areas(steps, returns, _reference(result, played))
+            found.setdefault(played.env_id, {})[_luck(result)] = area
         return found
 
     def curve(self, arm: str) -> list[tuple[float, Scores]]:
@@ -70,23 +81,44 @@ class Results:
             points.append((float(np.mean(parts)), self.scores(arm, at=at)))
         return points
 
-    def deviations(self, estimator: str, relative: bool = False) -> list[np.ndarray]:
+    def deviations(self, estimator: str) -> list[np.ndarray]:
         """Squared deviations of the gradients of each seed, of all checkpoints measured."""
-        found = []
-        for result in self.of("recipe"):
-            values = [
-                np.array(one["estimators"][estimator]["deviations"])
-                / (one["estimators"][estimator]["mean_square"] if relative else 1.0)
-                for one in result["gradients"]
-            ]
-            if values:
-                found.append(np.concatenate(values))
-        return found
+        return [
+            np.concatenate([np.array(one[estimator]["deviations"]) for one in estimators])
+            for estimators in self._estimators()
+        ]
+
+    def relative_deviations(self, estimator: str) -> list[np.ndarray] | None:
+        """The same, over the mean gradient's square; None if that is lost in noise at any checkpoint."""
+        seeds = self._estimators()
+        if any(
+            one[estimator]["mean_square"] <= 2 * one[estimator]["mean_square_error"]
+            for estimators in seeds
+            for one in estimators
+        ):
+            return None
+        return [
+            np.concatenate(
+                [np.array(one[estimator]["deviations"]) / one[estimator]["mean_square"] for one in estimators]
+            )
+            for estimators in seeds
+        ]
+
+    def _estimators(self) -> list[list[dict[str, Any]]]:
+        """Of each seed that was measured and each of its checkpoints."""
+        measured = [result["gradients"] for result in self.of("recipe") if result["gradients"]]
+        return [[one["estimators"] for one in gradients] for gradients in measured]
 
 
-def reference(env_id: str) -> Reference:
-    """The scores of random play and of the reference player. Raises UsageError if it has none."""
-    known = reference_of(find(env_id).reference)
-    if known is None:
-        raise UsageError(f"{env_id} has no reference scores; the study needs them")
-    return known
+def _played(result: dict[str, Any]) -> list[Played]:
+    return [Played(**played) for played in result["cell"]["played"]]
+
+
+def _reference(result: dict[str, Any], played: Played) -> Reference:
+    return reference(played, result.get("references", {}))
+
+
+def _luck(result: dict[str, Any]) -> str:
+    """Whose training luck is in the scores: cells of one parent share its."""
+    cell = result["cell"]
+    return cell["parent"] or f"{cell['arm']}--{cell['of']}--{cell['seed']}"

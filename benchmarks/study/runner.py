@@ -41,13 +41,26 @@ def result_path(results: Path, cell: Cell) -> Path:
 
 
 def is_done(results: Path, cell: Cell) -> bool:
-    """Its result is there. Raises UsageError if a file of its name is of another cell."""
-    path = result_path(results, cell)
-    if not path.is_file():
-        return False
-    if json.loads(path.read_text("utf-8"))["cell"] != json.loads(json.dumps(cell.content())):
-        raise UsageError(f"{path} is the result of another plan; move it away to run {cell.name} anew")
-    return True
+    """Its result is there. ``refuse_others`` says whether that is of this plan."""
+    return result_path(results, cell).is_file()
+
+
+def refuse_others(cells: Sequence[Cell], results: Path, runs: Path) -> None:
+    """Raises UsageError, with their paths, if results or runs of these names are of another plan's cells."""
+    others = []
+    for cell in cells:
+        path = result_path(results, cell)
+        if path.is_file() and json.loads(path.read_text("utf-8"))["cell"] != cell.content():
+            others.append(path)
+        note = _note(cell, runs)
+        begun = any((note.parent / name).exists() for name in ("start", "checkpoint"))
+        if begun and not (note.is_file() and json.loads(note.read_text("utf-8")) == cell.content()):
+            others.append(note.parent)
+    if others:
+        raise UsageError(
+            "these are of a plan that differs from the present one; move them away to run their cells anew:\n"
+            + "\n".join(f"  {path}" for path in others)
+        )
 
 
 def run(
@@ -62,9 +75,11 @@ def run(
 ) -> Outcome:
     """Bring as many cells to their end as ``seconds`` allow. ``command`` makes a cell's command line.
 
+    Raises UsageError before anything runs if results or runs are of another plan.
     A parent whose result is there but whose checkpoint in ``runs`` isn't is run again if a child
     needs it. KeyboardInterrupt stops the cells under way and is raised again.
     """
+    refuse_others(cells, results, runs)
     waiting = _missing(cells, results, runs)
     running: dict[str, tuple[Cell, subprocess.Popen[bytes], float]] = {}
     outcome, began = Outcome(), time.monotonic()
@@ -118,10 +133,16 @@ def _log(cell: Cell, runs: Path) -> Path:
     return runs / cell.name / "cell.log"
 
 
+def _note(cell: Cell, runs: Path) -> Path:
+    """What the cell was when it began."""
+    return runs / cell.name / "cell.json"
+
+
 def _start(cell: Cell, runs: Path, command: Command) -> subprocess.Popen[bytes]:
     """One core each: a cell on several would wait for itself, and its speed depend on its neighbours'."""
     log = _log(cell, runs)
     log.parent.mkdir(parents=True, exist_ok=True)
+    _note(cell, runs).write_text(json.dumps(cell.content()), encoding="utf-8")
     with log.open("ab") as file:
         return subprocess.Popen(
             list(command(cell)),

@@ -1,10 +1,14 @@
 """What the study computes from returns: normalised scores, and IQMs with intervals over seeds and episodes.
 
-*Scores* are task → one array per seed, of one number per episode. Intervals are percentile
-intervals of a bootstrap in two stages, stratified by task: seeds are drawn anew within each task
-and then episodes within each seed drawn, so training luck counts where there is more than one
-seed. An episode of a learning curve is the same seed played at every point; its area is the mean
-height of its curve. This file knows no arms and no questions.
+*Scores* are task → whose training luck it is → one number per episode. The same luck may be in
+several tasks' scores: one network plays them all, or their networks come from one parent.
+Intervals are percentile intervals of a bootstrap in two stages, stratified by task: first seeds
+are drawn anew, once for all tasks and scores that the same lucks are in, and for each task on its
+own otherwise; then episodes within each seed drawn. So scores of the same networks are compared
+in pairs, and training luck counts where there is more than one seed. With three seeds such
+intervals are too narrow: see the test of their coverage. An episode of a learning curve is the
+same seed played at every point; its area is the mean height of its curve. This file knows no arms
+and no questions.
 
 Suffixes: B bootstrap draws, T tasks, S seeds, E episodes, P points of a curve.
 """
@@ -17,30 +21,31 @@ import numpy as np
 
 from universe2.agents.ranking import DRAWS, LEVEL, Interval, Reference, iqm
 
-Scores = Mapping[str, Sequence[np.ndarray]]
+Scores = Mapping[str, Mapping[str, np.ndarray]]
 _SEED = 20160427
 
 
 def aggregate(scores: Scores) -> Interval:
     """IQM over tasks of the mean score."""
-    return _interval(float(iqm(_points(scores))), iqm(_draws(scores, 0), axis=1))
+    return _interval(float(iqm(_points(scores))), iqm(_Draws().of(scores), axis=1))
 
 
 def difference(ours: Scores, theirs: Scores) -> Interval:
     """IQM of ours less IQM of theirs, over the tasks that both have."""
     ours, theirs = common(ours, theirs)
-    draws_B = iqm(_draws(ours, 1), axis=1) - iqm(_draws(theirs, 2), axis=1)
+    draws = _Draws()
+    draws_B = iqm(draws.of(ours), axis=1) - iqm(draws.of(theirs), axis=1)
     return _interval(float(iqm(_points(ours)) - iqm(_points(theirs))), draws_B)
 
 
 def ratio(ours: Scores, theirs: Scores) -> Interval | None:
     """IQM of ours over IQM of theirs; None if theirs can't be told from 0: then it means nothing."""
     ours, theirs = common(ours, theirs)
-    under_B = iqm(_draws(theirs, 2), axis=1)
+    draws = _Draws()
+    over_B, under_B = iqm(draws.of(ours), axis=1), iqm(draws.of(theirs), axis=1)
     if np.quantile(under_B, (1 - LEVEL) / 2) <= 0:
         return None
-    draws_B = iqm(_draws(ours, 1), axis=1) / under_B
-    return _interval(float(iqm(_points(ours)) / iqm(_points(theirs))), draws_B)
+    return _interval(float(iqm(_points(ours)) / iqm(_points(theirs))), over_B / under_B)
 
 
 def mean_ratio(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Interval:
@@ -73,23 +78,34 @@ def areas(steps_P: Sequence[float], returns_PE: np.ndarray, reference: Reference
 
 
 def _points(scores: Scores) -> np.ndarray:
-    return np.array([np.mean([values.mean() for values in seeds]) for seeds in scores.values()])
+    return np.array([np.mean([values.mean() for values in lucks.values()]) for lucks in scores.values()])
 
 
-def _draws(scores: Scores, stream: int) -> np.ndarray:
-    """(B, T): means of tasks."""
-    if not scores:
-        raise ValueError("no task has a score")
-    rng = np.random.default_rng([_SEED, stream])
-    columns = []
-    for task, seeds in scores.items():
-        if len({len(values) for values in seeds}) != 1:
+class _Draws:
+    """One bootstrap: the same lucks are drawn alike wherever they occur, episodes never."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(_SEED)
+        self.seeds: dict[tuple[str, ...], np.ndarray] = {}
+
+    def of(self, scores: Scores) -> np.ndarray:
+        """(B, T): means of tasks."""
+        if not scores:
+            raise ValueError("no task has a score")
+        return np.stack([self._means(task, lucks) for task, lucks in scores.items()], axis=1)
+
+    def _means(self, task: str, lucks: Mapping[str, np.ndarray]) -> np.ndarray:
+        names = tuple(sorted(lucks))
+        if len({len(lucks[name]) for name in names}) != 1:
             raise ValueError(f"{task}: seeds have different numbers of episodes")
-        values_SE = np.stack(seeds)
+        values_SE = np.stack([lucks[name] for name in names])
         S, E = values_SE.shape
-        seeds_BS1 = rng.integers(0, S, (DRAWS, S, 1))
-        columns.append(values_SE[seeds_BS1, rng.integers(0, E, (DRAWS, S, E))].mean((1, 2)))
-    return np.stack(columns, axis=1)
+        if names not in self.seeds:
+            self.seeds[names] = self.rng.integers(0, S, (DRAWS, S, 1))
+        means_B: np.ndarray = values_SE[self.seeds[names], self.rng.integers(0, E, (DRAWS, S, E))].mean(
+            (1, 2)
+        )
+        return means_B
 
 
 def _interval(point: float, draws_B: np.ndarray) -> Interval:

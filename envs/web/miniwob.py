@@ -46,7 +46,10 @@ def tasks() -> dict[str, dict[str, Any]]:
 
 
 def references() -> dict[str, dict[str, float]]:
-    """Task name → mean raw returns of random play and of its solver, for the tasks that have both."""
+    """Task name → mean raw returns of random play and of its solver, and the episodes of random play.
+
+    Only for the tasks that have both.
+    """
     return tomllib.loads(Path(__file__).with_name("miniwob_reference.toml").read_text("utf-8"))
 
 

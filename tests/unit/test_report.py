@@ -51,7 +51,7 @@ SUITE = Suite(
 
 @pytest.fixture(autouse=True)
 def _envs() -> Iterator[None]:
-    register(count_spec(ENVS[0], random=5.0, heuristic=10.0))
+    register(count_spec(ENVS[0], random=5.0, heuristic=10.0, episodes=6))
     register(count_spec(ENVS[1]))
     yield
     for env_id in ENVS:
@@ -134,6 +134,7 @@ def test_ranking_from_the_store(ranked: SuiteRanking) -> None:
     said = " ".join(notes(ranked))
     assert f"lack of a reference: {ENVS[1]}" in said
     assert "faults cut 1 episodes" in said
+    assert f"The zero of {ENVS[0]} is uncertain: random play was measured over 6 episodes only" in said
     assert "1 older runs" in said
 
 

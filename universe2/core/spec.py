@@ -94,8 +94,9 @@ class EnvSpec:
     ``runtime`` names the runtime that drives it, ``entry`` (``module:attribute``) what that
     runtime is given, ``kwargs`` the fixed arguments of the entry. ``spaces_from``
     (``module:function``, called with spec and config) returns Spaces without starting anything.
-    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``. With ``multi_agent``
-    both spaces are Dicts, agent → space, and ``universe2.core.agents`` says how rewards travel.
+    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``, and, where it is known,
+    how many "episodes" the first is a mean of. With ``multi_agent`` both spaces are Dicts, agent → space,
+    and ``universe2.core.agents`` says how rewards travel.
     """
 
     id: str
