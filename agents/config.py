@@ -96,8 +96,8 @@ class TrainConfig:
     """see CollectParams"""
     lockstep: bool = False
     """collect, then learn, then collect: slower, but with environments in this process the run is
-    a function of its seed to the bit; if they have snapshots, also if it was killed and resumed.
-    Else both go on at once."""
+    a function of its seed to the bit, unless ``seconds`` limits it (the learning rate then follows
+    the clock); if they have snapshots, also if it was killed and resumed. Else both go on at once."""
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -53,6 +53,8 @@ def train_group(
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
         groups = collect_groups(collector, config.group_size, mix(mix(config.seed) + learner.version) >> 1)
+        if learner.agree(float(len(groups) < collector.params.minimum)):
+            continue
         segments = [segment for group in groups for segment in group]
         lag = collector.lag(segments)
         params = optim_params(config, done)

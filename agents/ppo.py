@@ -29,13 +29,14 @@ def train_ppo(
 ) -> None:
     """Update until ``part_done()`` (0 at the start, 1 at the end of the run) reaches 1.
 
-    ``after_update`` gets the update's mean metrics; what it raises ends the training.
+    What was collected when it did is learned from, too. ``after_update`` gets the update's mean metrics; what it raises ends the training.
     """
     loss = PPOLoss(**loss_settings(config, learner.config.value_limit), clip=config.clip)
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
         segments = collector.collect(lambda: part_done() >= 1)
-        if learner.agree(float(not segments or part_done() >= 1)):
+        # the end of the run may leave some rank too little for its part of every minibatch
+        if learner.agree(float(len(segments) < collector.params.minimum)):
             continue
         lag = collector.lag(segments)
         params = optim_params(config, done)

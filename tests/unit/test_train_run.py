@@ -18,6 +18,7 @@ from toy_pool import SIZE, Toy, ToyFault, ToyPool
 from universe2.agents import train as train_module
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.checkpoint_policy import load
+from universe2.agents.collect import Collector
 from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_config
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
@@ -188,23 +189,54 @@ def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(config, monke
     shutil.copy(tmp_path / "fourth", checkpoint)
     train(broken, resume=True, console=quiet())
 
-    (tensors, meta), (others, other) = (
-        read_checkpoint(tmp_path / name / "checkpoint") for name in ("whole", "broken")
-    )
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert curve(tmp_path / "whole") == curve(tmp_path / "broken")
+
+
+def assert_same_run(one, two):
+    (tensors, meta), (others, other) = (read_checkpoint(folder / "checkpoint") for folder in (one, two))
     assert tensors.keys() == others.keys()
     for name, value in tensors.items():
         if not name.endswith(".bytes"):  # pickles of equal toys may differ
             assert torch.equal(value, others[name]), name
     assert meta["extra"]["counters"] == other["extra"]["counters"]
     assert meta["task_square"] == other["task_square"]
+    assert meta["optimizer_steps"] == other["optimizer_steps"]
 
-    def curve(name):
-        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        timed = ("seconds", "steps_per_second")
-        return [{k: v for k, v in row.items() if k not in timed and "time/" not in k} for row in rows]
 
-    assert curve("whole") == curve("broken")
+def curve(folder):
+    """The rows of metrics.jsonl, without what a clock says."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    timed = ("seconds", "steps_per_second")
+    return [{k: v for k, v in row.items() if k not in timed and "time/" not in k} for row in rows]
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "vtrace"])
+def test_a_signal_while_collecting_loses_nothing(algorithm, config, monkeypatch, tmp_path):
+    """Neither a batch of the run that was stopped and resumed, nor the last one of the run that was not."""
+    toys = {"toys/Walk-v0": (Walk, 8)}
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys, seed=1))
+    tasks = (TaskConfig(env_id="toys/Walk-v0", slots=8),)
+    changes = {"tasks": tasks, "lockstep": True, "algorithm": algorithm, "batch_steps": 64, "total_steps": 320}
+    whole = TrainConfig(**{**vars(config), **changes, "out_dir": str(tmp_path / "whole")})
+    broken = TrainConfig(**{**vars(whole), "out_dir": str(tmp_path / "broken")})
+    _, meta = read_checkpoint(train(whole, console=quiet()))
+    assert meta["optimizer_steps"] == 5 * whole.minibatches
+
+    turns, pump = [], Collector.pump
+
+    def interrupted(self, timeout):
+        turns.append(1)
+        if len(turns) == 20:  # of 8 turns to a segment
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pump(self, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collector, "pump", interrupted)
+        _, meta = read_checkpoint(train(broken, console=quiet()))
+    assert 0 < meta["counts"]["steps"] < 320
+    train(broken, resume=True, console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_checkpoints_are_kept_by_policy(config, tmp_path):
