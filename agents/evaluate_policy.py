@@ -16,8 +16,11 @@ from typing import Literal
 from universe2.agents.policy import Policy, RandomPolicy
 from universe2.core.errors import UsageError
 from universe2.core.spec import load
+from universe2.trace import Run
 
 _LOADER = "universe2.agents.checkpoint_policy:load"
+_AT_TEMPERATURE = " at temperature "
+_NATIVE = " through the native interface"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class LoadedPolicy:
     policy: Policy
     kind: Literal["random", "checkpoint", "python"]
     source: str
-    """what was named"""
+    """what was named, and how it plays if not as usual"""
     hash: str
     """16 hex digits over the checkpoint's files or the module's source; "" for random"""
 
@@ -45,17 +48,28 @@ def load_policy(
     if temperature != 1 and not Path(name).exists():
         raise UsageError(f"a temperature is for checkpoints; {name} draws its actions itself")
     if name == "random":
-        return LoadedPolicy(RandomPolicy(interface), "random", name, "")
+        source = name if interface == "screen" else name + _NATIVE
+        return LoadedPolicy(RandomPolicy(interface), "random", source, "")
     path = Path(name)
     if path.exists():
         policy: Policy = load(_LOADER)(name, temperature)
-        source = name if temperature == 1 else f"{name} at temperature {temperature:g}"
+        source = name if temperature == 1 else f"{name}{_AT_TEMPERATURE}{temperature:g}"
         return LoadedPolicy(policy, "checkpoint", source, _hash_files(path))
     if ":" in name:
         return _load_python(name)
     raise UsageError(
         f"no policy {name!r}: it is not `random`, not the path of a checkpoint, and not `module:function`"
     )
+
+
+def manner(run: Run) -> str:
+    """What else than its bytes makes the policy of a run: the temperature, the interface, the function."""
+    if run.kind == "checkpoint":
+        before, _, temperature = run.policy.rpartition(_AT_TEMPERATURE)
+        return f"temperature {temperature if before else 1}"
+    if run.kind == "random":
+        return "native interface" if run.policy.endswith(_NATIVE) else "screen interface"
+    return run.policy
 
 
 def _load_python(name: str) -> LoadedPolicy:

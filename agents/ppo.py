@@ -29,7 +29,8 @@ def train_ppo(
 ) -> None:
     """Update until ``part_done()`` (0 at the start, 1 at the end of the run) reaches 1.
 
-    What was collected when it did is learned from, too. ``after_update`` gets the update's mean metrics; what it raises ends the training.
+    What was collected when it did is learned from, too. ``after_update`` gets the update's mean
+    metrics; what it raises ends the training.
     """
     loss = PPOLoss(**loss_settings(config, learner.config.value_limit), clip=config.clip)
     shares = [task.share for task in config.tasks]

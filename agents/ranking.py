@@ -6,7 +6,8 @@ percentile interval from the stratified bootstrap: episodes are drawn anew withi
 (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021;
 there the strata's members are training runs, here they are episodes of one policy, so the
 intervals say nothing about training luck). Entries whose intervals overlap are not ranked
-against each other: they share a rank. This file doesn't know files or databases.
+against each other: they share a rank. A single episode of a task has no spread that could be seen:
+no interval, and so no rank. This file doesn't know files or databases.
 
 Suffixes: B bootstrap draws, T tasks, N and M episodes of one task.
 """
@@ -26,11 +27,16 @@ _SEED = 20160427  # Any fixed number: the same episodes give the same table.
 
 
 class Interval(NamedTuple):
-    """A point estimate with its bootstrap interval."""
+    """A point estimate with its bootstrap interval; ``low`` and ``high`` are NaN if there is none."""
 
     point: float
     low: float
     high: float
+
+    @property
+    def known(self) -> bool:
+        """There is an interval, not the point alone."""
+        return not (np.isnan(self.low) or np.isnan(self.high))
 
     def overlaps(self, other: Interval) -> bool:
         """They share at least one value."""
@@ -91,9 +97,14 @@ def mean_interval(values_N: np.ndarray, seed: int = _SEED) -> Interval:
 
 
 def iqm_interval(scores: Sequence[np.ndarray], seed: int = _SEED) -> Interval:
-    """IQM over tasks of mean scores (one array of episodes' scores per task), stratified bootstrap."""
+    """IQM over tasks of mean scores (one array of episodes' scores per task), stratified bootstrap.
+
+    No interval (NaN) if a task has a single episode.
+    """
     rng = np.random.default_rng(seed)
     means_T = np.array([np.mean(task_N) for task_N in scores])
+    if not _have_spread(scores):
+        return Interval(float(iqm(means_T)), np.nan, np.nan)
     means_BT = np.stack([bootstrap_means(task_N, rng) for task_N in scores], axis=1)
     return _interval(float(iqm(means_T)), iqm(means_BT, axis=1))
 
@@ -103,7 +114,8 @@ def probability_of_improvement(
 ) -> Interval:
     """Mean over tasks of P(our episode beats theirs), a tie counting half, with its interval.
 
-    ``ours`` and ``theirs`` hold one array of episodes' returns per task, in the same order.
+    ``ours`` and ``theirs`` hold one array of episodes' returns per task, in the same order. No
+    interval (NaN) if either has a single episode of a task.
     """
     if len(ours) != len(theirs) or not ours:
         raise ValueError(f"both entries need the same tasks, at least one: got {len(ours)}, {len(theirs)}")
@@ -116,7 +128,13 @@ def probability_of_improvement(
         theirs_BM = rng.multinomial(m, np.full(m, 1 / m), DRAWS) / m
         points.append(wins_NM.mean())
         draws.append(((ours_BN @ wins_NM) * theirs_BM).sum(axis=1))
+    if not _have_spread([*ours, *theirs]):
+        return Interval(float(np.mean(points)), np.nan, np.nan)
     return _interval(float(np.mean(points)), np.mean(draws, axis=0))
+
+
+def _have_spread(samples: Sequence[np.ndarray]) -> bool:
+    return all(len(sample_N) >= 2 for sample_N in samples)
 
 
 def shared_ranks(intervals: Sequence[Interval]) -> list[int]:
@@ -174,7 +192,7 @@ class Entry:
     score: Interval | None
     """IQM over the tasks that have a reference; None unless each of them is complete"""
     rank: int | None
-    """None if there is no score"""
+    """None if there is no score, or one without an interval"""
     shared: bool
     """another entry has the same rank"""
     improvement: Interval | None
@@ -234,8 +252,8 @@ def rank(
     tasks = [score.task for score in first]
     unscored = [score.task for score in first if score.reference is None]
     scores = {name: _aggregate(found) for name, (_, found) in entries.items()}
-    ranked = [name for name, score in scores.items() if score is not None]
-    ranks = dict(zip(ranked, shared_ranks([s for s in scores.values() if s is not None]), strict=True))
+    known = {name: score for name, score in scores.items() if score is not None and score.known}
+    ranks = dict(zip(known, shared_ranks(list(known.values())), strict=True))
     lines = [
         Entry(
             name=name,
@@ -261,8 +279,9 @@ def rank(
     )
 
 
-def _place(entry: Entry) -> tuple[bool, float, str]:
-    return entry.score is None, 0.0 if entry.score is None else -entry.score.point, entry.name
+def _place(entry: Entry) -> tuple[bool, bool, float, str]:
+    point = 0.0 if entry.score is None else entry.score.point
+    return entry.rank is None, entry.score is None, -point, entry.name
 
 
 def _aggregate(found: Sequence[TaskScore]) -> Interval | None:

@@ -1,18 +1,20 @@
 """From episode stores to rankings: which runs are compared, and on what.
 
 One ranking per suite hash: runs of different suites are never compared. Of several runs of the
-same name and policy the newest counts. References come from the registry, so that all entries
-share one scale, and from the newest run for environments that aren't known here.
+same name and policy, played the same way, the newest complete one counts. References come from
+the registry, so that all entries share one scale, and from the newest run for environments that
+aren't known here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from universe2.agents.evaluate_policy import manner
 from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
 from universe2.core.errors import UnknownEnvError, UsageError
 from universe2.core.registry import find
@@ -36,7 +38,7 @@ class SuiteRanking:
     env_ids: dict[str, str]
     """task → env id"""
     older: int
-    """runs left out because a newer one of the same policy is there"""
+    """runs left out because a newer or more complete one of the same policy is there"""
 
 
 def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
@@ -59,15 +61,13 @@ def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
 
 def _rank_suite(found: list[_Found]) -> SuiteRanking:
     found = sorted(found, key=lambda f: f.run.started)
-    newest = {(f.run.name, f.run.policy_hash): f for f in found}
-    names = [name for name, _ in newest]
     tasks = found[-1].run.suite_content["tasks"]
+    chosen = _chosen(found, tasks)
     references = {task["name"]: _reference(task, found) for task in tasks}
     entries: dict[str, tuple[str, list[TaskScore]]] = {}
     runs: dict[str, Run] = {}
     baseline = None
-    for (name, policy_hash), one in newest.items():
-        shown = name if names.count(name) == 1 else f"{name} ({policy_hash[:6]})"
+    for shown, one in zip(_labels([one.run for one in chosen]), chosen, strict=True):
         entries[shown] = (one.run.tier, [_score(task, one, references[task["name"]]) for task in tasks])
         runs[shown] = one.run
         baseline = shown if one.run.kind == "random" else baseline
@@ -76,8 +76,36 @@ def _rank_suite(found: list[_Found]) -> SuiteRanking:
         ranking=rank(last.suite, last.suite_hash, entries, baseline),
         runs=runs,
         env_ids={task["name"]: task["env_id"] for task in tasks},
-        older=len(found) - len(newest),
+        older=len(found) - len(chosen),
     )
+
+
+def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list[_Found]:
+    """One of each policy, oldest policy first: its newest complete run, or its newest if none is."""
+
+    def complete(one: _Found) -> bool:
+        return all(len(one.returns.get(task["name"], ())) == task["episodes"] for task in tasks)
+
+    chosen: dict[tuple[str, str, str], _Found] = {}
+    for one in found:
+        key = (one.run.name, one.run.policy_hash, manner(one.run))
+        if key not in chosen or complete(one) or not complete(chosen[key]):
+            chosen[key] = one
+    return list(chosen.values())
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Their names; for those of one name with whatever tells them apart."""
+    labels = []
+    for run in runs:
+        namesakes = [other for other in runs if other.name == run.name]
+        details = []
+        if len({other.policy_hash for other in namesakes}) > 1:
+            details.append(run.policy_hash[:6])
+        if len({manner(other) for other in namesakes}) > 1:
+            details.append(manner(run))
+        labels.append(f"{run.name} ({', '.join(details)})" if details else run.name)
+    return labels
 
 
 def _score(task: Mapping[str, Any], one: _Found, reference: Reference | None) -> TaskScore:
@@ -164,10 +192,12 @@ def notes(suite: SuiteRanking) -> list[str]:
         short = [f"{t.task} {len(t.returns)}/{t.wanted}" for t in entry.tasks.values() if not t.complete]
         if short:
             said.append(f"{entry.name} has not played all episodes: {', '.join(short)}.")
+        if entry.score is not None and not entry.score.known:
+            said.append(f"{entry.name} has a single episode of some task: no interval, so no rank.")
         if cut := sum(t.cut for t in entry.tasks.values()):
             said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
     if suite.older:
-        said.append(f"{suite.older} older runs of the same policies are not shown.")
+        said.append(f"{suite.older} older or incomplete runs of the same policies are not shown.")
     return said
 
 

@@ -107,7 +107,7 @@ def _header(suites: Sequence[SuiteRanking], curves: Sequence[Curve]) -> str:
     episodes = sum(len(t.returns) for s in suites for e in s.ranking.entries for t in e.tasks.values())
     facts = [(str(len(ranking.tasks)), "tasks"), (f"{episodes:,}", "episodes, each stored")]
     best = ranking.entries[0]
-    if best.score is not None and not best.shared:
+    if best.score is not None and best.rank is not None and not best.shared:
         facts.insert(0, (f"{best.score.point:.2f}", f"score of {best.name}"))
         if best.improvement is not None:
             facts.insert(
@@ -152,7 +152,7 @@ def _ranking_row(entry: Entry, suite: SuiteRanking, axis: Axis, hue: int) -> str
     ended = "" if outcome == "finished" else f' <span class="sub">· {escape(outcome)}</span>'
     score = "–" if entry.score is None else f"{entry.score.point:.2f}"
     low_high = ""
-    if entry.score is not None:
+    if entry.score is not None and entry.score.known:
         low_high = f'<br><span class="sub">{entry.score.low:.2f} to {entry.score.high:.2f}</span>'
     better = "" if entry.improvement is None else f"{100 * entry.improvement.point:.0f} %"
     return (

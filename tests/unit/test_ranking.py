@@ -50,7 +50,7 @@ def test_iqm_interval_is_stratified() -> None:
 def test_probability_of_improvement() -> None:
     # Pairs: 1>0, 1>0, 1<2 | 3>0, 3>0, 3>2 -> 5 of 6; second task: all tie -> 1/2.
     ours = [np.array([1.0, 3.0]), np.array([1.0, 1.0])]
-    theirs = [np.array([0.0, 0.0, 2.0]), np.array([1.0])]
+    theirs = [np.array([0.0, 0.0, 2.0]), np.array([1.0, 1.0])]
     found = ranking.probability_of_improvement(ours, theirs)
     assert found.point == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert found.low < found.point < found.high
@@ -107,6 +107,27 @@ def test_incomplete_entries_and_tasks_without_reference() -> None:
     assert weak.improvement is None
     assert short.score is None
     assert short.improvement is None
+
+
+def test_a_single_episode_of_a_task_gives_no_interval_and_no_rank() -> None:
+    reference = Reference(0.0, 10.0)
+
+    def scores(a: list[float], b: list[float]) -> list[ranking.TaskScore]:
+        return [ranking.task_score(name, r, len(r), 0, reference) for name, r in (("A", a), ("B", b))]
+
+    entries = {
+        "once": ("self-reported", scores([9.0, 9.0], [8.0])),
+        "often": ("self-reported", scores([1.0, 2.0, 1.0], [2.0, 2.0, 3.0])),
+    }
+    found = ranking.rank("tiny", "00", entries, baseline="often")
+    assert [(e.name, e.rank, e.shared) for e in found.entries] == [("often", 1, False), ("once", None, False)]
+    often, once = found.entries
+    assert often.score is not None
+    assert often.score.known
+    for interval, point in ((once.score, 0.85), (once.improvement, 1.0)):
+        assert interval is not None
+        assert interval.point == pytest.approx(point)
+        assert np.isnan([interval.low, interval.high]).all()
 
 
 def test_a_reference_below_random_keeps_the_interval_in_order() -> None:

@@ -70,6 +70,18 @@ def ranked(tmp_path: Path) -> SuiteRanking:
     return suite
 
 
+def test_one_episode_each_is_shown_without_a_rank(tmp_path: Path) -> None:
+    once = replace(SUITE, tasks=tuple(replace(task, episodes=1) for task in SUITE.tasks[:2]))
+    with EpisodeStore(tmp_path / "once.sqlite") as store:
+        evaluate(load_policy("random", "native"), once, store, Place(slots=1))
+    (suite,) = read_rankings([tmp_path / "once.sqlite"])
+    (entry,) = suite.ranking.entries
+    assert entry.rank is None
+    assert "random has a single episode of some task: no interval, so no rank." in notes(suite)
+    assert "| – | random | 0.00 | – |" in ranking_markdown(suite).replace(show(entry.score), "0.00")
+    assert "nan" not in re.sub(r'src="[^"]*"', "", render_report([suite], [], {}))
+
+
 class _Checker(HTMLParser):
     VOID = ("meta", "img", "br", "link")
 
@@ -135,7 +147,7 @@ def test_ranking_from_the_store(ranked: SuiteRanking) -> None:
     assert f"lack of a reference: {ENVS[1]}" in said
     assert "faults cut 1 episodes" in said
     assert f"The zero of {ENVS[0]} is uncertain: random play was measured over 6 episodes only" in said
-    assert "1 older runs" in said
+    assert "1 older or incomplete runs" in said
 
 
 def test_json_and_markdown(ranked: SuiteRanking) -> None:

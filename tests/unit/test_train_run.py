@@ -217,7 +217,13 @@ def test_a_signal_while_collecting_loses_nothing(algorithm, config, monkeypatch,
     toys = {"toys/Walk-v0": (Walk, 8)}
     monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys, seed=1))
     tasks = (TaskConfig(env_id="toys/Walk-v0", slots=8),)
-    changes = {"tasks": tasks, "lockstep": True, "algorithm": algorithm, "batch_steps": 64, "total_steps": 320}
+    changes = {
+        "tasks": tasks,
+        "lockstep": True,
+        "algorithm": algorithm,
+        "batch_steps": 64,
+        "total_steps": 320,
+    }
     whole = TrainConfig(**{**vars(config), **changes, "out_dir": str(tmp_path / "whole")})
     broken = TrainConfig(**{**vars(whole), "out_dir": str(tmp_path / "broken")})
     _, meta = read_checkpoint(train(whole, console=quiet()))

@@ -45,8 +45,8 @@ def command(
     0 is random play, 1 the reference player of each environment. The interval beside it is a 95 %
     stratified bootstrap over episodes. Policies whose intervals overlap share a rank (2=): the
     data can't tell them apart. Tasks without a reference are shown raw and are not in the score.
-    Episodes that faults cut count nowhere, and a policy that has not played all episodes has no
-    rank. Each suite gets a table of its own.
+    Episodes that faults cut count nowhere, and a policy that has not played all episodes, or a
+    single one of some task, has no rank. Each suite gets a table of its own.
 
     Examples:
 

@@ -82,7 +82,7 @@ class Run:
     kind: str
     """"random", "checkpoint" or "python" """
     policy: str
-    """what was named on the command line"""
+    """what was named on the command line, and how it plays if not as usual"""
     policy_hash: str
     """of the checkpoint's or module's bytes"""
     suite: str

@@ -1,0 +1,107 @@
+"""Which runs of a store are compared: one of each policy as it was played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from universe2.agents.evaluate_policy import load_policy
+from universe2.agents.evaluate_suite import Suite, Task
+from universe2.agents.ranking_runs import SuiteRanking, read_rankings
+from universe2.trace import EpisodeStore, Run, StoredEpisode
+
+ENV = "arcade/Snake-v0"
+SUITE = Suite(name="s", tasks=(Task(env_id=ENV, episodes=3),))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EpisodeStore]:
+    with EpisodeStore(tmp_path / "episodes.sqlite") as opened:
+        yield opened
+
+
+def add(store: EpisodeStore, started: float, returns: list[float], **about: Any) -> None:
+    """A run that began at ``started``, with so many episodes of the suite."""
+    described: dict[str, Any] = {
+        "name": "agent",
+        "kind": "checkpoint",
+        "policy": "run",
+        "policy_hash": "abc123",
+    }
+    suite = {"suite": "s", "suite_hash": SUITE.hash, "suite_content": SUITE.content}
+    run = Run(**described | suite | about, references={}, versions={}, hardware={}, started=started)
+    number = store.add_run(run)
+    for i, total in enumerate(returns):
+        store.add_episode(
+            StoredEpisode(
+                run=number,
+                task=ENV,
+                env_id=ENV,
+                spec_hash="x",
+                config={},
+                seed=10**6 + i,
+                total=total,
+                length=1,
+                terminated=True,
+                truncated=False,
+                actions=b"",
+                trajectory="",
+                observations="",
+            )
+        )
+    store.end_run(number, "finished" if len(returns) == 3 else "interrupted")
+
+
+def means(store: EpisodeStore) -> dict[str, float]:
+    return {entry.name: entry.tasks[ENV].raw.point for entry in ranked(store).ranking.entries}
+
+
+def ranked(store: EpisodeStore) -> SuiteRanking:
+    (suite,) = read_rankings([store.path])
+    return suite
+
+
+def test_the_newest_run_of_a_policy_counts(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 1.0, 1.0])
+    add(store, 2.0, [2.0, 2.0, 2.0], policy="elsewhere/run")
+    assert means(store) == {"agent": 2.0}
+    assert ranked(store).older == 1
+
+
+def test_temperatures_are_policies_of_their_own(store: EpisodeStore) -> None:
+    add(store, 1.0, [20.0, 21.0, 22.0], policy="run at temperature 0.25")
+    add(store, 2.0, [5.0, 6.0, 7.0])
+    assert means(store) == {"agent (temperature 0.25)": 21.0, "agent (temperature 1)": 6.0}
+    assert ranked(store).older == 0
+
+
+def test_so_are_checkpoints_and_functions_of_one_name(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 1.0, 1.0])
+    add(store, 2.0, [2.0, 2.0, 2.0], policy_hash="def456")
+    assert means(store) == {"agent (abc123)": 1.0, "agent (def456)": 2.0}
+    for started, function in ((3.0, "mine:shy"), (4.0, "mine:bold")):
+        add(store, started, [started] * 3, name="python", kind="python", policy=function)
+    assert means(store)["python (mine:shy)"] == 3.0
+    assert means(store)["python (mine:bold)"] == 4.0
+
+
+def test_so_is_random_play_through_each_interface(store: EpisodeStore) -> None:
+    for started, interface in ((1.0, "native"), (2.0, "screen")):
+        loaded = load_policy("random", interface)  # type: ignore[arg-type]
+        about = {"name": "random", "kind": loaded.kind, "policy": loaded.source, "policy_hash": loaded.hash}
+        add(store, started, [started] * 3, **about)
+    assert means(store) == {"random (native interface)": 1.0, "random (screen interface)": 2.0}
+
+
+def test_an_interrupted_run_replaces_no_complete_one(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0])
+    add(store, 2.0, [2.0, 2.0])
+    assert means(store) == {"agent": 2.0}  # the newest, while none is complete
+    add(store, 3.0, [20.0, 20.0, 20.0])
+    add(store, 4.0, [5.0])
+    add(store, 5.0, [])
+    assert means(store) == {"agent": 20.0}
+    assert ranked(store).older == 4
