@@ -104,10 +104,17 @@ class Collector:
         self._last_move = time.monotonic()
 
     def start(self, seed: int, group: int = 1) -> None:
-        """Begin episodes in all slots, the same one in each ``group`` of neighbours."""
+        """Begin episodes in all slots, the same one in each ``group`` of neighbours.
+
+        Segments in the making, and those that nobody has collected, are forgotten.
+        """
         while self._in_flight:  # a busy slot can't be reset
             self._in_flight -= len(self.pool.recv(self.params.stall_s)[1])
         self._held.clear()
+        for queue in self.queues:
+            queue.clear()
+        for lane, member in zip(self.lanes, self.pool.members, strict=True):
+            lane.restart(self.learner.initial_state(member.num_slots))
         self.pool.reset(seed, group)
         self._in_flight = sum(member.num_slots for member in self.pool.members)
         self._last_move = time.monotonic()

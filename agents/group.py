@@ -71,11 +71,14 @@ def train_group(
 
 
 def collect_groups(collector: Collector, size: int, seed: int) -> list[list[Segment]]:
-    """One segment of every slot, from new beginnings; groups that a fault left incomplete are dropped."""
+    """One segment of every slot, from new beginnings; groups that a fault left incomplete are dropped.
+
+    Where a slot has nothing but faults, others may have filled the quota with a second segment.
+    """
     collector.start(seed, size)
     segments = sorted(collector.collect(), key=_group(size))
     groups = [list(group) for _, group in groupby(segments, _group(size))]
-    return [group for group in groups if len(group) == size]
+    return [group for group in groups if len({s.slot for s in group}) == len(group) == size]
 
 
 def _group(size: int) -> Callable[[Segment], tuple[int, int]]:

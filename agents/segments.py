@@ -107,6 +107,14 @@ class Lane:
         """of the episode so far"""
         self.steps = np.zeros(S, np.int64)
 
+    def restart(self, state: ArrayState) -> None:
+        """All slots begin anew, from ``state``; what was in the making is forgotten."""
+        for values_S in (self.cursor, self.acted, self.waiting, self.faulted, self.score, self.steps):
+            values_S[:] = 0
+        for name, value in state.items():
+            self.state[name][:] = value
+            self.start[name][:] = value
+
     def receive(self, batch: Batch, value_of: ValueOf) -> tuple[list[Segment], list[Episode]]:
         """Write a batch's rows. What they completed: segments, and episodes that no fault cut."""
         good_K = batch.fault == 0

@@ -9,6 +9,7 @@ import pytest
 from toy_pool import BLACK, SIZE, Toy, ToyFault, ToyPool
 
 from universe2.agents.collect import Collector, CollectParams
+from universe2.agents.group import collect_groups
 from universe2.agents.learner import Learner
 from universe2.agents.minibatches import MAX_WEIGHT, minibatches, task_weights
 from universe2.agents.model import ModelConfig
@@ -130,6 +131,32 @@ def test_a_fault_costs_its_transition_and_its_episodes_score_only(make, caplog):
     assert [e.score for e in collector.episodes[0]] == [28, 28]  # none for the one that was cut
     assert collector.faults[0] == 1
     assert [r.message for r in caplog.records] == ["fault (ENVIRONMENT) in breaks, slots [0]: toy broke"]
+
+
+def test_a_new_start_leaves_nothing_of_what_was_in_the_making(make):
+    """A fault in one slot leaves the others a step into their next segments."""
+    toys = iter([Breaks, Counter, Counter, Counter])
+    collector = make({"mixed": (lambda rng: next(toys)(rng), 4)}, length=5, quota=(4,), lockstep=True)
+    assert not all(segment.done["valid"].all() for segment in collector.collect())
+    assert collector.lanes[0].cursor.any()
+    collector.start(1)
+    segments = collector.collect()
+    assert [segment.slot for segment in segments] == [0, 1, 2, 3]
+    for segment in segments:
+        assert colours(segment) == [0, 1, 2, 3, 4, 5]
+        assert segment.seen["first"].tolist() == [True] + [False] * 5
+        assert segment.done["valid"].all()
+        assert not any(value.any() for value in segment.state.values())
+    assert not collector.queues[0]
+
+
+def test_groups_with_a_slot_that_only_breaks_are_dropped(make):
+    toys = iter([Counter, AlwaysBreaks, Counter, Counter])
+    collector = make({"mixed": (lambda rng: next(toys)(rng), 4)}, length=3, quota=(4,), lockstep=True)
+    for seed in range(3):
+        groups = collect_groups(collector, 2, seed)
+        assert all([segment.slot for segment in group] == [2, 3] for group in groups)
+        assert all(colours(segment)[0] == 0 for group in groups for segment in group)
 
 
 def test_a_task_that_only_breaks_ends_the_run_with_a_clear_error(make):

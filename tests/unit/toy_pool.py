@@ -84,6 +84,7 @@ class ToyPool:
 
     def reset(self, seed: int, group: int = 1) -> None:
         for index, member in enumerate(self.members):
+            self.faulted[index][:] = True  # so that any action begins an episode
             self.send(index, np.arange(member.num_slots), np.zeros((member.num_slots, 5), np.int64))
         self.sent.clear()
 
