@@ -23,6 +23,11 @@ class _Tallying(CountingRuntime):
     """Counts every action that reaches it."""
 
     steps = 0
+    render_seconds = 0.0
+
+    def render(self, slots, size=None):  # type: ignore[no-untyped-def]
+        threading.Event().wait(self.render_seconds)
+        return super().render(slots, size)
 
     def send(self, slots, actions):  # type: ignore[no-untyped-def]
         super().send(slots, actions)
@@ -146,6 +151,34 @@ def test_cut_past_the_lease_the_slots_are_faults_and_begin_anew(server: Server, 
     runtime.send([0, 1], [0, 0])
     batch = runtime.recv(10.0)
     assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [0, 0])
+    runtime.close()
+
+
+def test_taking_a_session_up_renews_its_lease(server: Server, proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 2, lease=60.0)
+    (session,) = server._sessions.values()
+    session.heard -= 55.0
+    proxy.cut()
+    proxy.mend()
+    assert eventually(lambda: session.silent < 5.0, 3.0)
+    step_all(runtime)
+    runtime.close()
+
+
+@pytest.mark.parametrize("same_host", [False, True])
+def test_a_request_that_takes_longer_than_the_lease(
+    server: Server, same_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hears no heartbeat meanwhile, and the client no answer: neither takes the other for dead."""
+    monkeypatch.setattr("universe2.server.session.LEAVE_SECONDS", 0.2)
+    monkeypatch.setattr(_Tallying, "render_seconds", 2.5)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], lease=1.0, same_host=same_host)
+    runtime.reset([0, 1], [4, 9])
+    runtime.recv(5.0)
+    assert len(runtime.render([0])) == 1
+    runtime.send([0, 1], [0, 0])
+    batch = runtime.recv(5.0)
+    assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [1, 1])
     runtime.close()
 
 

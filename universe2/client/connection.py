@@ -308,14 +308,17 @@ class Connection:
             stream.send(encode(pb.Header(session=self._session, resume=resume)))
             try:
                 header = stream.first(RESUME_SECONDS)
-                if header.error.type == "DeadlineError":  # the stream before is still busy there
-                    raise Broken(header.error.message)
             except Broken as error:
                 stream.hang_up()
                 if local is not None:
                     near = False  # gRPC may still do
                     continue
                 limits.check(error)
+                self._over.wait(RETRY_SECONDS)
+                continue
+            if header.error.type == "DeadlineError":  # the stream before is still busy, so the session lives
+                stream.hang_up()
+                limits = Limits(self.opened.lease_seconds, time.monotonic())
                 self._over.wait(RETRY_SECONDS)
                 continue
             if not header.HasField("resumed"):

@@ -356,7 +356,7 @@ class Server:
                 context.cancel()
             told &= {session.id for session in sessions}
             for session in sessions:
-                silent = now - session.heard
+                silent = session.silent
                 if silent <= session.lease:
                     continue
                 if session.id in told and silent > session.lease + 2.0:

@@ -57,8 +57,8 @@ POLL = 0.05
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
 
-LEAVE_SECONDS = 10.0
-"""How long a stream that another replaces may take to leave."""
+LEAVE_SECONDS = 5.0
+"""How long a stream that another replaces may take to leave, before the other is told to try again."""
 
 
 Send = Callable[[bytes], None]
@@ -126,6 +126,8 @@ class Session:
         self._context: Hanger | None = None
         self._attached = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._answering = False
+        """whether the reading thread is at a request, and hears nothing else meanwhile"""
         self._ending = self._ended = False
         self._closing = threading.Lock()
 
@@ -176,6 +178,11 @@ class Session:
         finally:
             with self._closing:
                 self._viewers = tuple(other for other in self._viewers if other is not viewer)
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds the client has said nothing that could have been heard."""
+        return 0.0 if self._answering else time.monotonic() - self.heard
 
     def tell(self, header: pb.Header) -> None:
         """Have the client told, as soon as its stream is free. From any thread."""
@@ -261,15 +268,20 @@ class Session:
 
     def _attach(self, context: Hanger) -> int:
         """Become the session's stream: its number, once the one before has left."""
+        self.heard = time.monotonic()
         self.hang_up()
         self._events.put(_Leave(self._stream))
         if not self._attached.acquire(timeout=LEAVE_SECONDS):
-            raise DeadlineError(f"session {self.id}: the stream before is still busy")
+            raise DeadlineError(f"session {self.id}: the stream before is still busy; try again")
         if self._reader is not None:
-            self._reader.join(LEAVE_SECONDS)
-        if self._ended or (self._reader is not None and self._reader.is_alive()):
+            self._reader.join(max(self.heard + LEAVE_SECONDS - time.monotonic(), 0.0))
+        if self._ending or self._ended:
             self._attached.release()
+            self.close()
             raise ServerLostError(f"session {self.id} has ended")
+        if self._reader is not None and self._reader.is_alive():
+            self._attached.release()
+            raise DeadlineError(f"session {self.id}: a request is still being answered; try again")
         self._context = context
         number = self._stream = self._stream + 1
         # A stream that breaks while the runtime is waited for must end the wait.
@@ -372,7 +384,10 @@ class Session:
                 if frame.header.WhichOneof("body") == "close":
                     end = _End()
                     break
+                self._answering = True
                 self._answer(frame)
+                self.heard = time.monotonic()
+                self._answering = False
         except (grpc.RpcError, OSError):
             log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
         except Universe2Error as error:
@@ -380,6 +395,7 @@ class Session:
         except Exception as error:
             log.exception("session %s failed", self.id)
             end = _End(_failure(error))
+        self._answering = False
         self._events.put(end)
 
     def _answer(self, frame: Frame) -> None:
