@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_closing_in_mid_step_is_quiet(capfd: pytest.CaptureFixture[str]) -> None
     opened.send(range(8), np.full(8, slow.AT_ONCE))
     opened.close()
     assert capfd.readouterr().err == ""
+
+
+def test_two_threads_get_each_their_own_pictures(runtime: WorkerRuntime) -> None:
+    def painted(slot: int) -> list[int]:
+        return [int(runtime.render([slot])[0][0, 0, 0]) for _ in range(100)]
+
+    with ThreadPoolExecutor(2) as both:
+        first, second = both.submit(painted, 1), both.submit(painted, 2)
+        assert (first.result(20), second.result(20)) == ([1] * 100, [2] * 100)
 
 
 def test_pictures_come_in_the_order_asked(runtime: WorkerRuntime) -> None:

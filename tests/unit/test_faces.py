@@ -285,6 +285,13 @@ def test_make_functions(counting: object) -> None:
     assert make_vec("testing/Counting-v0", 4, autoreset="same_step").num_envs == 4
     with make_pool({"testing/Counting-v0": 2}) as pool:
         assert pool.num_slots == 2
+    assert make_vec("testing/Counting-v0", 2).render() is None
+    drawn = make_vec("testing/Counting-v0", 2, render_mode="rgb_array")
+    drawn.reset(seed=0)
+    drawn.step([0, 0])
+    assert [picture[0, 0].tolist() for picture in drawn.render() or ()] == [[1, 1, 1]] * 2
+    with pytest.raises(UsageError, match="render_mode must be None or"):
+        make_vec("testing/Counting-v0", 2, render_mode="human")
     with pytest.raises(UsageError, match="no option 'speed'"):
         make("testing/Counting-v0", speed=3)
     with pytest.raises(UsageError, match="num_slots must be at least 1"):

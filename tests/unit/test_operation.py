@@ -89,6 +89,16 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ('[tls]\nkey = "k"', "tls needs certificate and key"),
         ("port = 70000", "0..65535"),
         ("lease = 0", "above 0 s"),
+        ("lease = nan", "above 0 s"),
+        ('lease = "long"', "lease must be a number, got 'long'"),
+        ('slots = "5"', "slots must be a whole number, got '5'"),
+        ("slots = true", "slots must be a whole number, got True"),
+        ("host = 7", "host must be a text, got 7"),
+        ('families = "arcade"', "families must be a list"),
+        ("tokens = 3", "tokens must be a table"),
+        ("[tokens]\nbob = 3", "tokens.bob must be a table"),
+        ('[tokens.bob]\nfile = "bob"\nslots = "3"', "tokens.bob.slots must be a whole number"),
+        ("[tls]\nkey = 1\ncertificate = 2", "must be a text"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, complaint: str) -> None:

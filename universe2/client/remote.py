@@ -201,7 +201,7 @@ class RemoteRuntime(Runtime):
             for row, (high, wide), raw in zip(rows.tolist(), sizes, frame.buffers, strict=True):
                 if len(raw) != high * wide * 3:
                     raise ProtocolError(f"{len(raw)} bytes for a picture of {high} × {wide}")
-                pictures[row] = np.frombuffer(raw, np.uint8).reshape(high, wide, 3)
+                pictures[row] = np.frombuffer(raw, np.uint8).reshape(high, wide, 3).copy()
         return pictures
 
     def watch(

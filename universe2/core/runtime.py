@@ -86,7 +86,7 @@ class Runtime(ABC):
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
-        """An RGB picture, uint8 (H, W, 3), of each slot. None of them may be busy.
+        """An RGB picture, uint8 (H, W, 3), of each slot, the caller's to keep. None of them may be busy.
 
         ``size`` is (height, width); None means the environment's own.
         """

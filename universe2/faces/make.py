@@ -96,6 +96,7 @@ def make_vec(
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "next_step",
+    render_mode: str | None = None,
     copy: bool = True,
     on_fault: OnFault = "truncate",
     **options: Any,
@@ -111,7 +112,7 @@ def make_vec(
     )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
-        return RuntimeVectorEnv(runtime, copy, on_fault)
+        return RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
 
 
 def make_parallel(

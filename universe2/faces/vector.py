@@ -44,9 +44,17 @@ class RuntimeVectorEnv(VectorEnv):
     With ``copy=False`` observations are views that the next step overwrites.
     """
 
-    def __init__(self, runtime: Runtime, copy: bool = True, on_fault: OnFault = "truncate") -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        copy: bool = True,
+        on_fault: OnFault = "truncate",
+        render_mode: str | None = None,
+    ) -> None:
         if on_fault not in ("raise", "truncate"):
             raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
+        if render_mode not in (None, "rgb_array"):
+            raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
         self.runtime = runtime
         self.num_envs = runtime.num_slots
         self.single_observation_space = runtime.observation_space
@@ -56,7 +64,7 @@ class RuntimeVectorEnv(VectorEnv):
         self.action_mask = runtime.action_mask
         self.autoreset_mode = _MODES[runtime.config.autoreset]
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"]}
-        self.render_mode = "rgb_array"
+        self.render_mode = render_mode
         self.copy = copy
         self.on_fault = on_fault
         self._all_N = np.arange(self.num_envs, dtype=np.int32)
@@ -98,9 +106,9 @@ class RuntimeVectorEnv(VectorEnv):
         rewards_N, terminated_N, truncated_N, infos = self._collect(self.num_envs)
         return self._observations(), rewards_N, terminated_N, truncated_N, infos
 
-    def render(self) -> tuple[np.ndarray, ...]:
-        """One uint8 (H, W, 3) picture per slot."""
-        return tuple(self.runtime.render(self._all_N))
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One uint8 (H, W, 3) picture per slot, or None without ``render_mode``."""
+        return None if self.render_mode is None else tuple(self.runtime.render(self._all_N))
 
     def close_extras(self, **kwargs: Any) -> None:
         self.runtime.close()

@@ -248,7 +248,9 @@ class NativeRuntime(Runtime):
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
         pictures = [one.render() for _, one in self._idle(slots)]
-        return pictures if size is None else [resized(picture, size) for picture in pictures]
+        if size is None:
+            return pictures
+        return [np.require(resized(picture, size), requirements="W") for picture in pictures]
 
     def _idle(self, slots: Any) -> list[tuple[int, NativeSlot]]:
         """Checked slots, none of them busy, never reset or lost to a fault."""

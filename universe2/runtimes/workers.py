@@ -10,6 +10,7 @@ Suffixes: N rows of a batch, K slots of one call, M rows with a final observatio
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -66,6 +67,8 @@ class WorkerRuntime(Runtime):
         assignment = [slots[i : i + per_worker] for i in range(0, num_slots, per_worker)]
         self.spec, self.config, self.num_slots = spec, config, num_slots
         self.observation_space, self.action_space, self.action_mask = spec.spaces(config)
+        self._rendering = threading.Lock()
+        """pictures are collected by whoever asked for them, so one asks at a time"""
         self._worker_of = np.arange(num_slots) // per_worker
         self._ledger = SlotLedger(num_slots, config.autoreset)
         self._memory = SlotMemory(
@@ -180,16 +183,23 @@ class WorkerRuntime(Runtime):
     ) -> list[np.ndarray]:
         slots_K = self._ledger.check_slots(slots)
         self._ledger.check_idle(slots_K)
+        with self._rendering:
+            pictures = self._rendered(slots_K, size)
+        for result in pictures.values():
+            if result.fault:
+                raise error_named(result.error, result.text) if result.error else FaultError(result.text)
+        return [np.require(pictures[slot].value, requirements="W") for slot in slots_K.tolist()]
+
+    def _rendered(self, slots_K: np.ndarray, size: tuple[int, int] | None) -> dict[int, Result]:
+        """Slot → the result that holds its picture."""
         for worker in dict.fromkeys(self._worker_of[slots_K].tolist()):
             mine = slots_K[self._worker_of[slots_K] == worker].tolist()
             self._pool.submit(worker, [Command("render", mine, size=size)])
         pictures: dict[int, Result] = {}
-        while len(pictures) < len(slots_K):
-            pictures.update({r.slot: r for r in self._pool.collect(None, ("render",))})
-        for result in pictures.values():
-            if result.fault:
-                raise error_named(result.error, result.text) if result.error else FaultError(result.text)
-        return [pictures[slot].value for slot in slots_K.tolist()]
+        wanted = set(slots_K.tolist())
+        while not wanted <= pictures.keys():
+            pictures.update({r.slot: r for r in self._pool.collect(None, ("render",)) if r.slot in wanted})
+        return pictures
 
     def close(self) -> None:
         self._ledger.closed = True

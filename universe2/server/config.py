@@ -20,6 +20,7 @@ frame_bytes = 16777216        # … and make this much at most
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -74,6 +75,9 @@ class ServerConfig:
     """Prometheus metrics over HTTP, on the same host; 0: none"""
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.type in _KINDS:
+                _checked(f.name, getattr(self, f.name), str(f.type))
         if self.slots < 1 or self.sessions < 1 or self.queue < 0 or self.max_faults < 1:
             raise UsageError(
                 "slots, sessions and max_faults must be at least 1 and queue at least 0, "
@@ -90,7 +94,7 @@ class ServerConfig:
                 f"({self.max_message_bytes})"
             )
         for name in ("lease", "open_deadline", "drain_seconds"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be above 0 s, got {getattr(self, name)}")
         if unknown := set(self.families) - set(families()):
             raise UsageError(f"no family {sorted(unknown)[0]!r}; there are {', '.join(families())}")
@@ -114,34 +118,56 @@ def read_config(path: Path) -> dict[str, Any]:
     if unknown := set(content) - known:
         raise UsageError(f"{path}: no setting {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
     home = path.parent
-    tokens = content.pop("tokens", {})
+    tokens = _checked("tokens", content.pop("tokens", {}), "table")
     if tokens:
         content["holders"] = tuple(_holder(home, name, entry) for name, entry in tokens.items())
     if "token_file" in content:
-        content["token"] = read_token(home / content.pop("token_file"))
+        content["token"] = read_token(home / _checked("token_file", content.pop("token_file"), "str"))
     if "tls" in content:
-        content["tls"] = _tls(home, content["tls"])
+        content["tls"] = _tls(home, _checked("tls", content["tls"], "table"))
     if "families" in content:
-        content["families"] = tuple(content["families"])
+        content["families"] = tuple(_checked("families", content["families"], "list"))
     return content
 
 
-def _holder(home: Path, name: str, entry: Mapping[str, Any]) -> Holder:
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "a text"),
+    "list": ((list,), "a list"),
+    "table": ((dict,), "a table"),
+}
+"""kind of a setting → its types, and how to say it"""
+
+
+def _checked(name: str, value: Any, kind: str) -> Any:
+    """``value``, or UsageError if it is not of that kind."""
+    types, words = _KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        raise UsageError(f"{name} must be {words}, got {value!r}")
+    return value
+
+
+def _holder(home: Path, name: str, entry: Any) -> Holder:
+    _checked(f"tokens.{name}", entry, "table")
     limits = [f.name for f in fields(Share)]
     if unknown := set(entry) - {"file", *limits}:
         known = ", ".join(("file", *limits))
         raise UsageError(f"tokens.{name}: no setting {sorted(unknown)[0]!r}; there are {known}")
     if "file" not in entry:
         raise UsageError(f"tokens.{name} needs file, the file with the token")
-    share = Share(**{limit: int(entry.get(limit, 0)) for limit in limits})
+    share = Share(
+        **{limit: _checked(f"tokens.{name}.{limit}", entry.get(limit, 0), "int") for limit in limits}
+    )
     if 0 < share.message_bytes < MIN_MESSAGE_BYTES:
         raise UsageError(
             f"tokens.{name}: message_bytes must be at least {MIN_MESSAGE_BYTES}, got {share.message_bytes}"
         )
-    return Holder(name, read_token(home / entry["file"]), share)
+    return Holder(name, read_token(home / _checked(f"tokens.{name}.file", entry["file"], "str")), share)
 
 
 def _tls(home: Path, entry: Mapping[str, Any]) -> TlsFiles:
     if not {"certificate", "key"} <= set(entry) <= {"certificate", "key", "client_ca"}:
         raise UsageError(f"tls needs certificate and key, and may have client_ca; got {sorted(entry)}")
-    return TlsFiles(**{name: home / file for name, file in entry.items()})
+    return TlsFiles(**{name: home / _checked(f"tls.{name}", file, "str") for name, file in entry.items()})

@@ -273,12 +273,15 @@ def pictures_are_pictures(subject: Subject) -> None:
     runtime.reset([0], [101])
     receive(runtime, 1)
     try:
-        (picture,) = runtime.render([0])
+        pictures = [*runtime.render([0]), *runtime.render([0], (48, 40))]
     except (UnsupportedError, MissingDependencyError) as error:
         raise Skip(str(error)) from None
-    assert picture.dtype == np.uint8, f"render gave dtype {picture.dtype}"
-    assert picture.ndim == 3, f"render gave shape {picture.shape}"
-    assert picture.shape[2] == 3, f"render gave shape {picture.shape}"
+    for picture in pictures:
+        assert picture.dtype == np.uint8, f"render gave dtype {picture.dtype}"
+        assert picture.ndim == 3, f"render gave shape {picture.shape}"
+        assert picture.shape[2] == 3, f"render gave shape {picture.shape}"
+        assert picture.flags.writeable, "render gave a picture that can't be drawn on"
+    assert pictures[1].shape == (48, 40, 3), f"render at 48 × 40 gave shape {pictures[1].shape}"
 
 
 def closing_twice_is_fine(subject: Subject) -> None:
