@@ -19,9 +19,10 @@ OWED_SECONDS = 60.0
 def owed(runtime: Runtime) -> Iterator[Batch]:
     """Everything that was asked for and not received. Raises DeadlineError, ClosedError."""
     end = time.monotonic() + OWED_SECONDS
-    while True:
+    left = runtime.num_slots  # a slot owes one result at most
+    while left > 0:
         try:
-            yield runtime.recv(max(end - time.monotonic(), 0.0))
+            batch = runtime.recv(max(end - time.monotonic(), 0.0))
         except IdleError:
             return
         except DeadlineError as error:
@@ -30,6 +31,7 @@ def owed(runtime: Runtime) -> Iterator[Batch]:
                 "and can't be reset until it is; close it, or try again later"
             ) from error
         except (UsageError, ServerLostError):
-            # A request that was refused, or whose server is gone: nobody waits for it any more.
-            if time.monotonic() >= end:
-                raise
+            left -= 1  # a request that was refused, or whose server is gone: nothing will come of it
+        else:
+            left -= len(batch)
+            yield batch
