@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ClosedError, DeadlineError, ServerLostError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.faces.make import make
 from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 
@@ -314,6 +318,43 @@ def test_stopping_the_server_tells_its_clients_and_close_is_bounded() -> None:
     assert time.monotonic() - began < 2.0
     with pytest.raises(ClosedError):
         runtime.reset([0], [0])
+
+
+def test_an_environment_that_is_dropped_frees_its_slots(counting: EnvSpec) -> None:
+    server = served(CountingRuntime)
+    env = make(COUNTING.id, remote=server.address)
+    env.reset(seed=4)
+    del env
+    gc.collect()
+    assert eventually(lambda: server.capacity.slots_free == 8, 5.0)
+    server.stop(1.0)
+
+
+def test_the_garbage_collector_waits_for_no_lock() -> None:
+    """It may run in any thread at any moment, also in one that holds these."""
+    server = served(CountingRuntime)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
+    dropped = threading.Event()
+    weakref.finalize(runtime, dropped.set)
+    connection = runtime._parts[0].connection  # type: ignore[attr-defined]
+    locks = [connection._lock, connection._over._cond, runtime._lock, runtime._closed._cond]  # type: ignore[attr-defined]
+    box = [runtime]
+    del runtime
+
+    def collect() -> None:
+        with contextlib.ExitStack() as held:
+            for lock in locks:
+                held.enter_context(lock)
+            box.clear()
+            gc.collect()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(5.0)
+    assert not thread.is_alive()
+    assert dropped.is_set()
+    assert eventually(lambda: server.capacity.slots_free == 8, 5.0)
+    server.stop(1.0)
 
 
 def test_closing_wakes_a_blocked_recv() -> None:

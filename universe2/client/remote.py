@@ -8,17 +8,18 @@ Suffixes: N slots of the runtime, K slots of one call.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from universe2.client.connection import Connection
+from universe2.client.heart import Heart, end_sessions
 from universe2.client.part import Arrival, Part, Reopened, Terms
 from universe2.client.slots import Place, SlotBook, every
 from universe2.client.waiting import Patience
@@ -48,8 +49,6 @@ from universe2.wire.values import read_value
 
 log = logging.getLogger("universe2.client")
 
-CLOSE_WAIT = 5.0
-"""Seconds that closing waits for servers to free the slots."""
 _TICK = 1.0
 
 
@@ -61,7 +60,10 @@ class _Lost(NamedTuple):
 
 
 class RemoteRuntime(Runtime):
-    """Slots on one server or several. Opened by ``universe2.client.open_remote``."""
+    """Slots on one server or several. Opened by ``universe2.client.open_remote``.
+
+    One that is dropped without ``close`` frees its slots when it is collected.
+    """
 
     def __init__(
         self, env: str | EnvSpec, config: EnvConfig, shares: Sequence[tuple[str, int]], terms: Terms
@@ -74,6 +76,7 @@ class RemoteRuntime(Runtime):
         self._closed = threading.Event()
         self._book = SlotBook(self.num_slots, config.autoreset)
         self._parts: list[Part] = []
+        self._heart = Heart(self._parts, self._book, self._lock, self._inbox, self._closed)
         patience = Patience(terms.wait)
         try:
             start = 0
@@ -91,8 +94,8 @@ class RemoteRuntime(Runtime):
         lease = min(p.opened.lease_seconds for p in self._parts)
         longest = [p.deadline(p.connection) for p in self._parts if p.connection is not None]
         self.result_seconds = max(longest) + terms.reopen_deadline
-        self._beat = min(lease / 4, min(longest) / 4, 5.0)
-        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
+        self._heart.start(min(lease / 4, min(longest) / 4, 5.0))
+        weakref.finalize(self, self._heart.stop).atexit = False
 
     def _describe(self, env: str | EnvSpec, opened: pb.Opened) -> None:
         self.observation_space = read_space(opened.observation_space)
@@ -221,18 +224,8 @@ class RemoteRuntime(Runtime):
     def close(self) -> None:
         self._closed.set()
         self._book.ledger.closed = True
-        connections = [part.connection for part in self._parts if part.connection is not None]
-        while not self._inbox.empty():
-            with contextlib.suppress(queue.Empty):  # a receiving thread may be faster
-                event = self._inbox.get_nowait()
-                if isinstance(event, Reopened) and event.connection is not None:
-                    connections.append(event.connection)
-        self._inbox.put(None)
-        for connection in connections:
-            connection.say_goodbye()
-        end = time.monotonic() + CLOSE_WAIT
-        for connection in connections:
-            connection.close(wait=max(end - time.monotonic(), 0.0))
+        end_sessions(self._parts, self._inbox)
+        self._heart.stop()
 
     # Sending; the lock is held
 
@@ -392,23 +385,6 @@ class RemoteRuntime(Runtime):
         )
         ledger.finish(slots_K, batch.ended, batch.fault)
         return batch
-
-    def _heartbeats(self) -> None:
-        """Until closed: renew leases, and give up sessions that owe an answer for too long."""
-        while not self._closed.wait(self._beat):
-            for part in self._parts:
-                connection = part.connection
-                if connection is None or not connection.alive:
-                    continue
-                with self._lock:
-                    busy_K = self._book.busy_on(part.start, part.stop)
-                    oldest = self._book.asked_N[busy_K].min() if len(busy_K) else np.inf
-                now, limit = time.monotonic(), part.deadline(connection)
-                if now - oldest > limit:
-                    text = f"{connection.address}: no result for {len(busy_K)} slots within {limit:g} s"
-                    connection.poison(DeadlineError(text))
-                else:
-                    connection.beat(3 * self._beat)
 
 
 def spec_from(info: pb.SpecInfo) -> EnvSpec:
