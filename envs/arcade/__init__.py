@@ -100,21 +100,13 @@ _RANGES = {
 
 
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
-    """The options as integers in their ranges, the difficulty as its index; or UsageError."""
+    """The resolved options in their ranges, the difficulty as its index; or UsageError."""
     options = spec.resolve(config.options)
     if options["difficulty"] not in DIFFICULTIES:
         wrong = options["difficulty"]
         raise UsageError(f'{spec.id}: option difficulty must be "easy" or "hard", got {wrong!r}')
     options["difficulty"] = DIFFICULTIES.index(options["difficulty"])
-    for name, (low, high) in _RANGES.items():
-        if name not in options:
-            continue
-        value = options[name]
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-            raise UsageError(f"{spec.id}: option {name} must be an integer, got {value!r}")
-        if not low <= value <= high:
-            raise UsageError(f"{spec.id}: option {name} must lie in {low}..{high}, got {value}")
-        options[name] = int(value)
-    if options["start_level"] + options["num_levels"] > 2**31:
-        raise UsageError(f"{spec.id}: start_level + num_levels must not exceed 2**31")
+    spec.check_ranges(options, _RANGES)
+    if (end := options["start_level"] + options["num_levels"]) > 2**31:
+        raise UsageError(f"{spec.id}: options start_level + num_levels must not exceed 2**31, got {end}")
     return options

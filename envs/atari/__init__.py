@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
-from universe2.core.errors import UsageError
 from universe2.core.screen import map_of, screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
 
@@ -52,6 +51,15 @@ OPTIONS: dict[str, Any] = {
 
 RULES = tuple(name for name in OPTIONS if name not in ("grayscale", "stack", "size"))
 """The options that say how the game goes; the others say how it looks."""
+
+_RANGES = {
+    "sticky": (0.0, 1.0),
+    "frameskip": (1, 1000),
+    "noop_max": (0, 10_000),
+    "stack": (1, 64),
+    "size": (8, 1024),
+    "max_frames": (1, 2**31 - 1),
+}
 
 _ARROWS = {"UP": "up", "RIGHT": "right", "LEFT": "left", "DOWN": "down"}
 _ARROWS |= {"UPRIGHT": "up-right", "UPLEFT": "up-left", "DOWNRIGHT": "down-right", "DOWNLEFT": "down-left"}
@@ -112,13 +120,7 @@ def _minimal_actions(rom: str) -> tuple[str, ...]:
 
 
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
-    """The resolved options, or UsageError for a value out of range."""
+    """The resolved options, or UsageError for a value of the wrong type or out of range."""
     options = spec.resolve(config.options)
-    if not 0.0 <= options["sticky"] <= 1.0:
-        raise UsageError(f"{spec.id}: sticky is a probability, got {options['sticky']}")
-    least = {"frameskip": 1, "noop_max": 0, "stack": 1, "size": 8, "max_frames": 1}
-    for name, low in least.items():
-        value = options[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise UsageError(f"{spec.id}: {name} must be a whole number of at least {low}, got {value!r}")
+    spec.check_ranges(options, _RANGES)
     return options

@@ -7,15 +7,17 @@ or a user's own. Listing starts no environment.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
-from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 from universe2.core.screen import screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
 
@@ -61,12 +63,33 @@ def make(gym_spec: GymSpec, max_episode_steps: int = 0, make_kwargs: Any = None)
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     """The spaces of an environment made here for a moment, or the screen's."""
     options = spec.resolve(config.options)
-    limit = options["max_episode_steps"]
-    if not isinstance(limit, int) or limit < 0:
-        raise UsageError(f"{spec.id}: max_episode_steps must be a whole number from 0 on, got {limit!r}")
+    spec.check_ranges(options, {"max_episode_steps": (0, 2**63 - 1)})
     if config.interface == "screen" and importlib.util.find_spec("pygame") is None:
         raise MissingDependencyError(f"{spec.id} needs pygame to draw (get it with: pip install pygame)")
-    return _probed(_Probe(spec, config.interface, config.screen_size, options))
+    with blaming_make_kwargs(spec, options["make_kwargs"]):
+        return _probed(_Probe(spec, config.interface, config.screen_size, options))
+
+
+@contextlib.contextmanager
+def blaming_make_kwargs(spec: EnvSpec, make_kwargs: Any) -> Iterator[None]:
+    """UsageError if they are no keyword arguments, or if they are not what the environment takes.
+
+    What they should be only the environment knows: one that can't be made with any is its own fault,
+    and raises what it raises.
+    """
+    if make_kwargs is None:
+        yield
+        return
+    if not isinstance(make_kwargs, dict) or not all(isinstance(name, str) for name in make_kwargs):
+        raise UsageError(
+            f"{spec.id}: option make_kwargs must be a dict of keyword arguments, got {make_kwargs!r}"
+        )
+    try:
+        yield
+    except Universe2Error:
+        raise
+    except (TypeError, ValueError, LookupError) as error:
+        raise UsageError(f"{spec.id}: option make_kwargs is {make_kwargs!r}: {error}") from error
 
 
 class _Probe:

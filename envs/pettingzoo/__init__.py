@@ -16,6 +16,7 @@ from pettingzoo.env_registry.exceptions import FailedToImport
 
 from universe2.core.errors import InterfaceError, MissingDependencyError
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
+from universe2.envs.gymnasium import blaming_make_kwargs
 from universe2.envs.pettingzoo.adapter import AgentsEnv
 
 PREFIX = "pettingzoo/"
@@ -57,7 +58,9 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     """The spaces of an environment made here for a moment."""
     if config.interface == "screen":
         raise InterfaceError(f"{spec.id} has no screen interface: what each agent sees is its own affair")
-    env = make(**spec.kwargs, **spec.resolve(config.options))
+    options = spec.resolve(config.options)
+    with blaming_make_kwargs(spec, options["make_kwargs"]):
+        env = make(**spec.kwargs, **options)
     try:
         return Spaces(env.observation_space, env.action_space)
     finally:

@@ -108,16 +108,13 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
     """The options in force. Raises UsageError for a value that they don't allow."""
     options = spec.resolve(config.options)
-    step_ms = options["step_ms"]
-    if isinstance(step_ms, bool) or not isinstance(step_ms, int) or not 10 <= step_ms <= 10_000:
-        raise UsageError(f"{spec.id}: step_ms must be an integer from 10 to 10000, got {step_ms!r}")
+    spec.check_ranges(options, {"step_ms": (10, 10_000)})
     for name, allowed in _CHOICES.items():
         if options[name] not in allowed:
-            raise UsageError(f"{spec.id}: {name} must be one of {', '.join(allowed)}, got {options[name]!r}")
-    if not isinstance(options["elements"], bool):
-        raise UsageError(f"{spec.id}: elements must be true or false, got {options['elements']!r}")
+            known = ", ".join(allowed)
+            raise UsageError(f"{spec.id}: option {name} must be one of {known}, got {options[name]!r}")
     try:
         parts_of(options["observe"])
-    except (ValueError, AttributeError) as error:
-        raise UsageError(f"{spec.id}: observe is {options['observe']!r}: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{spec.id}: option observe is {options['observe']!r}: {error}") from None
     return options

@@ -59,6 +59,23 @@ class Misbehaving(gym.Env):
         return np.array([self._steps, self._seed], np.float64)
 
 
+class Overflowing(gym.Env):
+    """Observes in a uint8 Box what its action is the index of."""
+
+    SEEN = ([0, 44, 255], [-1, 256, 300], [0.0, float("nan"), 1.0])
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 255, (3,), np.uint8)
+        self.action_space = spaces.Discrete(len(self.SEEN))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(3, np.uint8), {}
+
+    def step(self, action: Any) -> Any:
+        return np.array(self.SEEN[action]), 1.0, False, False, {}
+
+
 def misbehaving_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     env = Misbehaving()
     return Spaces(env.observation_space, env.action_space)

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import psutil
 import pytest
 
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ClosedError, DeadlineError
+from universe2.core.registry import find
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.runtimes.process import ProcessRuntime
@@ -209,6 +211,29 @@ def test_wrong_values_are_environment_faults(opened: Any, action: int, words: st
     assert got[0]["fault"] == Fault.ENVIRONMENT
     assert words in got[0]["text"]
     assert got[1]["reward"] == 1.0
+
+
+def test_numbers_that_the_dtype_can_not_hold_are_environment_faults() -> None:
+    gym.register("Overflowing-v0", entry_point="misbehaving:Overflowing")
+    runtime = ProcessRuntime(find("gymnasium/Overflowing-v0"), 3)
+    try:
+        runtime.reset([0, 1, 2], [0, 1, 2])
+        rows(runtime, 3)
+        runtime.send([0, 1, 2], np.arange(3))
+        got = rows(runtime, 3)
+        assert (got[0]["fault"], got[0]["reward"]) == (Fault.NONE, 1.0)
+        assert got[0]["obs"].tolist() == [0, 44, 255]
+        for slot, words in (
+            (1, "int64 with the value -1 at [0], which uint8 can't hold"),
+            (2, "[0.0, nan, 1.0]"),
+        ):
+            assert got[slot]["fault"] == Fault.ENVIRONMENT
+            assert "observation: expected Box(0, 255, (3,), uint8)" in got[slot]["text"]
+            assert words in got[slot]["text"]
+            assert np.isnan(got[slot]["reward"])
+    finally:
+        runtime.close()
+        del gym.registry["Overflowing-v0"]
 
 
 def test_printing_harms_nothing_and_stays_out_of_stdout(opened: Any, capfd: Any) -> None:

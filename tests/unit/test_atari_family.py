@@ -232,7 +232,19 @@ def test_snapshots_go_on_alike_in_another_runtime(env_id: str, interface: Any) -
     other.close()
 
 
-@pytest.mark.parametrize("options", [{"sticky": 1.5}, {"frameskip": 0}, {"size": 2.5}, {"stack": True}])
-def test_wrong_options(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=next(iter(options))):
-        find("atari/Pong-v0").spaces(EnvConfig(options=options))
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [("sticky", value, r"lie in 0\.0\.\.1\.0") for value in (1.5, -0.1, float("nan"))]
+    + [("sticky", "0.25", "be a number")]
+    + [
+        ("frameskip", 0, r"lie in 1\.\."),
+        ("noop_max", -1, r"lie in 0\.\."),
+        ("max_frames", 0, r"lie in 1\.\."),
+    ]
+    + [("size", 2.5, "be a whole number"), ("stack", True, "be a whole number"), ("stack", 10**9, "lie in 1")]
+    + [(name, "no", "be true or false") for name in ("grayscale", "full_action_space", "fire_reset")]
+    + [(name, 1, "be true or false") for name in ("episodic_life", "reward_clipping")],
+)
+def test_wrong_options(name: str, value: object, must: str) -> None:
+    with pytest.raises(UsageError, match=f"^atari/Pong-v0: option {name} must {must}.*, got {value!r}$"):
+        find("atari/Pong-v0").spaces(EnvConfig(options={name: value}))

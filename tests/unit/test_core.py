@@ -87,6 +87,52 @@ def test_spec_parts_and_hash() -> None:
         spec(id="nonsense")
 
 
+OPTIONS = {"flag": False, "count": 4, "chance": 0.25, "kind": "easy", "free": None, "many": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [("flag", value, "true or false") for value in (1, "no", None)]
+    + [("count", value, "a whole number") for value in (True, np.True_, 4.0, np.float32(4), "4", None, [4])]
+    + [("chance", value, "a number") for value in ("0.25", True, None, 1j, np.zeros(2))]
+    + [pytest.param("chance", 10**400, "a number", id="beyond floats")]
+    + [("kind", value, "a string") for value in (1, b"easy", None, ["easy"])],
+)
+def test_an_option_has_the_type_of_its_default(name: str, value: object, must: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        spec(options=OPTIONS).resolve({name: value})
+    assert f"a/B-v0: option {name} must be {must}, got {value!r:.120}" in str(refused.value)
+
+
+def test_equal_options_have_one_hash() -> None:
+    one = spec(options=OPTIONS)
+    given = {
+        "flag": np.True_,
+        "count": np.int8(3),
+        "chance": 1,
+        "kind": np.str_("hard"),
+        "free": 7,
+        "many": (1,),
+    }
+    plain = {"flag": True, "count": 3, "chance": 1.0, "kind": "hard", "free": 7, "many": (1,)}
+    found = one.resolve(given)
+    assert found == plain
+    assert [type(value) for value in found.values()] == [type(value) for value in plain.values()]
+    assert one.hash(EnvConfig(options=given)) == one.hash(EnvConfig(options=plain))
+
+
+def test_ranges_are_checked() -> None:
+    one = spec(options=OPTIONS)
+    ranges = {"count": (1, 4), "chance": (0.0, 1.0), "absent": (0, 0)}
+    for good in ({"count": 1, "chance": 0.0}, {"count": 4, "chance": 1.0}):
+        one.check_ranges(one.resolve(good), ranges)
+    with pytest.raises(UsageError, match=r"a/B-v0: option count must lie in 1\.\.4, got 5"):
+        one.check_ranges(one.resolve({"count": 5}), ranges)
+    for bad in (-0.1, 1.1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=rf"chance must lie in 0\.0\.\.1\.0, got {bad}"):
+            one.check_ranges(one.resolve({"chance": bad}), ranges)
+
+
 def test_missing_dependency_names_the_command() -> None:
     lacking = spec(requires=(Requirement("no_such_package_at_all", "pip install it"),))
     assert not lacking.runnable

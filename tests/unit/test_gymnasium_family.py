@@ -83,9 +83,29 @@ def test_no_pictures_no_screen() -> None:
         ScreenEnv(Blind(), find("gymnasium/CartPole-v1"), (64, 64))
 
 
-def test_wrong_time_limit() -> None:
-    with pytest.raises(UsageError, match="max_episode_steps"):
-        find("gymnasium/CartPole-v1").spaces(EnvConfig(options={"max_episode_steps": -1}))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_episode_steps", value) for value in (-1, True, 2.5, "9", None)]
+    + [("make_kwargs", value) for value in ("sutton_barto_reward", [1], {1: 2}, {"no_such_argument": 1})]
+    + [("make_kwargs", {"max_episode_steps": 5})],
+)
+def test_wrong_options(name: str, value: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        find("gymnasium/CartPole-v1").spaces(EnvConfig(options={name: value}))
+    assert str(refused.value).startswith(f"gymnasium/CartPole-v1: option {name} ")
+    assert repr(value) in str(refused.value)
+
+
+def test_what_is_wrong_without_options_is_not_laid_on_them() -> None:
+    gym.register("Mine-v0", entry_point=lambda: [][0])
+    try:
+        with pytest.raises(IndexError):
+            find("gymnasium/Mine-v0").spaces()
+        config = EnvConfig(interface="screen", options={"make_kwargs": {"render_mode": None}})
+        with pytest.raises(InterfaceError, match="no screen interface"):
+            find("gymnasium/CartPole-v1").spaces(config)
+    finally:
+        del gym.registry["Mine-v0"]
 
 
 @pytest.mark.slow

@@ -167,6 +167,11 @@ def test_pettingzoo_ids_are_found_and_say_what_they_need() -> None:
     assert spec.multi_agent
     with pytest.raises(InterfaceError, match="no screen interface"):
         spec.spaces(EnvConfig(interface="screen"))
+    for wrong in ("max_cycles", {"no_such_argument": 1}):
+        with pytest.raises(
+            UsageError, match=r"cooperative_pong-v6: option make_kwargs .*(max_cycles|no_such_arg)"
+        ):
+            spec.spaces(EnvConfig(options={"make_kwargs": wrong}))
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_listing_imports_neither_selenium_nor_a_browser() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("step_ms", 5), ("step_ms", 100.0), ("step_ms", True), ("data_mode", "dev"), ("reward", "sum")]
-    + [("elements", 1), ("step_mss", 100)],
+    + [("elements", 1), ("step_mss", 100), ("observe", 5), ("actions", ["screen"])],
 )
 def test_bad_options_are_refused(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=name):

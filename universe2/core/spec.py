@@ -6,6 +6,8 @@ whatever doesn't (number of slots, autoreset mode, place) is not.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -23,6 +25,8 @@ from universe2.core.errors import MissingDependencyError, UsageError
 
 Interface = Literal["native", "screen"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+"""Types of an option's default → what its values must be."""
 _ID = re.compile(r"^(?P<family>[\w-]+)/(?P<name>[\w:./-]+?)(?:-v(?P<version>\d+))?$")
 
 
@@ -94,6 +98,9 @@ class EnvSpec:
     ``runtime`` names the runtime that drives it, ``entry`` (``module:attribute``) what that
     runtime is given, ``kwargs`` the fixed arguments of the entry. ``spaces_from``
     (``module:function``, called with spec and config) returns Spaces without starting anything.
+    ``options`` are the names that its config may set, with their defaults; a value must be of the
+    default's type (a whole number will do for a float), and may be anything where the default is None
+    or a container, so that its family has to check it.
     ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``, and, where it is known,
     how many "episodes" the first is a mean of. With ``multi_agent`` both spaces are Dicts, agent → space,
     and ``universe2.core.agents`` says how rewards travel.
@@ -147,19 +154,48 @@ class EnvSpec:
             raise MissingDependencyError(f"{self.id} needs {needs}")
 
     def resolve(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The family's options with ``options`` on top. Unknown names are refused."""
-        for name in options:
+        """The family's options with ``options`` on top, each in the type of its default.
+
+        Raises UsageError for an unknown name and for a value of another type. Ranges are the
+        family's affair (``check_ranges``).
+        """
+        found = dict(self.options)
+        for name, value in options.items():
             if name not in self.options:
                 close = get_close_matches(name, list(self.options), 1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
                 known = ", ".join(self.options) or "none"
                 raise UsageError(f"{self.id} has no option {name!r}.{hint} Its options: {known}")
-        return {**self.options, **options}
+            found[name] = self._typed(name, value)
+        return found
+
+    def _typed(self, name: str, value: Any) -> Any:
+        """The value of an option as plain bool, int, float or str, so that equal ones have one hash."""
+        kind = type(self.options[name])
+        if kind not in _KINDS:
+            return value
+        plain = value.item() if isinstance(value, np.generic) else value
+        if kind is float and type(plain) is int:
+            with contextlib.suppress(OverflowError):  # it stays an int then, and is refused as one
+                plain = float(plain)
+        if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
+            raise UsageError(f"{self.id}: option {name} must be {_KINDS[kind]}, got {value!r:.120}")
+        return plain
+
+    def check_ranges(self, options: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]) -> None:
+        """Raise UsageError unless every number lies in its range, option → (lowest, highest)."""
+        for name, (low, high) in ranges.items():
+            if name in options and not low <= options[name] <= high:
+                raise UsageError(f"{self.id}: option {name} must lie in {low}..{high}, got {options[name]}")
 
     def spaces(self, config: EnvConfig | None = None) -> Spaces:
-        """The single-slot spaces under ``config``."""
+        """The single-slot spaces under ``config``: objects of the caller's own, with random generators of
+        their own, whatever the family keeps for the next who asks.
+        """
         self.check_runnable()
-        found: Spaces = load(self.spaces_from)(self, config or EnvConfig())
+        found: Spaces = copy.deepcopy(load(self.spaces_from)(self, config or EnvConfig()))
+        for space in (found.observation, found.action):
+            space.seed()  # a generator that the family's code has used would have been copied as it is
         return found
 
     def hash(self, config: EnvConfig | None = None) -> str:

@@ -19,6 +19,8 @@ from universe2.core.shareable import DATA_AT, open_region
 from universe2.core.spaces import FIXED, leaf_values, leaves
 
 _ALIGN = 64
+_TAKES = {"b": "biu", "i": "biu", "u": "biu", "f": "biuf"}
+"""Kinds of dtypes: a leaf's → those that an environment may return for it."""
 _Shape = tuple[tuple[int, ...], Any] | None
 
 
@@ -62,7 +64,9 @@ class SlotMemory:
     def write(self, arrays: list[np.ndarray | None], slot: int, value: Any) -> list[Any]:
         """Store one observation; returns the values of its variable-size leaves, in order.
 
-        Raises TypeError or ValueError, which name the leaf, if the value doesn't fit its space.
+        Raises TypeError or ValueError, which name the leaf, if the shape is wrong, a number can't be held
+        by the leaf's dtype (floats may be rounded), or a text is none. The space's bounds are not looked
+        at, nor are other leaves of variable size.
         """
         loose = []
         parts = zip(leaves(self.space), arrays, leaf_values(self.space, value), strict=True)
@@ -73,14 +77,18 @@ class SlotMemory:
                 loose.append(part)
                 continue
             given = np.asarray(part)
-            if given.shape != array.shape[1:] or (
-                given.dtype.kind not in "iub" and array.dtype.kind in "iub"
-            ):
+            if given.shape != array.shape[1:] or given.dtype.kind not in _TAKES[array.dtype.kind]:
                 raise ValueError(
                     f"observation{path}: expected {space}, the environment returned "
-                    f"shape {given.shape} and dtype {given.dtype}"
+                    f"shape {given.shape} and dtype {given.dtype}: {_shown(given)}"
                 )
-            array[slot] = given
+            if given.dtype == array.dtype:
+                array[slot] = given
+            elif (lost := _cast(given, array[slot, ...])) is not None:
+                raise ValueError(
+                    f"observation{path}: expected {space}, the environment returned dtype {given.dtype} "
+                    f"with the value {given[lost]} at {list(lost)}, which {array.dtype} can't hold"
+                )
         return loose
 
     def clear(self, slot: int) -> None:
@@ -101,3 +109,25 @@ def _check_text(path: str, value: Any) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"observation{path}: the text can't be encoded: {error}") from None
+
+
+def _cast(given: np.ndarray, into: np.ndarray) -> tuple[int, ...] | None:
+    """Write; returns where a number became another one, beyond the rounding of floats, or None."""
+    if into.dtype.kind != "f":
+        into[...] = given
+        lost = into != given
+    else:
+        try:
+            with np.errstate(over="raise"):
+                into[...] = given
+            return None
+        except FloatingPointError:
+            with np.errstate(over="ignore"):
+                into[...] = given
+            lost = np.isinf(into) & np.isfinite(given)
+    return tuple(np.argwhere(lost)[0].tolist()) if lost.any() else None
+
+
+def _shown(given: np.ndarray) -> str:
+    first = ", ".join(map(str, given.flat[:3].tolist()))
+    return f"[{first}, …]" if given.size > 3 else f"[{first}]"

@@ -90,6 +90,16 @@ def spaces_hold_what_comes_out(subject: Subject) -> None:
     receive(runtime, 2)
 
 
+def spaces_are_the_runtimes_own(subject: Subject) -> None:
+    one, other = subject.shared(1), subject.shared(2)
+    for name in ("observation_space", "action_space"):
+        theirs = {id(space) for _, space in leaves(getattr(other, name))}
+        for path, space in leaves(getattr(one, name)):
+            assert id(space) not in theirs, (
+                f"two runtimes share {name}{path}, so that sampling in one changes what the other samples"
+            )
+
+
 def same_seed_gives_the_same_trajectory(subject: Subject) -> None:
     runtime = subject.opened(1)
     try:
@@ -324,6 +334,7 @@ def agrees_with_its_reference(subject: Subject) -> None:
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     spaces_hold_what_comes_out,
+    spaces_are_the_runtimes_own,
     same_seed_gives_the_same_trajectory,
     another_seed_is_honoured,
     alone_as_in_a_vector_of_7,

@@ -22,15 +22,11 @@ from universe2.core.runtime import Runtime
 from universe2.core.spaces import check_actions
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
-OBSERVATION = spaces.Dict(
-    {"count": spaces.Box(-1, 2**62, (3,), np.int64), "note": spaces.Text(32, min_length=0)}
-)
-ACTION = spaces.Discrete(5)
-
 
 def counting_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     """``spaces_from`` of COUNTING."""
-    return Spaces(OBSERVATION, ACTION)
+    count, note = spaces.Box(-1, 2**62, (3,), np.int64), spaces.Text(32, min_length=0)
+    return Spaces(spaces.Dict({"count": count, "note": note}), spaces.Discrete(5))
 
 
 COUNTING = EnvSpec(
@@ -51,7 +47,7 @@ class CountingRuntime(Runtime):
 
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
         self.spec, self.config, self.num_slots = spec, config, num_slots
-        self.observation_space, self.action_space = OBSERVATION, ACTION
+        self.observation_space, self.action_space, _ = counting_spaces(spec, config)
         self.faults: set[tuple[int, int]] = set()
         self._ledger = SlotLedger(num_slots, config.autoreset)
         self._todo: queue.SimpleQueue[tuple[np.ndarray, Any] | None] = queue.SimpleQueue()
@@ -62,7 +58,7 @@ class CountingRuntime(Runtime):
             self._todo.put((slots_K, None))
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
-        actions_K = check_actions(ACTION, actions, self._ledger.check_slots(slots))
+        actions_K = check_actions(self.action_space, actions, self._ledger.check_slots(slots))
         slots_K, reset_K = self._ledger.begin_step(slots)
         if len(slots_K):
             self._todo.put((slots_K, np.where(reset_K, -1, actions_K)))
