@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -12,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from universe2.core.errors import ClosedError, DeadlineError, InvalidActionError, Universe2Error, UsageError
+from universe2.core.errors import ClosedError, DeadlineError, InvalidActionError, UsageError
 from universe2.core.screen import ARROWS, KEYS
-from universe2.core.spec import EnvConfig, EnvSpec, load
+from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import games
-from universe2.envs.arcade.game import RUNNING, UP
 from universe2.runtimes.compiled import CompiledRuntime
 
 SPECS = list(games())
@@ -227,7 +225,6 @@ import hashlib, sys
 import numpy as np
 from universe2.core.spec import EnvConfig
 from universe2.envs.arcade import games
-from universe2.envs.arcade.game import RUNNING, UP
 from universe2.runtimes.compiled import CompiledRuntime
 
 for spec in games():
@@ -284,21 +281,3 @@ def test_the_key_sees_callees_and_constants() -> None:
     assert digest({"f": functions(2, "x + 1")}) != base
     assert digest({"f": functions(1, "x + 2")}) != base
     assert digest({"f": functions(1, "x - 1")}) != base
-
-
-def _trip(state: Any, keys: int) -> tuple[int, int]:
-    if keys & UP:
-        raise ValueError("tripped")
-    return 1, RUNNING
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_game_that_raises_is_an_error_and_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = next(spec for spec in games() if spec.id == "arcade/Runner-v0")
-    game = dataclasses.replace(load(spec.entry), step=_trip)
-    monkeypatch.setattr("universe2.runtimes.compiled.load", lambda _entry: game)
-    runtime = begun(spec)
-    assert stepped(runtime, [0], [0]).reward.tolist() == [1.0]
-    with pytest.raises(Universe2Error, match="raised an exception"):
-        stepped(runtime, [0, 1], [0, 1])
-    runtime.close()

@@ -2,7 +2,8 @@
 
 ``send`` only notes what to do; ``recv`` does it, in the order of the calls, so one thread may
 send while another computes. Frames live in one buffer indexed by slot: a contiguous range of
-slots comes back as a view. This file doesn't know any game, nor how they are compiled.
+slots comes back as a view. A game that raises costs its slot a row with a fault, and no other slot
+anything. This file doesn't know any game, nor how they are compiled.
 
 Suffixes: N slots of the runtime, K slots of one call, M rows that begin anew.
 """
@@ -10,25 +11,29 @@ Suffixes: N slots of the runtime, K slots of one call, M rows that begin anew.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from universe2.core import screen, shareable
-from universe2.core.batch import Batch, Column, InfoColumns
-from universe2.core.errors import UsageError
+from universe2.core.batch import Batch, Column, Fault, InfoColumns
+from universe2.core.errors import FaultError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import as_rows, check_actions
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import check_options
-from universe2.envs.arcade.game import OUTCOMES, Game
-from universe2.runtimes.compiled_driver import DRAW, RESET, STEP, canvases, drivers
+from universe2.envs.arcade.game import OUTCOMES, RUNNING, Game
+from universe2.runtimes.compiled_build import debugging
+from universe2.runtimes.compiled_driver import DRAW, FAILED, RESET, STEP, canvases, drivers
 from universe2.runtimes.mailbox import Mailbox
 from universe2.runtimes.states import SlotState, StateFormat
 
 TIME = OUTCOMES.index("time")
+_DOING = {RESET: "reset", STEP: "step", DRAW: "picture"}
 _LEVEL = struct.Struct("<q")
 
 
@@ -38,6 +43,19 @@ class _Work(NamedTuple):
     slots_K: np.ndarray
     task_K: np.ndarray
     keys_K: np.ndarray
+
+
+class _Played(NamedTuple):
+    """What became of the rows of a call."""
+
+    reward_K: np.ndarray
+    """float64; NaN for a row that failed"""
+    outcome_K: np.ndarray
+    """int64: RUNNING, how the episode ended, or FAILED"""
+    advice_K: np.ndarray | None
+    """actions, with the option ``expert``; of rows that failed, anything"""
+    faults: dict[int, str]
+    """what happened, for the rows that failed"""
 
 
 class CompiledRuntime(Runtime):
@@ -69,6 +87,8 @@ class CompiledRuntime(Runtime):
         self._blank["hard"] = self.options["difficulty"]
         self._level_N = np.zeros(num_slots, np.int64)
         self._outcome_N = np.zeros(num_slots, np.int64)
+        self._lost: dict[int, str] = {}
+        """slots whose reset right after an end failed → why; their next step says so"""
         self._instructions = (screen.clean_instruction(self.game.instruction),) * num_slots
         self._posted: Mailbox[_Work] = Mailbox(spec.id, self._ledger)
         self._format = StateFormat(spec.id, spec.hash(self.config), self._drivers.digest)
@@ -107,15 +127,17 @@ class CompiledRuntime(Runtime):
 
     def recv(self, timeout: float | None = None) -> Batch:
         slots_K, task_K, keys_K = self._posted.take(timeout)
-        reward_K, outcome_K = self._run(slots_K, task_K, keys_K)
+        lost = self._take_lost(slots_K, task_K)
+        reward_K, outcome_K, advice_K, faults = self._run(slots_K, task_K, keys_K, lost)
         ledger = self._ledger
         episode_K, step_K, seed_K = (a[slots_K] for a in (ledger.episode, ledger.step, ledger.seed))
-        late_K = (outcome_K == 0) & (task_K == STEP) & (step_K >= self.options["max_steps"])
+        late_K = (outcome_K == RUNNING) & (task_K == STEP) & (step_K >= self.options["max_steps"])
         outcome_K[late_K] = TIME
-        restored_K = task_K == DRAW
+        restored_K = (task_K == DRAW) & (outcome_K != FAILED)
         outcome_K[restored_K] = self._outcome_N[slots_K[restored_K]]
         self._outcome_N[slots_K] = outcome_K
-        ended_K = outcome_K != 0
+        ended_K = outcome_K > RUNNING
+        fault_K = (outcome_K == FAILED) * np.uint8(Fault.ENVIRONMENT)
         batch = Batch(
             slots=slots_K,
             obs=None,
@@ -125,23 +147,43 @@ class CompiledRuntime(Runtime):
             episode=episode_K,
             step=step_K,
             seed=seed_K,
-            fault=np.zeros(len(slots_K), np.uint8),
+            fault=fault_K,
+            fault_text=faults,
         )
         began_K = task_K == RESET
-        ledger.finish(slots_K, ended_K)
+        ledger.finish(slots_K, ended_K, fault_K)
         if self.config.autoreset == "same_step" and ended_K.any():
-            self._begin_again(batch, np.flatnonzero(ended_K).astype(np.int32), outcome_K)
-            began_K, outcome_K = began_K | ended_K, np.where(ended_K, 0, outcome_K)
-        batch.obs = self._wrap(as_rows(slots_K))
+            rows_M = np.flatnonzero(ended_K).astype(np.int32)
+            again = self._begin_again(batch, rows_M, outcome_K)
+            began_K, outcome_K[rows_M] = began_K | ended_K, again.outcome_K
+            if advice_K is not None:
+                advice_K[rows_M] = again.advice_K
+        batch.obs = self._wrap(self._frames_of(as_rows(slots_K)), faults)
         batch.info = self._info(slots_K, outcome_K, began_K)
-        if self.options["expert"]:
-            batch.info[self._expert] = Column(self._advice(slots_K), np.ones(len(slots_K), bool))
+        if advice_K is not None:
+            batch.info[self._expert] = Column(advice_K, outcome_K != FAILED)
         return batch
 
+    def _take_lost(self, slots_K: np.ndarray, task_K: np.ndarray) -> dict[int, str]:
+        """Row → why, for the slots to be stepped that a failed reset left without a state.
+
+        Their task becomes that reset: it fails again.
+        """
+        if not self._lost:
+            return {}
+        found = {row: self._lost.pop(slot, "") for row, slot in enumerate(slots_K.tolist())}
+        lost = {row: text for row, text in found.items() if text and task_K[row] == STEP}
+        task_K[list(lost)] = RESET
+        return lost
+
     def _run(
-        self, slots_K: np.ndarray, task_K: np.ndarray, keys_K: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Drive the slots; rewards float64 (K,) and outcomes int64 (K,)."""
+        self,
+        slots_K: np.ndarray,
+        task_K: np.ndarray,
+        keys_K: np.ndarray,
+        lost: Mapping[int, str] = MappingProxyType({}),
+    ) -> _Played:
+        """Drive the slots. Rows that fail, and those ``lost`` before, get a fault and see nothing."""
         count = len(slots_K)
         rng_K = np.zeros(count, np.int64)
         fresh_K = task_K == RESET
@@ -153,9 +195,44 @@ class CompiledRuntime(Runtime):
             self._level_N[fresh] = start + (words >> np.uint64(1)).astype(np.int64) % span
             rng_K[fresh_K] = (_mix(words) >> np.uint64(33)).astype(np.int64)
             self._states_N[fresh] = self._blank
-        return self._drive(
+        reward_K, outcome_K, causes = self._drive(
             slots_K, task_K.astype(np.int64, copy=False), keys_K, self._level_N[slots_K], rng_K
         )
+        faults = {row: self._told(_DOING[int(task_K[row])], int(slots_K[row]), causes[row]) for row in causes}
+        advice_K = self._counsel(slots_K, outcome_K, faults) if self.options["expert"] else None
+        faults.update(lost)
+        if faults:
+            failed = list(faults)
+            reward_K[failed], outcome_K[failed] = np.nan, FAILED
+            self._put_frames(slots_K[failed], None)
+        return _Played(reward_K, outcome_K, advice_K, faults)
+
+    def _told(self, doing: str, slot: int, cause: str) -> str:
+        """The text of a fault."""
+        seed, step, level = self._ledger.seed[slot], self._ledger.step[slot], self._level_N[slot]
+        hint = "" if debugging() else " UNIVERSE2_DEBUG=1 plays it as plain Python, where breakpoints work."
+        return (
+            f"{self.spec.id}: the game's code raised an exception in the {doing} of slot {slot} "
+            f"(level {level}, seed {seed}, step {step}).{hint}\n{cause}"
+        )
+
+    def _counsel(self, slots_K: np.ndarray, outcome_K: np.ndarray, faults: dict[int, str]) -> np.ndarray:
+        """The scripted expert's actions; a row whose expert raises joins the ``faults``."""
+        good = np.flatnonzero(outcome_K != FAILED)
+        try:
+            advice = self._advice(slots_K[good])
+        except Exception:  # noqa: BLE001 (told as faults of the rows that are to blame)
+            advice = np.concatenate([self._advice_of_one(slots_K, row, faults) for row in good.tolist()])
+        advice_K = np.zeros((len(slots_K), *advice.shape[1:]), np.int64)
+        advice_K[good] = advice
+        return advice_K
+
+    def _advice_of_one(self, slots_K: np.ndarray, row: int, faults: dict[int, str]) -> np.ndarray:
+        try:
+            return self._advice(slots_K[row : row + 1])
+        except Exception:  # noqa: BLE001
+            faults[row] = self._told("expert's advice", int(slots_K[row]), traceback.format_exc().rstrip())
+            return self._actions_of(self._no_keys(1))
 
     def _drive(
         self,
@@ -164,37 +241,61 @@ class CompiledRuntime(Runtime):
         keys_K: np.ndarray,
         level_K: np.ndarray,
         rng_K: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """Rewards float64 (K,), outcomes int64 (K,), and the causes of those that are FAILED."""
         reward_K, outcome_K = np.empty(len(slots_K)), np.empty(len(slots_K), np.int64)
-        self._drivers.drive(
+        causes = self._drivers.drive(
             self._states_N, slots_K, task_K, keys_K, level_K, rng_K, self._canvases, slots_K,
             self._frames_N, reward_K, outcome_K,
         )  # fmt: skip
-        return reward_K, outcome_K
+        return reward_K, outcome_K, causes
 
-    def _begin_again(self, batch: Batch, rows_M: np.ndarray, outcome_K: np.ndarray) -> None:
-        """Same-step autoreset: keep what the ended rows looked like, then begin their next episodes."""
+    def _begin_again(self, batch: Batch, rows_M: np.ndarray, outcome_K: np.ndarray) -> _Played:
+        """Same-step autoreset: keep what the ended rows looked like, then begin their next episodes.
+
+        Of a reset that fails the slot's next step tells; until then what was seen last stays.
+        """
         slots_M = batch.slots[rows_M]
+        last = self._frames_of(slots_M)
         batch.final_rows = rows_M
-        batch.final_obs = self._wrap(slots_M)
+        batch.final_obs = self._wrap(last)
         ended_M = np.ones(len(rows_M), bool)
         batch.final_info = self._info(slots_M, outcome_K[rows_M], ended_M)
         self._ledger.roll_over(slots_M, self._ledger.next_seeds(slots_M))
-        self._run(slots_M, np.full(len(rows_M), RESET), self._no_keys(len(rows_M)))
-        self._outcome_N[slots_M] = 0
+        again = self._run(slots_M, np.full(len(rows_M), RESET), self._no_keys(len(rows_M)))
+        self._outcome_N[slots_M] = again.outcome_K
+        for row, text in again.faults.items():
+            self._lost[int(slots_M[row])] = text
+            self._put_frames(slots_M[row : row + 1], self._pick(last, row))
+        return again
 
-    def _wrap(self, rows: Any) -> Any:
-        """The observations of some slots: a slice gives views, an index array copies."""
-        return self._seen(self._frames_N[rows])
+    def _frames_of(self, rows: Any) -> Any:
+        """The frames of some slots: a slice gives views, an index array copies."""
+        return self._frames_N[rows]
 
-    def _seen(self, frames: np.ndarray) -> Any:
+    def _pick(self, frames: Any, row: int) -> Any:
+        """One row of what ``_frames_of`` gave."""
+        return frames[row : row + 1]
+
+    def _put_frames(self, slots: np.ndarray, frames: Any) -> None:
+        """Show these (None: nothing) in the slots, from what ``_frames_of`` gave."""
+        self._frames_N[slots] = 0 if frames is None else frames
+
+    def _wrap(self, frames: Any, empty: Iterable[int] = ()) -> Any:
+        """Observations from what ``_frames_of`` gave; the rows ``empty`` say nothing."""
+        return self._seen(frames, empty)
+
+    def _seen(self, frames: Any, empty: Iterable[int]) -> Any:
         if not self._on_screen:
             return frames
-        return {"screen": frames, "instruction": self._instructions[: len(frames)]}
+        texts = self._instructions[: len(frames)]
+        if blank := set(empty):
+            texts = tuple("" if row in blank else text for row, text in enumerate(texts))
+        return {"screen": frames, "instruction": texts}
 
     def _info(self, slots_K: np.ndarray, outcome_K: np.ndarray, began_K: np.ndarray) -> InfoColumns:
-        ended_K = outcome_K != 0
-        shown_K = began_K | ended_K
+        ended_K = outcome_K > RUNNING
+        shown_K = (began_K | ended_K) & (outcome_K != FAILED)
         if not shown_K.any():
             return {}
         info = {"level": Column(np.where(shown_K, self._level_N[slots_K], 0), shown_K)}
@@ -250,11 +351,16 @@ class CompiledRuntime(Runtime):
         count = len(slots_K)
         frames = np.zeros((count, height, width, 3), np.uint8)
         zeros, rows_K = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
-        self._drivers.drive(
+        causes = self._drivers.drive(
             self._states_N, slots_K, np.full(count, DRAW), zeros, zeros, zeros, canvases(height, width),
             rows_K, frames, np.zeros(count), np.zeros(count, np.int64),
         )  # fmt: skip
+        self._check_pictures(slots_K, causes)
         return frames
+
+    def _check_pictures(self, slots_K: np.ndarray, causes: dict[int, str]) -> None:
+        for row, cause in causes.items():
+            raise FaultError(self._told("picture", int(slots_K[row]), cause))
 
     def heuristic(self, slots: Sequence[int] | np.ndarray) -> Any:
         """The scripted expert's actions for the slots' present states, as ``send`` takes them."""
@@ -277,9 +383,13 @@ class CompiledRuntime(Runtime):
         return actions
 
     def _idle(self, slots: Any) -> np.ndarray:
-        """Checked slots, none of them busy or never reset."""
+        """Checked slots, none of them busy, never reset or lost to a fault."""
         slots_K = self._ledger.check_slots(slots)
         self._ledger.check_idle(slots_K)
+        failed_K = self._outcome_N[slots_K] == FAILED
+        if failed_K.any():
+            slot = slots_K[np.argmax(failed_K)]
+            raise UsageError(f"slot {slot} had a fault and has no state; its next step begins anew")
         return slots_K
 
     def close(self) -> None:

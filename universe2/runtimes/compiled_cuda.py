@@ -28,6 +28,7 @@ from universe2.runtimes.compiled_build import Function, bound, rebind
 from universe2.runtimes.compiled_driver import RESET
 from universe2.runtimes.compiled_driver import work as work_of_a_slot
 from universe2.runtimes.compiled_parts import compile_once_per_kind
+from universe2.runtimes.compiled_raised import plain
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
 """Numba's simulator (NUMBA_ENABLE_CUDASIM=1) runs the kernels as Python threads, without a device."""
@@ -159,7 +160,7 @@ def ptx(game: Game, capability: tuple[int, int]) -> str:
 def _play_of(game: Game) -> FunctionType:
     bindings = {"game_reset": game.reset, "game_step": game.step, "game_draw": game.draw}
     if SIMULATED:
-        compiled = rebind(work_of_a_slot, bindings)
+        compiled = plain(rebind(work_of_a_slot, bindings), [])  # a device says nothing either
     else:
         compiled = _device(bound(work_of_a_slot, bindings, _callee))
     copy = rebind(play, {"work": compiled})

@@ -22,7 +22,6 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import carray, from_dtype
 
 import universe2.core.openmp  # noqa: F401  # how the loop's threads wait
-from universe2.core.errors import Universe2Error
 from universe2.envs.arcade.game import Game
 from universe2.runtimes.compiled_build import (
     Entry,
@@ -35,6 +34,7 @@ from universe2.runtimes.compiled_build import (
     one_at_a_time,
 )
 from universe2.runtimes.compiled_parts import allocates
+from universe2.runtimes.compiled_raised import causes, from_machine_code, plain
 
 # Numba's types for these are wrong or missing.
 _intrinsic: Any = intrinsic
@@ -47,7 +47,7 @@ RESET, STEP, DRAW = 0, 1, 2
 """What to do with a slot; DRAW draws it as it is."""
 
 FAILED = -1
-"""The outcome of a slot whose game raised an exception."""
+"""The outcome of a slot whose game raised an exception: what a loop finds there if nobody writes another."""
 
 
 def unbound(*arguments: Any) -> Any:
@@ -244,9 +244,9 @@ class Drivers:
         """Whether the machine code of the core asks for memory; plain Python is not looked at."""
         return self._code is not None and allocates(self._code.library)
 
-    def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> None:
-        """The arguments of the function ``drive``, without the game."""
-        run(self._loops.drive(), self._address, states_N, *arrays)
+    def drive(self, states_N: np.ndarray, *arrays: np.ndarray) -> dict[int, str]:
+        """The arguments of the function ``drive``, without the game. Returns what ``run`` does."""
+        return run(self._loops.drive(), self._address, states_N, *arrays)
 
     def advise(self, states_N: np.ndarray, slots_K: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """``keys``, int64, filled with what the game's heuristic would press."""
@@ -255,19 +255,20 @@ class Drivers:
         return keys
 
 
-def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> None:
-    """Call a loop such as ``drive``, whose last argument is the outcomes; raise if a game raised."""
+def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> dict[int, str]:
+    """Call a loop such as ``drive``, whose last argument is the outcomes.
+
+    Row → traceback, for the rows whose game raised: their outcome is FAILED and nothing else of them counts.
+    """
     outcome_K = arrays[-1]
     outcome_K.fill(FAILED)
     states: Any = records(states_N)
     if not debugging():
         states = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
-    with LOCK:
-        loop(game, states, *arrays)
-    if (outcome_K == FAILED).any():
-        raise Universe2Error(
-            "a game raised an exception, which was printed above; UNIVERSE2_DEBUG=1 shows where"
-        )
+    with LOCK, from_machine_code() as raised:
+        loop(plain(game, raised) if debugging() else game, states, *arrays)
+    failed_K = outcome_K == FAILED
+    return causes(failed_K, raised) if failed_K.any() else {}
 
 
 def records(states_N: np.ndarray) -> Any:

@@ -17,6 +17,9 @@ import numpy as np
 
 from universe2.runtimes.compiled import CompiledRuntime
 from universe2.runtimes.compiled_cuda import check_device, cuda, kernels, to_device
+from universe2.runtimes.compiled_driver import FAILED
+
+SILENT = 'A CUDA device does not say which exception: device="cpu", with the same level and seed, does.'
 
 
 class CudaRuntime(CompiledRuntime):
@@ -45,21 +48,30 @@ class CudaRuntime(CompiledRuntime):
         keys_K: np.ndarray,
         level_K: np.ndarray,
         rng_K: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         slots = to_device(slots_K)
-        reward_K, outcome_K = to_device(np.zeros(len(slots_K))), to_device(np.zeros(len(slots_K), np.int64))
+        count = len(slots_K)
+        reward, outcome = to_device(np.zeros(count)), to_device(np.full(count, FAILED, np.int64))
         inputs = [to_device(np.ascontiguousarray(array)) for array in (task_K, keys_K, level_K, rng_K)]
         states = (self._device_states_N, self._device_words_NW, self._device_blank_W)
-        self._kernels.play(*states, slots, *inputs, self._canvas_HWN, reward_K, outcome_K)
+        self._kernels.play(*states, slots, *inputs, self._canvas_HWN, reward, outcome)
         self._kernels.pack(slots, self._canvas_HWN, self._device_frames_N)
-        return reward_K.copy_to_host(), outcome_K.copy_to_host()
+        outcome_K = outcome.copy_to_host()
+        # A kernel's thread that raises ends without a word.
+        causes = dict.fromkeys(np.flatnonzero(outcome_K == FAILED).tolist(), SILENT)
+        return reward.copy_to_host(), outcome_K, causes
 
-    def _wrap(self, rows: Any) -> Any:
+    def _frames_of(self, rows: Any) -> Any:
         if isinstance(rows, slice):
-            return self._seen(self._device_frames_N[rows])
+            return self._device_frames_N[rows]
         chosen = cuda.device_array((len(rows), *self._size, 3), np.uint8)
         self._kernels.gather(to_device(rows), self._device_frames_N, chosen)
-        return self._seen(chosen)
+        return chosen
+
+    def _put_frames(self, slots: np.ndarray, frames: Any) -> None:
+        nothing = np.zeros((*self._size, 3), np.uint8)
+        for row, slot in enumerate(slots):
+            self._device_frames_N[slot].copy_to_device(nothing if frames is None else frames[row])
 
     # -- what works on the host's copy of the states
 

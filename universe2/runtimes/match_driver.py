@@ -83,6 +83,8 @@ def turn(
 ) -> None:  # fmt: skip
     """One slot: do the task, then draw each view."""
     invoke(match, state_B, task, keys_P, level, seed, canvas, reward_P, outcome)
+    if outcome[0] == FAILED:
+        return
     for p in range(frame_PFHW3.shape[0]):
         player, seat = SPECTATOR if task == WATCH else p, keys_P[p : p + 1]  # the keys are used up
         seat[0] = FAILED

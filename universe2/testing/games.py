@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from universe2.core.batch import Batch
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig, EnvSpec, load
@@ -83,7 +84,7 @@ def sampled(spec: EnvSpec) -> Iterator[Moment]:
         runtime = CompiledRuntime(spec, 4, EnvConfig(options=options))
         rng, slots = np.random.default_rng(0), np.arange(4, dtype=np.int32)
         runtime.reset(slots, slots)
-        batch = runtime.recv()
+        batch = received(runtime)
         for step in range(max(MOMENTS) + 1):
             if step in MOMENTS:
                 for slot, state in zip(slots, runtime.states(slots), strict=True):
@@ -93,8 +94,15 @@ def sampled(spec: EnvSpec) -> Iterator[Moment]:
             actions = runtime.heuristic(slots)
             actions[::2] = rng.integers(0, len(runtime.game.actions), 2)
             runtime.send(slots, actions)
-            batch = runtime.recv()
+            batch = received(runtime)
         runtime.close()
+
+
+def received(runtime: CompiledRuntime) -> Batch:
+    """What ``recv`` gives, if the game raised nothing."""
+    batch = runtime.recv()
+    assert not batch.fault_text, next(iter(batch.fault_text.values()))
+    return batch
 
 
 def states_are_whole_numbers(subject: GameSubject) -> None:
@@ -178,7 +186,7 @@ def playing_again_is_the_same(subject: GameSubject) -> None:
         runtime = CompiledRuntime(subject.spec, 4, EnvConfig(options={"size": 8, "difficulty": difficulty}))
         slots, seeds = np.arange(4, dtype=np.int32), [5, 5, 6, 6]
         runtime.reset(slots, seeds)
-        runtime.recv()
+        received(runtime)
         for step in range(max(MOMENTS)):
             a, b, c, d = (state.tobytes() for state in runtime.states(slots))
             assert (a, c) == (b, d), (
@@ -192,7 +200,7 @@ def playing_again_is_the_same(subject: GameSubject) -> None:
                 f"heuristic changed the state after {step} steps on {difficulty}: it may only read"
             )
             runtime.send(slots, np.repeat(actions[::2], 2))
-            runtime.recv()
+            received(runtime)
         runtime.close()
 
 
@@ -241,11 +249,11 @@ def levels_can_be_won(subject: GameSubject) -> None:
 def _someone_wins(runtime: CompiledRuntime) -> bool:
     live = np.arange(runtime.num_slots, dtype=np.int32)
     runtime.reset(live, live)
-    runtime.recv()
+    received(runtime)
     won = False
     while len(live) and not won:
         runtime.send(live, runtime.heuristic(live))
-        batch = runtime.recv()
+        batch = received(runtime)
         if batch.ended.any():
             won = "cleared" in batch.info["outcome"].values[batch.ended].tolist()
         live = live[~batch.ended]
