@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,43 @@ def test_the_simulator_plays_as_the_cpu_does(spec) -> None:
         return done.stdout
 
     assert played("cuda") == played("cpu")
+
+
+RAISING = """
+import dataclasses
+import numpy as np
+import test_games_that_raise as trip
+from universe2.core.spec import EnvConfig
+from universe2.envs.arcade import game_spec
+from universe2.runtimes.cuda import CudaRuntime
+
+def shown(frames):
+    return frames.copy_to_host().max(axis=(1, 2, 3)).tolist()
+
+spec = dataclasses.replace(game_spec("Trip-v0", "", "", 100, 0.0, 1.0), entry="test_games_that_raise:GAME")
+config = EnvConfig(autoreset="same_step", options={"size": 8, "num_levels": 2})
+runtime = CudaRuntime(spec, 3, config)
+runtime.reset([0, 1, 2], [trip.seed_of(0, trip.CURSED, 0), trip.SOUND, trip.SOUND])
+runtime.recv()
+for actions in ([trip.END, trip.TRIP, trip.STILL], [trip.STILL] * 3, [trip.STILL] * 3):
+    runtime.send([0, 1, 2], np.array(actions))
+    batch = runtime.recv()
+    print(batch.fault.tolist(), batch.reward.tolist(), batch.terminated.tolist(), shown(batch.obs))
+    for text in batch.fault_text.values():
+        print(text)
+"""
+
+
+def test_a_game_that_raises_is_a_fault_and_no_reward() -> None:
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    environment["PYTHONPATH"] = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
+    command = [sys.executable, "-c", RAISING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "[0, 1, 0] [3.0, nan, 1.0] [True, False, False] [60, 0, 60]"
+    assert "in the step of slot 1" in lines[1]
+    assert 'device="cpu"' in lines[2]
+    assert lines[3] == "[1, 0, 0] [nan, 0.0, 1.0] [False, False, False] [0, 50, 70]"
+    assert "in the reset of slot 0" in lines[4]
+    assert lines[6] == "[0, 0, 0] [0.0, 1.0, 1.0] [False, False, False] [50, 60, 80]"

@@ -101,6 +101,17 @@ def step_with_room(state: Any, keys: int) -> tuple[int, int]:
     return step(state, keys) if ways.max() >= 0 else (0, RUNNING)
 
 
+def step_and_share(state: Any, keys: int) -> tuple[int, int]:
+    state.goal += 0 * (state.goal // (state.x - 2) if keys & LEFT else 0)  # x is 2 at the start
+    return step(state, keys)
+
+
+def step_and_trip(state: Any, keys: int) -> tuple[int, int]:
+    if state.x == 4:
+        raise ValueError("a stone in the way")
+    return step(state, keys)
+
+
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Games as plain Python: nothing to compile."""
@@ -188,3 +199,17 @@ def test_a_right_game_passes(subject_of: Any, plainly: None) -> None:
     subject = subject_of(WALK)
     for check in checks.GAME_CHECKS:
         check(subject)
+
+
+def test_the_author_is_told_of_exceptions(subject_of: Any, plainly: None) -> None:
+    with pytest.raises(AssertionError, match=r"(?s)Walk-v0: the game's code raised .*a stone in the way"):
+        subject_of(dataclasses.replace(WALK, step=step_and_trip))
+
+
+def test_the_author_is_told_of_divisions_by_zero(subject_of: Any, plainly: None) -> None:
+    # Machine code would play on while states are gathered.
+    subject = dataclasses.replace(subject_of(WALK), game=dataclasses.replace(WALK, step=step_and_share))
+    with pytest.raises(
+        AssertionError, match=r"step divides by zero, after 0 .*: state\.goal \+= .*divisor first"
+    ):
+        checks.nothing_is_divided_by_zero(subject)

@@ -133,11 +133,14 @@ class CompiledRuntime(Runtime):
         episode_K, step_K, seed_K = (a[slots_K] for a in (ledger.episode, ledger.step, ledger.seed))
         late_K = (outcome_K == RUNNING) & (task_K == STEP) & (step_K >= self.options["max_steps"])
         outcome_K[late_K] = TIME
-        restored_K = (task_K == DRAW) & (outcome_K != FAILED)
+        restored_K = task_K == DRAW
         outcome_K[restored_K] = self._outcome_N[slots_K[restored_K]]
+        fault_K = np.zeros(len(slots_K), np.uint8)
+        if faults:
+            failed = list(faults)
+            outcome_K[failed], fault_K[failed] = FAILED, Fault.ENVIRONMENT
         self._outcome_N[slots_K] = outcome_K
         ended_K = outcome_K > RUNNING
-        fault_K = (outcome_K == FAILED) * np.uint8(Fault.ENVIRONMENT)
         batch = Batch(
             slots=slots_K,
             obs=None,
@@ -151,7 +154,7 @@ class CompiledRuntime(Runtime):
             fault_text=faults,
         )
         began_K = task_K == RESET
-        ledger.finish(slots_K, ended_K, fault_K)
+        ledger.finish(slots_K, ended_K, fault_K if faults else None)
         if self.config.autoreset == "same_step" and ended_K.any():
             rows_M = np.flatnonzero(ended_K).astype(np.int32)
             again = self._begin_again(batch, rows_M, outcome_K)
@@ -295,9 +298,10 @@ class CompiledRuntime(Runtime):
 
     def _info(self, slots_K: np.ndarray, outcome_K: np.ndarray, began_K: np.ndarray) -> InfoColumns:
         ended_K = outcome_K > RUNNING
-        shown_K = (began_K | ended_K) & (outcome_K != FAILED)
+        shown_K = began_K | ended_K
         if not shown_K.any():
             return {}
+        shown_K &= outcome_K != FAILED
         info = {"level": Column(np.where(shown_K, self._level_N[slots_K], 0), shown_K)}
         if ended_K.any():
             names = np.full(len(outcome_K), None, dtype=object)

@@ -34,7 +34,7 @@ from universe2.runtimes.compiled_build import (
     one_at_a_time,
 )
 from universe2.runtimes.compiled_parts import allocates
-from universe2.runtimes.compiled_raised import causes, from_machine_code, plain
+from universe2.runtimes.compiled_raised import FromMachineCode, causes, plain
 
 # Numba's types for these are wrong or missing.
 _intrinsic: Any = intrinsic
@@ -265,7 +265,7 @@ def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) ->
     states: Any = records(states_N)
     if not debugging():
         states = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
-    with LOCK, from_machine_code() as raised:
+    with LOCK, FromMachineCode() as raised:
         loop(plain(game, raised) if debugging() else game, states, *arrays)
     failed_K = outcome_K == FAILED
     return causes(failed_K, raised) if failed_K.any() else {}

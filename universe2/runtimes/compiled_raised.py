@@ -10,11 +10,10 @@ Suffix: K slots of one call.
 from __future__ import annotations
 
 import bdb
-import contextlib
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,32 +22,32 @@ Raised = list[tuple[int, str]]
 """The thread and the traceback of each exception, in the order in which they came."""
 
 
-@contextlib.contextmanager
-def from_machine_code() -> Iterator[Raised]:
-    """What Numba's code raises while this is entered, in any thread. The caller holds the loops' lock."""
-    raised: Raised = []
-    others = sys.unraisablehook
+class FromMachineCode:
+    """While it is entered, collects what Numba's code raises in any thread. For one caller at a time."""
 
-    def note(found: Any) -> None:
+    def __enter__(self) -> Raised:
+        self._raised: Raised = []
+        self._others, sys.unraisablehook = sys.unraisablehook, self._note
+        return self._raised
+
+    def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._others
+
+    def _note(self, found: Any) -> None:
         if not str(found.object).startswith("<numba."):
-            others(found)
+            self._others(found)
             return
         text = traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)
-        raised.append((threading.get_ident(), "".join(text).rstrip()))
-
-    sys.unraisablehook = note
-    try:
-        yield raised
-    finally:
-        sys.unraisablehook = others
+        self._raised.append((threading.get_ident(), "".join(text).rstrip()))
 
 
 def plain(work: Callable[..., None], raised: Raised) -> Callable[..., None]:
-    """``work``, which never raises: what it did goes to ``raised``."""
+    """``work``, which never raises: what it did goes to ``raised``. NumPy's integers raise as Python's do."""
 
     def noting(*arguments: Any) -> None:
         try:
-            work(*arguments)
+            with np.errstate(divide="raise"):
+                work(*arguments)
         except bdb.BdbQuit:  # the author has had enough
             raise
         except Exception:  # noqa: BLE001 (told as the row's fault)

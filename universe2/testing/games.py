@@ -8,6 +8,7 @@ and what usually causes it. Games for several players are not looked at.
 from __future__ import annotations
 
 import dis
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
@@ -204,6 +205,30 @@ def playing_again_is_the_same(subject: GameSubject) -> None:
         runtime.close()
 
 
+def nothing_is_divided_by_zero(subject: GameSubject) -> None:
+    game = subject.game
+    for moment in subject.moments:
+        state, canvas = moment.copy(), np.zeros(SIZES[0], np.int32)
+        _divides("heuristic", moment.where, lambda: game.heuristic(state))  # noqa: B023 (called at once)
+        _divides("draw", moment.where, lambda: game.draw(state, canvas))  # noqa: B023
+        for keys in game.keys().tolist():
+            state = moment.copy()
+            _divides("step", moment.where, lambda: game.step(state, keys))  # noqa: B023
+
+
+def _divides(name: str, where: str, call: Callable[[], object]) -> None:
+    """Complain if the call divides by zero."""
+    try:
+        with np.errstate(divide="raise"):
+            call()
+    except (ZeroDivisionError, FloatingPointError) as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        raise AssertionError(
+            f"{name} divides by zero, {where}: {last.line} ({last.filename}:{last.lineno}). Machine code "
+            "makes 0 of that and goes on: look at the divisor first"
+        ) from error
+
+
 def nothing_is_allocated(subject: GameSubject) -> None:
     game = subject.game
     if not drivers(game).allocates():
@@ -266,6 +291,7 @@ GAME_CHECKS: tuple[Callable[[GameSubject], None], ...] = (
     drawing_stays_in_the_frame,
     every_key_does_something,
     playing_again_is_the_same,
+    nothing_is_divided_by_zero,
     nothing_is_allocated,
     levels_can_be_won,
 )
