@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 
 from universe2.client import open_remote
+from universe2.core.batch import Batch
+from universe2.core.errors import CapacityError, Universe2Error, UnsupportedError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
 from universe2.testing import check_env
-from universe2.testing.counting import COUNTING
+from universe2.testing.counting import COUNTING, CountingRuntime
 
 
 @pytest.fixture
@@ -35,3 +40,101 @@ def gateway(counting: EnvSpec) -> Iterator[Server]:
 def test_the_contract_holds_through_a_gateway(gateway: Server) -> None:
     report = check_env(COUNTING.id, remotes=[gateway.address])
     assert len(report.passed) >= 12
+
+
+class _Choosy(CountingRuntime):
+    """Restores slots to step 2, but not from the state ``bad``."""
+
+    def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        if b"bad" in states:
+            raise UsageError("a bad state")
+        slots_K = self._ledger.check_slots(slots)
+        self._ledger.begin_restore(slots_K, np.full(len(slots_K), 2), self._ledger.seed[slots_K])
+        self._todo.put((slots_K, None))
+
+
+Opened = Callable[[type[CountingRuntime]], tuple[Server, list[Server]]]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """A gateway in front of two servers of two slots each, and these."""
+    servers: list[Server] = []
+
+    def serve(slots: int, opener: Callable[[str, int, EnvConfig], Runtime]) -> Server:
+        server = Server(ServerConfig(port=0, slots=slots), opener)
+        server.start()
+        servers.insert(0, server)
+        return server
+
+    def start(cls: type[CountingRuntime]) -> tuple[Server, list[Server]]:
+        behind = [serve(2, lambda _id, count, config: cls(COUNTING, count, config)) for _ in range(2)]
+        addresses = [server.address for server in behind]
+        front = serve(8, lambda name, count, config: open_remote(name, count, config, addresses, wait=0.0))
+        return front, behind
+
+    yield start
+    for server in servers:
+        server.stop(1.0)
+
+
+def received(runtime: Runtime, rows: int) -> tuple[dict[int, tuple[int, int, int]], list[Universe2Error]]:
+    """slot → (episode, step, fault) of what comes, and what is raised, until ``rows`` slots are answered."""
+    found: dict[int, tuple[int, int, int]] = {}
+    errors: list[Universe2Error] = []
+    while len(found) + sum(len(error.slots) for error in errors) < rows:
+        try:
+            batch: Batch = runtime.recv(5.0)
+        except Universe2Error as error:
+            if not error.slots:
+                raise
+            errors.append(error)
+            continue
+        columns: Any = (batch.slots, batch.episode, batch.step, batch.fault)
+        found.update({slot: place for slot, *place in zip(*(c.tolist() for c in columns), strict=True)})
+    return {slot: tuple(place) for slot, place in found.items()}, errors  # type: ignore[misc]
+
+
+def test_what_a_server_behind_refuses_is_refused_and_the_session_goes_on(opened: Opened) -> None:
+    front, _ = opened(CountingRuntime)
+    runtime = open_remote(COUNTING.id, 4, EnvConfig(), [front.address])
+    runtime.reset(range(4), [4] * 4)
+    received(runtime, 4)
+    runtime.restore([0, 3], [b"x", b"x"])  # one on each
+    found, errors = received(runtime, 2)
+    assert not found
+    assert sorted(error.slots for error in errors) == [(0,), (3,)]
+    assert {type(error) for error in errors} == {UnsupportedError}
+    runtime.send(range(4), [0] * 4)
+    assert received(runtime, 4) == (dict.fromkeys(range(4), (0, 1, 0)), [])
+    runtime.close()
+
+
+def test_the_slots_that_were_not_refused_move(opened: Opened) -> None:
+    front, _ = opened(_Choosy)
+    runtime = open_remote(COUNTING.id, 4, EnvConfig(), [front.address])
+    runtime.reset(range(4), [4] * 4)
+    received(runtime, 4)
+    runtime.restore(range(4), [b"good", b"good", b"bad", b"good"])  # the last two are on the same server
+    found, errors = received(runtime, 4)
+    assert found == {0: (1, 2, 0), 1: (1, 2, 0)}
+    assert [(type(error), error.slots) for error in errors] == [(UsageError, (2, 3))]
+    runtime.send(range(4), [0] * 4)
+    moved, unmoved = (1, 3, 0), (0, 1, 0)
+    assert received(runtime, 4) == ({0: moved, 1: moved, 2: unmoved, 3: unmoved}, [])
+    runtime.close()
+
+
+def test_full_servers_behind_a_gateway_are_waited_for(opened: Opened) -> None:
+    front, behind = opened(CountingRuntime)
+    addresses = [server.address for server in behind]
+    first = open_remote(COUNTING.id, 4, EnvConfig(), addresses)
+    with pytest.raises(CapacityError) as full:
+        open_remote(COUNTING.id, 4, EnvConfig(), addresses, wait=0.0)
+    assert full.value.retry_after > 0
+    with pytest.raises(CapacityError) as never:
+        open_remote(COUNTING.id, 5, EnvConfig(), addresses, wait=0.0)
+    assert never.value.retry_after == 0
+    threading.Timer(0.3, first.close).start()
+    second = open_remote(COUNTING.id, 4, EnvConfig(), [front.address], wait=1.0)
+    second.close()

@@ -18,6 +18,8 @@ from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import write_value
 
 INFO_DEADLINE = 10.0
+RETRY_SECONDS = 5.0
+"""When to look again whether servers that are full together have room."""
 
 
 def server_info(address: str, token: str | None = None, timeout: float = INFO_DEADLINE) -> pb.InfoReply:
@@ -127,17 +129,21 @@ def plan(
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")
     free = {address: info.slots_free for address, info in zip(remotes, infos, strict=True)}
+    total = {address: info.slots_total for address, info in zip(remotes, infos, strict=True)}
     if may_wait and num_slots > sum(free.values()):
-        return sorted(shares(num_slots, {a: i.slots_total for a, i in zip(remotes, infos, strict=True)}))
-    return shares(num_slots, free)
+        return sorted(shares(num_slots, total))
+    return shares(num_slots, free, RETRY_SECONDS if num_slots <= sum(total.values()) else 0.0)
 
 
-def shares(num_slots: int, free: dict[str, int]) -> list[tuple[str, int]]:
-    """Split ``num_slots`` in proportion to ``free``, none beyond what is free."""
+def shares(num_slots: int, free: dict[str, int], retry_after: float = 0.0) -> list[tuple[str, int]]:
+    """Split ``num_slots`` in proportion to ``free``, none beyond what is free.
+
+    Raises CapacityError, with ``retry_after``.
+    """
     total = sum(free.values())
     if num_slots > total:
         listed = ", ".join(f"{address}: {count}" for address, count in free.items())
-        raise CapacityError(f"{num_slots} slots were asked for, {total} are free ({listed})")
+        raise CapacityError(f"{num_slots} slots were asked for, {total} are free ({listed})", retry_after)
     given = {address: num_slots * count // total for address, count in free.items()}
     # What rounding left goes to those that are furthest from their due.
     order = sorted(free, key=lambda address: num_slots * free[address] % total, reverse=True)

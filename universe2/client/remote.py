@@ -344,8 +344,13 @@ class RemoteRuntime(Runtime):
     def _refused(self, part: Part, header: pb.Header) -> Universe2Error:
         """The server refused a request: its slots are as before, and the caller hears why."""
         busy_K = self._book.busy_on(part.start, part.stop)
-        self._book.undo(busy_K[self._book.request_N[busy_K] == header.reply_to])
-        return error_named(header.error.type, f"{part.address}: {header.error.message}")
+        refused_K = busy_K[self._book.request_N[busy_K] == header.reply_to]
+        if header.error.slots:
+            refused_K = refused_K[np.isin(refused_K - part.start, header.error.slots)]
+        self._book.undo(refused_K)
+        error = error_named(header.error.type, f"{part.address}: {header.error.message}")
+        error.slots = tuple(refused_K.tolist())
+        return error
 
     def _lost(self, part: Part, connection: Connection, reason: Universe2Error) -> Batch | None:
         part.connection = None

@@ -73,6 +73,7 @@ class SlotBook:
         """The server refused: the slots are as they were."""
         for saved, column in zip(self._before, self._columns, strict=True):
             column[slots_K] = saved[slots_K]
+        self._restored_N[slots_K] = False
 
     def asked(self, slots_K: np.ndarray, request: int) -> None:
         """A request for the slots went out."""
@@ -85,6 +86,7 @@ class SlotBook:
         new_K = slots_K[self.place_N[slots_K] != Place.KNOWN]
         self._offset_N[new_K] = self.ledger.episode[new_K]
         self.place_N[slots_K] = Place.KNOWN
+        self._restored_N[slots_K] = False
 
     def restoring(self, slots_K: np.ndarray) -> None:
         """A restore goes out. It begins an episode; step and seed are in the state, unseen here."""

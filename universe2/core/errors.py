@@ -32,6 +32,8 @@ class Universe2Error(Exception):
     """Root of the tree."""
 
     code: str = "INTERNAL"
+    slots: tuple[int, ...] = ()
+    """Only if ``Runtime.recv`` raised it: what was asked of these slots was refused. They are as before."""
 
 
 class UsageError(Universe2Error, ValueError):

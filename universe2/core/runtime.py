@@ -64,7 +64,8 @@ class Runtime(ABC):
 
         ``timeout`` in seconds; None means the runtime's own deadlines decide, and each of
         them is finite. Raises DeadlineError if nothing came in time, IdleError if no slot is
-        busy, ClosedError.
+        busy, ClosedError; and, where a request is carried out elsewhere, what that raised there:
+        the error's ``slots`` are those that it was about.
         """
 
     def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:

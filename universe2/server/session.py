@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
+import numpy as np
 
 from universe2.core.batch import Batch
 from universe2.core.errors import (
@@ -41,7 +42,7 @@ from universe2.server.opening import OpenRuntime, describe, open_in_time
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import HANDLERS, picture_size, pictures_frame
 from universe2.server.viewers import Viewer
-from universe2.wire.batches import write_batch
+from universe2.wire.batches import I32, write_batch
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
 from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, encode
@@ -118,6 +119,10 @@ class Session:
         self._turn = threading.Lock()
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
         self._send: Send | None = None
+        self._asking = threading.Lock()
+        """held while the runtime is asked, until it is known in whose name"""
+        self._request_N = np.zeros(0, np.int64)
+        """number of the frame that last asked each slot"""
         self._outstanding = 0
         """rows owed less rows received; below 0 while rows have come that are sent for but not owed yet"""
         self._asked: deque[float] = deque()
@@ -149,6 +154,7 @@ class Session:
             most = ask.max_faults or self._limits.max_faults
             runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
         self._runtime = runtime
+        self._request_N = np.zeros(runtime.num_slots, np.int64)
         opened, mask = describe(runtime, ask)
         if opened.codecs:
             self._coder = Coder(runtime.observation_space, runtime.num_slots, opened.codecs)
@@ -324,7 +330,11 @@ class Session:
         assert self._runtime is not None
         try:
             batch = self._runtime.recv(timeout)
-        except DeadlineError:
+        except Universe2Error as error:
+            if error.slots:
+                yield from self._refusals(error)
+            elif not isinstance(error, DeadlineError):
+                raise
             return
         self._outstanding -= len(batch)
         ready = time.monotonic()
@@ -344,6 +354,17 @@ class Session:
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
         for offer in offers:
             yield from self._post(offer)
+
+    def _refusals(self, error: Universe2Error) -> Iterator[bytes]:
+        """A server behind this one refused requests: so are those that asked here, as far as they were."""
+        slots_K = np.array(error.slots, np.int32)
+        with self._asking:
+            request_K = self._request_N[slots_K]
+        self._outstanding -= len(slots_K)
+        for request in np.unique(request_K).tolist():
+            header = error_header(error, request)
+            header.error.slots.extend(slots_K[request_K == request].tolist())
+            yield from self._post(header)
 
     def _written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
         """The batch as it is sent: rows that can't be written are faults of their environments."""
@@ -412,7 +433,10 @@ class Session:
         if handler is None:
             raise ProtocolError(f"a client can't send {kind or None}")
         try:
-            event = handler(runtime, frame)
+            with self._asking:
+                event = handler(runtime, frame)
+                if isinstance(event, int):
+                    self._request_N[np.frombuffer(frame.buffers[0], I32)] = header.sequence
         except (ProtocolError, ClosedError):
             raise
         except Universe2Error as error:
