@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -127,7 +126,7 @@ class CompiledRuntime(Runtime):
 
     def recv(self, timeout: float | None = None) -> Batch:
         slots_K, task_K, keys_K = self._posted.take(timeout)
-        lost = self._take_lost(slots_K, task_K)
+        lost = self._take_lost(slots_K, task_K) if self._lost else {}
         reward_K, outcome_K, advice_K, faults = self._run(slots_K, task_K, keys_K, lost)
         ledger = self._ledger
         episode_K, step_K, seed_K = (a[slots_K] for a in (ledger.episode, ledger.step, ledger.seed))
@@ -172,8 +171,6 @@ class CompiledRuntime(Runtime):
 
         Their task becomes that reset: it fails again.
         """
-        if not self._lost:
-            return {}
         found = {row: self._lost.pop(slot, "") for row, slot in enumerate(slots_K.tolist())}
         lost = {row: text for row, text in found.items() if text and task_K[row] == STEP}
         task_K[list(lost)] = RESET
@@ -184,7 +181,7 @@ class CompiledRuntime(Runtime):
         slots_K: np.ndarray,
         task_K: np.ndarray,
         keys_K: np.ndarray,
-        lost: Mapping[int, str] = MappingProxyType({}),
+        lost: Mapping[int, str],
     ) -> _Played:
         """Drive the slots. Rows that fail, and those ``lost`` before, get a fault and see nothing."""
         count = len(slots_K)
@@ -265,7 +262,7 @@ class CompiledRuntime(Runtime):
         ended_M = np.ones(len(rows_M), bool)
         batch.final_info = self._info(slots_M, outcome_K[rows_M], ended_M)
         self._ledger.roll_over(slots_M, self._ledger.next_seeds(slots_M))
-        again = self._run(slots_M, np.full(len(rows_M), RESET), self._no_keys(len(rows_M)))
+        again = self._run(slots_M, np.full(len(rows_M), RESET), self._no_keys(len(rows_M)), {})
         self._outcome_N[slots_M] = again.outcome_K
         for row, text in again.faults.items():
             self._lost[int(slots_M[row])] = text
