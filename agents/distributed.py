@@ -15,12 +15,23 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from universe2.core.errors import UsageError
+
 
 class Ranks:
-    """The processes of this run; by default this one alone."""
+    """The processes of this run; by default this one alone.
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
+    What they tell each other lies on ``device``, each rank's own: NCCL knows no other place than a
+    GPU. (PyTorch's current device won't do: every thread has its own.)
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.size = rank, size
+        self.device = device or torch.device("cpu")
+
+    def seed(self, seed: int) -> int:
+        """One of this rank's own from the run's ``seed``; rank 0 keeps it as it is."""
+        return seed + 104729 * self.rank
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of every rank's tensor, on all of them."""
@@ -33,9 +44,7 @@ class Ranks:
         """The largest value that any rank gave: how ranks agree on when to stop."""
         if self.size == 1:
             return value
-        tensor = torch.tensor(value, dtype=torch.float64)
-        if torch.distributed.get_backend() == "nccl":
-            tensor = tensor.cuda()
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
         return float(tensor)
 
@@ -56,14 +65,34 @@ class Ranks:
                 torch.distributed.broadcast(tensor, 0)
 
 
-def join_ranks() -> Ranks:
-    """The ranks that ``torchrun`` started, joined; this process alone without it."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+def world_size() -> int:
+    """How many processes ``torchrun`` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_gpu() -> torch.device:
+    """This rank's CUDA device. The ranks on one machine have one each; UsageError if there are too few."""
+    local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= found:
+        raise UsageError(
+            f"rank {local} of this machine has no CUDA device of its own: there are {found}. Start no more "
+            'ranks than that, or with device = "cpu"'
+        )
+    return torch.device("cuda", local)
+
+
+def join_ranks(device: torch.device) -> Ranks:
+    """The ranks that ``torchrun`` started, joined; this process alone without it.
+
+    ``device`` is where this rank's network lives: NCCL joins GPUs, Gloo joins CPUs.
+    """
+    if world_size() == 1:
         return Ranks()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Ranks(torch.distributed.get_rank(), size)
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Ranks(torch.distributed.get_rank(), world_size(), device)
 
 
 def leave_ranks() -> None:

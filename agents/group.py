@@ -52,7 +52,8 @@ def train_group(
     loss = GroupLoss(**settings, clip=config.clip, group=config.group_size)
     shares = [task.share for task in config.tasks]
     while (done := learner.agree(part_done())) < 1:
-        groups = collect_groups(collector, config.group_size, mix(mix(config.seed) + learner.version) >> 1)
+        seed = mix(mix(learner.ranks.seed(config.seed)) + learner.version) >> 1
+        groups = collect_groups(collector, config.group_size, seed)
         if learner.agree(float(len(groups) < collector.params.minimum)):
             continue
         segments = [segment for group in groups for segment in group]

@@ -25,7 +25,7 @@ from rich.console import Console
 from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
-from universe2.agents.distributed import Ranks, join_ranks, leave_ranks
+from universe2.agents.distributed import Ranks, join_ranks, leave_ranks, own_gpu, world_size
 from universe2.agents.group import train_group
 from universe2.agents.learner import Learner, NonFiniteLoss, Saved
 from universe2.agents.losses import Metrics
@@ -57,8 +57,8 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     if not resume and path.exists():
         raise UsageError(f"{path} exists; continue that run with --resume, or choose another out_dir")
     use_threads(config.threads)
-    ranks = join_ranks()
-    device = _device(config.device, ranks)
+    device = _device(config.device)
+    ranks = join_ranks(device)
     bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
     tasks = [task.env_id for task in config.tasks]
     learner = Learner(model_sizes(config), tasks, config.seed, device, ranks, bf16)
@@ -200,10 +200,11 @@ class Run:
         return self.steps // self.config.keep_every_steps if self.config.keep_every_steps else 0
 
     def _start(self, saved: Saved | None) -> None:
-        if self.config.lockstep and saved is not None and "texts" in saved.extra:
+        # what was in progress is rank 0's, which saved it; the others begin anew
+        if self.config.lockstep and self.leads and saved is not None and "texts" in saved.extra:
             restore_in_progress(self.collector, saved.arrays, saved.extra["texts"])
         else:
-            seed = self.config.seed + self.learner.version + 104729 * self.learner.ranks.rank
+            seed = self.learner.ranks.seed(self.config.seed + self.learner.version)
             self.collector.start(mix(seed) >> 1)
 
     def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
@@ -265,11 +266,13 @@ def _open_pool(config: TrainConfig, ranks: Ranks) -> Any:
     )
 
 
-def _device(name: str, ranks: Ranks) -> torch.device:
+def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and ranks.size > 1:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f'device = "{name}", but PyTorch finds no CUDA device here')
-    return torch.device(name)
+    if name.startswith("cuda:") and world_size() > 1:
+        raise UsageError(
+            f'device = "{name}" is one for {world_size()} ranks: say "cuda", and each has its own'
+        )
+    return own_gpu() if name == "cuda" and world_size() > 1 else torch.device(name)

@@ -25,7 +25,7 @@ from universe2.core.screen import ScreenMap
 
 def train(out: Path) -> None:
     torch.set_num_threads(1)
-    ranks = join_ranks()
+    ranks = join_ranks(torch.device("cpu"))
     learner = Learner(ModelConfig("patch", 4, 16, SIZE, text_dim=8), ["a"], seed=1, ranks=ranks)
     mask = ScreenMap(arrows=("up", "right")).action_mask()
     texts = TextTable()
