@@ -104,6 +104,11 @@ class TrainConfig:
             raise UsageError("a training run needs at least one task")
         if self.rollout < 1 or self.minibatches < 1 or self.epochs < 1:
             raise UsageError("rollout, minibatches and epochs must be at least 1")
+        if self.total_steps < 1 or not self.seconds > 0:
+            raise UsageError(
+                f"total_steps = {self.total_steps}, seconds = {self.seconds:g}: a run has at least one step "
+                "and more than 0 seconds"
+            )
         choices = {"algorithm": ALGORITHMS, "precision": ("auto", "float32", "bfloat16")}
         for key, known in choices.items():
             if getattr(self, key) not in known:

@@ -71,7 +71,9 @@ def restore_in_progress(collector: Collector, arrays: Mapping[str, np.ndarray], 
                 f"the checkpoint doesn't hold {member.num_slots} slots of {member.env_id} as member {index}: "
                 "a run in lockstep is resumed with the tasks and slots it had"
             )
-        for name, value in _lane_arrays(lane).items():
+        expected = _lane_arrays(lane)
+        _check_shapes(expected, mine, lane.length)
+        for name, value in expected.items():
             value[...] = mine[name]
         whole, ends = arrays[f"env.{index}.bytes"].tobytes(), arrays[f"env.{index}.ends"]
         states = [whole[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
@@ -79,6 +81,19 @@ def restore_in_progress(collector: Collector, arrays: Mapping[str, np.ndarray], 
         _discard(collector, member.num_slots)
     for task in range(len(collector.tasks)):
         collector.queues[task] = deque(_segments(collector, task, arrays))
+
+
+def _check_shapes(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], length: int) -> None:
+    saved = found["done.valid"].shape[1]
+    if saved != length:
+        raise TrainingError(
+            f"rollout = {length}, but the checkpoint holds segments of {saved} transitions in the making: "
+            "a run in lockstep is resumed with its own rollout (or, without lockstep, with any)"
+        )
+    for name, value in expected.items():
+        if name not in found or found[name].shape != value.shape:
+            shape = found[name].shape if name in found else "nothing"
+            raise TrainingError(f"the checkpoint has {shape} as {name} where {value.shape} is expected")
 
 
 def _discard(collector: Collector, rows: int) -> None:

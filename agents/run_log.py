@@ -29,7 +29,7 @@ def task_rows(collector: Collector) -> list[dict[str, Any]]:
     """One row per task: its steps, episodes, faults, and the mean of its last 100 episodes."""
     rows = []
     for task, env_id in enumerate(collector.tasks):
-        recent = collector.episodes[task]
+        recent = list(collector.episodes[task])  # a copy: the display asks from a thread of its own
         rows.append(
             {
                 "task": env_id,

@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.checkpoint_policy import load
 from universe2.agents.collect import Collector
 from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_config
+from universe2.agents.run_log import task_rows
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
 
@@ -284,6 +287,44 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
     load(str(tmp_path / "lora"))  # it plays, too
     with pytest.raises(UsageError, match="lora_rank needs init_from"):
         TrainConfig(**{**vars(lora), "init_from": ""})
+
+
+def test_lockstep_resumes_with_its_own_rollout_only(config, monkeypatch):
+    toys = {"toys/Walk-v0": (Walk, 8)}
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys))
+    tasks = (TaskConfig(env_id="toys/Walk-v0", slots=8),)
+    first = TrainConfig(**{**vars(config), "tasks": tasks, "lockstep": True, "total_steps": 128})
+    train(first, console=quiet())
+    other = {**vars(first), "rollout": 4, "total_steps": 512}
+    with pytest.raises(TrainingError, match=r"rollout = 4, but the checkpoint holds segments of 8"):
+        train(TrainConfig(**other), resume=True, console=quiet())
+    train(TrainConfig(**{**other, "lockstep": False}), resume=True, console=quiet())
+
+
+@pytest.mark.parametrize("limit", [{"total_steps": 0}, {"seconds": 0}, {"seconds": float("nan")}])
+def test_a_run_without_any_step_is_refused(config, limit):
+    with pytest.raises(UsageError, match="at least one step and more than 0 seconds"):
+        TrainConfig(**{**vars(config), **limit})
+
+
+def test_the_display_may_read_while_episodes_end():
+    """rich draws on a thread of its own; a deque that grows while it is iterated raises RuntimeError."""
+    recent = deque(maxlen=100)
+
+    class EndsAnother:
+        """While its score is read the collector's thread has its turn."""
+
+        length = 1
+
+        @property
+        def score(self):
+            recent.append(EndsAnother())
+            return 1.0
+
+    recent.extend(EndsAnother() for _ in range(3))
+    collector = SimpleNamespace(tasks=["a"], steps=[0], episode_count=[3], faults=[0], episodes=[recent])
+    (row,) = task_rows(collector)
+    assert row["return_mean"] == 1.0
 
 
 def test_unknown_algorithms_are_named(config):
