@@ -7,9 +7,10 @@ Each single-player game is trained alone: rewards only (no expert), 64×64×3 sc
 0–199, seed 1, the `nano` network. Then it and random play are measured on levels that it never
 saw, the agent taking its likelier actions more often than in training (temperature 0.25). A game
 counts as learned if the 95 % intervals of the two mean returns don't overlap. What a game left in
---out is not run again, so a run that was stopped goes on, and two processes with halves of the games
-may fill one folder for a third that has only to read it. The last line is the result as JSON, also
-written to scores/arcade_ppo.json; the curves go to docs/arcade-ppo.svg.
+--out is not run again if it has the same steps and episodes, so a run that was stopped goes on, and
+two processes with halves of the games may fill one folder for a third that has only to read it. The
+last line is the result as JSON, also written to scores/arcade_ppo.json if all games were played; the
+curves go to docs/arcade-ppo.svg.
 """
 
 from __future__ import annotations
@@ -80,6 +81,22 @@ def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any
     return found
 
 
+def stored(folder: Path, steps: int, episodes: int) -> dict[str, Any] | None:
+    """What a run of this size left there, if one did."""
+    path = folder / "result.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found if (found.get("steps"), found.get("episodes")) == (steps, episodes) else None
+
+
+def play(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any]:
+    """``learn``, unless it was done before."""
+    found = stored(folder, steps, episodes)
+    if found is None:
+        found = learn(env_id, steps, episodes, folder)
+        (folder / "result.json").write_text(json.dumps(found), "utf-8")
+    return found
+
+
 def clear(row: dict[str, Any]) -> bool:
     """The agent's interval lies above random play's."""
     return bool(row["agent"][1] > row["random"][2])
@@ -136,23 +153,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/arcade_ppo"))
     parser.add_argument("--draw", action="store_true", help="train nothing")
     args = parser.parse_args()
+    if args.draw and not SCORES.exists():
+        parser.error(f"nothing to draw: no {SCORES}; a run of all games writes it")
     wanted = [spec.id for spec in games() if not spec.multi_agent]
     if args.games:
         wanted = [f"arcade/{name}-v0" for name in args.games]
-    for env_id in () if args.draw else wanted:
-        folder = args.out / env_id.partition("/")[2]
-        if not (folder / "result.json").exists():
-            found = learn(env_id, args.steps, args.episodes, folder)
-            (folder / "result.json").write_text(json.dumps(found))
     if args.draw:
-        rows = json.loads(SCORES.read_text("utf-8"))["games"]
+        measured = json.loads(SCORES.read_text("utf-8"))["games"]
+        rows = {env_id: row for env_id, row in measured.items() if env_id in wanted}
     else:
-        results = {env_id: args.out / env_id.partition("/")[2] / "result.json" for env_id in wanted}
-        rows = {env_id: json.loads(path.read_text()) for env_id, path in results.items()}
+        rows = {
+            env_id: play(env_id, args.steps, args.episodes, args.out / env_id.partition("/")[2])
+            for env_id in wanted
+        }
     result = report(rows)
     if not args.games:
-        SCORES.write_text(json.dumps(result) + "\n")
         PICTURE.write_text(draw(rows), "utf-8")
+    if not args.games and not args.draw:
+        SCORES.write_text(json.dumps(result) + "\n", "utf-8")
     print(json.dumps(result["questions"]))
 
 
