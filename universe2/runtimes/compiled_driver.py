@@ -268,7 +268,8 @@ def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) ->
     with LOCK, FromMachineCode() as raised:
         loop(plain(game, raised) if debugging() else game, states, *arrays)
     failed_K = outcome_K == FAILED
-    return causes(failed_K, raised) if failed_K.any() else {}
+    # Of a few booleans ``any`` takes four times as long.
+    return causes(failed_K, raised) if np.count_nonzero(failed_K) else {}
 
 
 def records(states_N: np.ndarray) -> Any:
