@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import signal
 import subprocess
@@ -176,6 +177,15 @@ def test_versions_and_definitions_must_match(server: Server) -> None:
     with pytest.raises(VersionError, match="has hash"):
         open_remote(other, 1, EnvConfig(), [server.address])
     assert server.capacity.slots_free == 8
+
+
+def test_servers_that_disagree_both_have_their_slots_back(server: Server) -> None:
+    spec = dataclasses.replace(COUNTING, options={"level": 3})
+    other = start(lambda _id, count, config: CountingRuntime(spec, count, config))
+    with pytest.raises(VersionError, match="the servers disagree"):
+        open_remote(COUNTING.id, 2, EnvConfig(), [server.address, other.address])
+    assert [server.capacity.slots_free, other.capacity.slots_free] == [8, 8]
+    other.stop(1.0)
 
 
 def test_refusals_have_their_own_errors(server: Server) -> None:

@@ -46,7 +46,7 @@ RETRY_SECONDS = 0.2
 """Between two attempts to reach it."""
 
 GOODBYE_SECONDS = 5.0
-"""How long a server may take to end the stream of a session that was given up."""
+"""How long a server may take to end the stream of a session that is not needed any more."""
 
 
 class Limits:
@@ -203,6 +203,11 @@ class Connection:
             if wait > 0:
                 self._receiver.join(wait)
             stream.hang_up()
+
+    def leave(self) -> None:
+        """End the session in good order, and wait until the server has freed its slots, but not for long."""
+        self.say_goodbye()
+        self.close(wait=GOODBYE_SECONDS)
 
     def _send(
         self,

@@ -86,7 +86,7 @@ class Part:
         try:
             self.check_like(connection.opened)
         except VersionError:
-            connection.close()
+            connection.leave()
             raise
         return connection
 
@@ -155,7 +155,7 @@ class Part:
                 log.warning("%s are open again, on %s", self.name, address)
                 self._inbox.put(Reopened(self, connection, None))
                 if closed.is_set():
-                    connection.close()
+                    connection.leave()
                 return
             if closed.wait(min(pause, max(give_up - time.monotonic(), 0.0))):
                 return
