@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from universe2.core.errors import FaultError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import HELD_OUT_LEVELS, games
 from universe2.runtimes.compiled import CompiledRuntime
@@ -37,6 +38,8 @@ def play(
         actions = runtime.heuristic(live) if policy == "heuristic" else rng.integers(0, choices, len(live))
         runtime.send(live, actions)
         batch = runtime.recv()
+        if batch.fault.any():
+            raise FaultError(next(iter(batch.fault_text.values())))
         returns[live] += batch.reward
         if batch.ended.any():
             outcomes.update(batch.info["outcome"].values[batch.ended])

@@ -6,6 +6,7 @@ The game here is tiny, so that compiling it takes little. Suffix: P players.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_slots_that_raise_fault_and_the_others_go_on(plain: bool, players: int, 
         "arcade/Trip-v0: the game's code raised an exception in the step of slot 4 (level 0,"
     )
     assert "ValueError: tripped" in text
-    assert __file__ in text
+    assert Path(__file__).name in text  # the folder is that of the tree that compiled it
     assert ("UNIVERSE2_DEBUG=1" in text) != plain
     if players > 1:
         columns = agent_columns(batch)
