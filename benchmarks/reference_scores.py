@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from universe2.core.batch import Batch
 from universe2.core.errors import FaultError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import HELD_OUT_LEVELS, games
@@ -33,19 +34,22 @@ def play(
     live = np.arange(episodes, dtype=np.int32)
     returns, outcomes = np.zeros(episodes), Counter[str]()
     runtime.reset(live, live)
-    runtime.recv()
+    raise_faults(runtime.recv())
     while len(live):
         actions = runtime.heuristic(live) if policy == "heuristic" else rng.integers(0, choices, len(live))
         runtime.send(live, actions)
-        batch = runtime.recv()
-        if batch.fault.any():
-            raise FaultError(next(iter(batch.fault_text.values())))
+        raise_faults(batch := runtime.recv())
         returns[live] += batch.reward
         if batch.ended.any():
             outcomes.update(batch.info["outcome"].values[batch.ended])
         live = live[~batch.ended]
     runtime.close()
     return returns, outcomes
+
+
+def raise_faults(batch: Batch) -> None:
+    if batch.fault.any():
+        raise FaultError(next(iter(batch.fault_text.values())))
 
 
 def main() -> None:
