@@ -18,7 +18,7 @@ from torch import Tensor
 
 from universe2.core.errors import TrainingError
 
-VERSION = 3
+VERSION = 4
 _KEY = "universe2_checkpoint"
 
 

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from universe2.agents.checkpoint import read_checkpoint
 from universe2.agents.learner import model_config
 from universe2.agents.model import Network, Observation
+from universe2.agents.pointing import points
 from universe2.agents.text import TextTable
 from universe2.agents.threads import use_threads
 from universe2.core.errors import InterfaceError
@@ -60,6 +61,7 @@ class CheckpointPolicy:
         if action_mask is None:
             raise InterfaceError(f'{env_id}: a checkpoint plays interface="screen" only')
         self._mask_A = torch.from_numpy(np.array(action_mask, bool)).to(self._device)
+        self._points = len(points(action_mask[None])) > 0
         self._rngs = [np.random.default_rng([seed, slot]) for slot in range(num_slots)]
         self._state = self._network.initial_state(num_slots)
         self._action = np.zeros((num_slots, len(NVEC)), np.int64)
@@ -78,6 +80,7 @@ class CheckpointPolicy:
             prev_action=self._tensor(before)[:, None],
             prev_reward=self._tensor(reward)[:, None],
             first=self._tensor(np.array(first_K, bool))[:, None],
+            points=self._tensor(np.arange(len(slots_K) if self._points else 0)),
         )
         with torch.inference_mode():
             output = self._network(obs, {name: value[rows] for name, value in self._state.items()})

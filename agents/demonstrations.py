@@ -3,8 +3,8 @@
     python -m universe2.agents.demonstrations arcade/Runner-v0 u2/runner-v0 --episodes 50
     python -m universe2.agents.demonstrations web/click-test-2-v0 u2/click-v0 --remote node7:15900
 
-An arcade game says itself what its expert would do (info["expert"]); a web task has a solver
-that reads info["elements"]. Environments are opened like anybody's, here or on servers. The
+Environments with the option ``expert`` say themselves what theirs would do (info["expert"]): arcade
+games and web tasks that have a solver. They are opened like anybody's, here or on servers. The
 datasets are Minari's own: `minari.load_dataset` opens them. This file trains nothing.
 
 Suffixes: K rows of a batch.
@@ -26,7 +26,6 @@ from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.seeding import next_seed
-from universe2.envs.web.solvers import SOLVERS, Look, Play
 from universe2.faces.make import make_pool, token_from
 
 _PATIENCE_S = 120.0
@@ -57,41 +56,12 @@ class Recording:
         self.instructions.append(str(obs["instruction"][row]))
 
 
-class Expert:
-    """What to do in each slot of one environment, from what came last."""
-
-    def __init__(self, env_id: str, num_slots: int) -> None:
-        self._solver = SOLVERS.get(env_id)
-        self._plays: list[Play | None] = [None] * num_slots
-
-    def options(self) -> dict[str, Any]:
-        """The environment's options that make it say what is needed."""
-        return {"elements": True} if self._solver else {"expert": 1}
-
-    def actions(self, batch: Batch) -> np.ndarray:
-        """int64 (K, 5). A solver that is at its end, or at a loss, does nothing."""
-        if self._solver is None:
-            said: np.ndarray = batch.info["expert"].values
-            return said.astype(np.int64)
-        begins = batch.ended | (batch.step == 0) | (batch.fault != 0)
-        return np.stack([self._solve(batch, row, bool(begins[row])) for row in range(len(batch))])
-
-    def _solve(self, batch: Batch, row: int, begins: bool) -> np.ndarray:
-        assert self._solver is not None
-        slot = int(batch.slots[row])
-        idle = np.zeros(len(NVEC), np.int64)
-        elements, there = batch.info["elements"]
-        if not there[row]:
-            return idle
-        look = Look(batch.obs["instruction"][row], elements[row], np.array(batch.obs["screen"][row]))
-        play = self._plays[slot]
-        try:
-            if begins or play is None:
-                play = self._plays[slot] = self._solver(look)
-                return np.asarray(next(play), np.int64)
-            return np.asarray(play.send(look), np.int64)
-        except (StopIteration, LookupError):
-            return idle
+def advice(batch: Batch) -> np.ndarray:
+    """int64 (K, 5): what the expert would do; nothing, where it is at a loss."""
+    said, there = batch.info.get(
+        "expert", (np.zeros((len(batch), len(NVEC)), np.int64), np.zeros(len(batch), bool))
+    )
+    return np.where(there[:, None], said, 0).astype(np.int64)
 
 
 def record(
@@ -111,12 +81,11 @@ def record(
     Raises UsageError where there is no expert, or where it reaches ``least`` too seldom.
     """
     spec = find(env_id)
-    expert = Expert(env_id, slots)
-    if env_id not in SOLVERS and "expert" not in spec.resolve({}):
-        raise UsageError(f'{env_id} has no expert: neither a solver nor an option "expert"')
+    if "expert" not in spec.resolve({}):
+        raise UsageError(f'{env_id} has no expert: it lacks the option "expert"')
     kept: list[Recording] = []
     ended = 0
-    given = {env_id: {**(options or {}), **expert.options()}}
+    given = {env_id: {**(options or {}), "expert": 1}}
     with make_pool(
         {env_id: slots}, remotes=remotes, token=token, screen_size=screen_size, options=given
     ) as pool:
@@ -131,7 +100,7 @@ def record(
                 raise UsageError(
                     f"{env_id}: only {len(kept)} of {ended} episodes of its expert scored {least} or more"
                 )
-            actions = expert.actions(batch)
+            actions = advice(batch)
             for row, slot in enumerate(batch.slots):
                 if (recording := open_episodes[slot]) is not None:
                     recording.actions.append(actions[row])

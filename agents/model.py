@@ -8,7 +8,8 @@ A *state* is a dict of tensors, one row per slot: the GRU's hidden vector and th
 the last screen, from which motion is seen. Where ``first`` is set the state starts anew.
 
 Suffixes: N sequences, T times, B = N·T, H W pixels, A = 209 choices, P = 5 parts, U distinct
-texts, L ids of a text, V value bins, D features; in encoders C cells, K heads.
+texts, L ids of a text, V value bins, D features, M sequences with a live pointer; in encoders
+C cells, K heads.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from universe2.agents.lora import add_adapters, trunk_name
+from universe2.agents.pointing import POINTER_AT, Cells, Pointing
 from universe2.agents.returns import bins, symlog
 from universe2.agents.text import BUCKETS
 from universe2.core.errors import UsageError
-from universe2.core.screen import NVEC
+from universe2.core.screen import NVEC, POINTER
 
 State = dict[str, Tensor]
 CHOICES = sum(NVEC)
@@ -83,6 +85,8 @@ class Observation(NamedTuple):
     """float32 (N, T); zeros where ``first``"""
     first: Tensor
     """bool (N, T): the first observation of an episode"""
+    points: Tensor
+    """int64 (M,): the sequences whose pointer is live (``pointing.points`` of the masks)"""
 
 
 class Output(NamedTuple):
@@ -132,11 +136,12 @@ class PatchEncoder(nn.Module):
         self.patch = nn.Linear(48 + 4, width)
         self.conv = nn.Conv2d(width, 2 * width, 4, 2)
         rows, columns = ((side - 4) // 2 + 1 for side in self.grid)
+        self.cells, self.channels = Cells((rows, columns), size, 8, 8), 2 * width
         self.gaze = Gaze(2 * width, (rows, columns), GAZES)
         self.out = nn.Linear(2 * width * rows * columns + self.gaze.out_features + 48, out)
 
-    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
+    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out), and (B, C, channels) of the cells."""
         rows, columns = self.grid
         count = len(screen_BHW3)
         # four RGB pixels are three 32-bit words: a quarter of the elements to move
@@ -152,7 +157,7 @@ class PatchEncoder(nn.Module):
             x = self._patches(pixels, mean_B48, moved).view(count, rows, columns, -1)
         x = F.relu(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1).flatten(1, 2)
         seen = torch.cat([x.flatten(1), self.gaze(x), mean_B48 * _PIXEL], -1)
-        return F.relu(self.out(seen))
+        return F.relu(self.out(seen)), x
 
     def _patches(self, pixels_BC48: Tensor, mean_B48: Tensor, moved: Tensor) -> Tensor:
         """(B, C, W): the first layer on the C patches of each screen."""
@@ -186,9 +191,11 @@ class ImpalaEncoder(nn.Module):
         )
         self.blocks = nn.ModuleList(nn.Sequential(ResidualBlock(w), ResidualBlock(w)) for w in widths)
         self.out = nn.Linear(widths[-1] * 16, out)
+        rows, columns = (-(-side // 8) for side in size)
+        self.cells, self.channels = Cells((rows, columns), size, 0, 8), widths[-1]
 
-    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out)."""
+    def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out), and (B, C, channels) of the cells."""
         # rows of RGB are channels_last already: the cast is the only copy
         x = screen_BHW3.permute(0, 3, 1, 2).float() * _PIXEL
         motion = motion_BHW.unsqueeze(1).float() * _PIXEL
@@ -197,7 +204,9 @@ class ImpalaEncoder(nn.Module):
             if stage == 0:
                 x = x + self.motion(motion).contiguous(memory_format=torch.channels_last)
             x = blocks(x)
-        return F.relu(self.out(F.adaptive_avg_pool2d(F.relu(x), 4).flatten(1)))
+        x = F.relu(x)
+        seen = F.relu(self.out(F.adaptive_avg_pool2d(x, 4).flatten(1)))
+        return seen, x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class ResettingGRU(nn.Module):
@@ -233,7 +242,7 @@ class ResettingGRU(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, GRU, masked factored action head, distributional value head."""
+    """Encoder, GRU, masked factored action head that points, distributional value head."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -243,9 +252,13 @@ class Network(nn.Module):
                 f"screen_size must be multiples of 4, at least 32 × 32, got {config.screen_size}"
             )
         self.config = config
-        encoders = {"patch": PatchEncoder, "impala": ImpalaEncoder}
+        encoders: dict[str, type[PatchEncoder | ImpalaEncoder]] = {
+            "patch": PatchEncoder,
+            "impala": ImpalaEncoder,
+        }
         hidden = config.hidden
-        self.encoder = encoders[config.encoder](config.width, config.screen_size, hidden)
+        encoder = encoders[config.encoder](config.width, config.screen_size, hidden)
+        self.encoder = encoder
         self.text = nn.EmbeddingBag(BUCKETS, config.text_dim, mode="mean", padding_idx=0)
         self.action = nn.EmbeddingBag(CHOICES, config.text_dim, mode="sum")
         self.mix = nn.Linear(hidden + 2 * config.text_dim + 1, hidden)
@@ -270,6 +283,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.value.weight)
         # the first guess: a return near 0, with far bins so unlikely that they don't matter
         self.value.bias.data = -2 * symlog(bins(config.value_bins, config.value_limit)).abs()
+        self.pointing = Pointing(encoder.channels, encoder.cells, 2 * hidden)
         if config.lora_rank:
             add_adapters(self, config.lora_rank)
         nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -286,11 +300,13 @@ class Network(nn.Module):
     def forward(self, obs: Observation, state: State) -> Output:
         """All T times of N sequences, from the state before the first of them."""
         with torch.autocast(obs.screen.device.type, torch.bfloat16, enabled=self.bf16):
-            seen_NTD, features_NTD, last_NHW = self._encode(obs, state["brightness"])
+            seen_NTD, cells_NTCD, features_NTD, last_NHW = self._encode(obs, state["brightness"])
             core_NTD, hidden_ND = self.core(features_NTD, obs.first, state["hidden"])
             # the heads see past the memory: what a glance tells is learned much sooner
             out_NTD = torch.cat([F.relu(features_NTD + core_NTD), seen_NTD], -1)
-            logits = self.policy(out_NTD).float().masked_fill(~obs.mask[:, None], -torch.inf)
+            logits = self.policy(out_NTD).float()
+            logits = self._pointed(logits, cells_NTCD, out_NTD, obs.points)
+            logits = logits.masked_fill(~obs.mask[:, None], -torch.inf)
             value_logits = self.value(out_NTD).float()
             picture = self._paint(out_NTD) if self.picture is not None else None
         return Output(logits, value_logits, {"hidden": hidden_ND, "brightness": last_NHW}, picture)
@@ -299,26 +315,35 @@ class Network(nn.Module):
         """What the weight ``name`` of a network without adapters is called in this one."""
         return trunk_name(self, name)
 
+    def _pointed(self, logits_NTA: Tensor, cells_NTCD: Tensor, out_NTD: Tensor, points_M: Tensor) -> Tensor:
+        """The logits with those of the pointer's head added. No sequences are no work, and no gradient of 0
+        is missing: ranks add up theirs."""
+        cells, context = (x.index_select(0, points_M).flatten(0, 1) for x in (cells_NTCD, out_NTD))
+        pointed = self.pointing(cells, context).unflatten(0, (len(points_M), logits_NTA.shape[1]))
+        after = CHOICES - POINTER_AT - 2 * POINTER
+        return logits_NTA.index_add(0, points_M, F.pad(pointed, (POINTER_AT, after)))
+
     def _paint(self, out_NTD: Tensor) -> Tensor:
         assert self.picture is not None
         height, width = self.config.screen_size
         painted: Tensor = self.picture(out_NTD).float()
         return painted.view(*out_NTD.shape[:2], height // 4, width // 4, 3)
 
-    def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the screen, and of all inputs: features (N, T, D) without memory. The last brightness."""
+    def _encode(self, obs: Observation, before_NHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the screen, its cells, and of all inputs: features without memory. The last brightness."""
         count, times = obs.first.shape
         now_NTHW = brightness(obs.screen)
         last_NTHW = torch.cat([before_NHW[:, None], now_NTHW[:, :-1]], 1)
         moved = (now_NTHW - last_NTHW).masked_fill_(obs.first[..., None, None], 0)
-        seen_BD = self.encoder(obs.screen.flatten(0, 1), moved.flatten(0, 1))
+        seen_BD, cells_BCD = self.encoder(obs.screen.flatten(0, 1), moved.flatten(0, 1))
         text_BD = self.text(obs.texts)[obs.text_index.flatten()]
         acted_BD = self.action(obs.prev_action.flatten(0, 1) + _OFFSETS.to(obs.prev_action.device))
         acted_BD = acted_BD * (~obs.first).flatten()[:, None]
         reward_B1 = symlog(obs.prev_reward.flatten())[:, None]
         features_BD = F.relu(self.mix(torch.cat([seen_BD, text_BD, acted_BD, reward_B1], -1)))
         features_BD = self.norm(features_BD)
-        return seen_BD.view(count, times, -1), features_BD.view(count, times, -1), now_NTHW[:, -1]
+        seen, cells, features = (x.unflatten(0, (count, times)) for x in (seen_BD, cells_BCD, features_BD))
+        return seen, cells, features, now_NTHW[:, -1]
 
 
 def brightness(screen: Tensor) -> Tensor:

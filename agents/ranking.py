@@ -67,10 +67,11 @@ class Reference(NamedTuple):
 
 def reference_of(scores: Mapping[str, float]) -> Reference | None:
     """From an EnvSpec's ``reference``; None if it lacks one of the two or they are equal."""
-    if "random" not in scores or "heuristic" not in scores or scores["random"] == scores["heuristic"]:
+    random, player = scores.get("random"), scores.get("heuristic", scores.get("human"))
+    if random is None or player is None or random == player:
         return None
     episodes = int(scores["episodes"]) if "episodes" in scores else None
-    return Reference(float(scores["random"]), float(scores["heuristic"]), episodes)
+    return Reference(float(random), float(player), episodes)
 
 
 def iqm(scores: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from universe2.agents.losses import action_log_prob, masked_log_probs, sample_action
 from universe2.agents.model import ModelConfig, Network, Observation
+from universe2.agents.pointing import points
 from universe2.agents.returns import decode_value
 from universe2.agents.stopwatch import Stopwatch
 
@@ -128,6 +129,7 @@ class Sampler:
             prev_action=to(obs.prev_action)[:, None],
             prev_reward=to(obs.prev_reward)[:, None],
             first=to(obs.first)[:, None],
+            points=to(points(obs.mask)),
         )
         return self.network(seen, {name: to(value) for name, value in state.items()})
 

@@ -18,6 +18,7 @@ import numpy as np
 from universe2.agents.learner import Learner
 from universe2.agents.losses import SegmentBatch
 from universe2.agents.model import Observation
+from universe2.agents.pointing import points
 from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, SlotObservations
 from universe2.agents.text import TextTable
@@ -260,6 +261,7 @@ def segment_batch(
     seen = {name: np.stack([s.seen[name] for s in segments]) for name in segments[0].seen}
     done = {name: np.stack([s.done[name] for s in segments]) for name in segments[0].done}
     state = {name: np.stack([s.state[name] for s in segments]) for name in segments[0].state}
+    mask_NA = np.stack([s.mask for s in segments])
     task_N = np.array([s.task for s in segments])
     rows_U, index = np.unique(seen["text"], return_inverse=True)
     to = learner.to_device
@@ -268,10 +270,11 @@ def segment_batch(
             screen=to(seen["screen"]),
             texts=to(texts.ids(rows_U)),
             text_index=to(index.reshape(seen["text"].shape)),
-            mask=to(np.stack([s.mask for s in segments])),
+            mask=to(mask_NA),
             prev_action=to(seen["prev_action"]),
             prev_reward=to(seen["prev_reward"]),
             first=to(seen["first"]),
+            points=to(points(mask_NA)),
         ),
         state={name: to(value) for name, value in state.items()},
         action=to(done["action"]),

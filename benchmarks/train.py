@@ -216,6 +216,7 @@ def _our_agent(layer_init: Any) -> type:
                 torch.zeros(count, times, len(NVEC), dtype=torch.int64),
                 torch.zeros(count, times),
                 first_NT,
+                torch.zeros(0, dtype=torch.int64),  # no pointer in this game
             )
             out = self.network(obs, {"hidden": hidden_ND, "brightness": before})
             logits = out.logits[..., : self.choices].transpose(0, 1).flatten(0, 1)

@@ -11,6 +11,8 @@ this doesn't import ale-py.
 from __future__ import annotations
 
 import functools
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,8 +73,14 @@ _WITHOUT_BUTTON = ("lost_luggage", "skiing")
 """Cartridges whose full set of actions has no fire button: nine in place of eighteen."""
 
 
+def references() -> dict[str, dict[str, float]]:
+    """Cartridge → scores of random play and of a human player, where they are known."""
+    return tomllib.loads(Path(__file__).with_name("reference.toml").read_text("utf-8"))
+
+
 def specs() -> list[EnvSpec]:
     """One spec per game."""
+    known = references()
     return [
         EnvSpec(
             id=f"atari/{title(rom).replace(' ', '')}-v0",
@@ -83,6 +91,7 @@ def specs() -> list[EnvSpec]:
             options=OPTIONS,
             requires=(Requirement("ale_py", 'pip install "ale-py>=0.12.1"'),),
             description=f"The Atari 2600 game {title(rom)}.",
+            reference=known.get(rom, {}),
         )
         for rom in GAMES
     ]

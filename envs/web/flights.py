@@ -6,6 +6,8 @@ are right, and takes -1 for a missing one. 375 pixels wide, 667 high, 60 seconds
 
 from __future__ import annotations
 
+from functools import partial
+
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvSpec
 from universe2.envs.web import miniwob
@@ -33,7 +35,13 @@ def page(task: str) -> WebPage:
         raise UsageError(f"FlightWoB has no task {task!r}; it has {', '.join(TASKS)}")
     path = f"flight/{task}/wrapper.html"
     return WebPage(
-        root=miniwob.html_folder(), path=path, start=_START, read=miniwob.READ, size=SIZE, layout=SIZE
+        root=miniwob.html_folder(),
+        path=path,
+        start=_START,
+        read=miniwob.READ,
+        solver=partial(miniwob.solver, f"flight-{task}"),
+        size=SIZE,
+        layout=SIZE,
     )
 
 

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.spec import EnvSpec, Requirement
 from universe2.envs.web.page import CHROMIUM, OPTIONS, WebPage
+
+if TYPE_CHECKING:
+    from universe2.envs.web.solvers import Solver
 
 PACKAGE = Requirement("miniwob", "pip install 'universe2[web]'")
 
@@ -63,8 +66,23 @@ def page(task: str) -> WebPage:
         raise MissingDependencyError(
             f"the installed miniwob package lacks {path}; get a newer one: {PACKAGE.install}"
         )
-    fields = partial(_fields, task)
-    return WebPage(root=root, path=path, start=_START, read=READ, fields=fields, in_frame=True)
+    return WebPage(
+        root=root,
+        path=path,
+        start=_START,
+        read=READ,
+        fields=partial(_fields, task),
+        solver=partial(solver, task),
+        in_frame=True,
+    )
+
+
+def solver(task: str) -> Solver:
+    """The task's scripted player."""
+    # here, for the solvers import the pages
+    from universe2.envs.web.solvers import SOLVERS
+
+    return SOLVERS[f"web/{task}-v0"]
 
 
 def _fields(task: str, instruction: str) -> Sequence[tuple[str, str]]:

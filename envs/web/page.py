@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gymnasium.spaces import Dict
@@ -22,6 +22,9 @@ from universe2.envs.web.chromium import INSTALL
 from universe2.envs.web.observations import extra_spaces, parts_of
 from universe2.envs.web.site import Site
 
+if TYPE_CHECKING:
+    from universe2.envs.web.solvers import Solver
+
 SIZE = (210, 160)
 """(height, width) of what is seen of a MiniWoB++ page, in pixels"""
 CHROMIUM = Requirement("Chromium headless shell", INSTALL, "universe2.envs.web.chromium:has_chromium")
@@ -32,6 +35,7 @@ OPTIONS = {
     "elements": False,
     "observe": "",
     "actions": "screen",
+    "expert": 0,
 }
 """Options of every web task; their meanings are in ``universe2.envs.web``."""
 _CHOICES = {
@@ -69,6 +73,8 @@ class WebPage:
     read: str = "() => ({ done: false })"
     limit_ms: int = 0
     """page time after which the episode is truncated with -1; 0: the page sees to that itself"""
+    solver: Callable[[], Solver] | None = None
+    """gives the scripted player whose next action the option ``expert`` tells"""
     size: tuple[int, int] = SIZE
     """(height, width) in pixels of what is seen of the page, from its top left corner"""
     layout: tuple[int, int] = (240, 500)
@@ -108,13 +114,25 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
     """The options in force. Raises UsageError for a value that they don't allow."""
     options = spec.resolve(config.options)
-    spec.check_ranges(options, {"step_ms": (10, 10_000)})
+    spec.check_ranges(options, {"step_ms": (10, 10_000), "expert": (0, 1)})
     for name, allowed in _CHOICES.items():
         if options[name] not in allowed:
             known = ", ".join(allowed)
             raise UsageError(f"{spec.id}: option {name} must be one of {known}, got {options[name]!r}")
+    if options["expert"]:
+        _check_expert(spec, options)
     try:
         parts_of(options["observe"])
     except ValueError as error:
         raise UsageError(f"{spec.id}: option observe is {options['observe']!r}: {error}") from None
     return options
+
+
+def _check_expert(spec: EnvSpec, options: dict[str, Any]) -> None:
+    page: WebPage = load(spec.entry)(**spec.kwargs)
+    if page.solver is None:
+        raise UsageError(f"{spec.id}: option expert needs a page with a solver, and this one has none")
+    if options["actions"] != "screen":
+        raise UsageError(
+            f"{spec.id}: option expert tells screen actions, but option actions is {options['actions']!r}"
+        )

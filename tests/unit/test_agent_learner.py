@@ -211,6 +211,7 @@ def test_a_sequence_is_its_steps(encoder):
         torch.zeros(2, 5, 5, dtype=torch.int64),
         torch.rand(2, 5, generator=generator),
         torch.tensor([[0, 0, 1, 0, 0], [1, 0, 0, 0, 1]]).bool(),
+        torch.tensor([1]),
     )
     for parameter in network.parameters():
         parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape, generator=generator)
@@ -219,7 +220,7 @@ def test_a_sequence_is_its_steps(encoder):
     for t in range(5):
         now = [value[:, t : t + 1] for value in (obs.screen, obs.text_index)]
         past = [value[:, t : t + 1] for value in (obs.prev_action, obs.prev_reward, obs.first)]
-        one = network(Observation(now[0], obs.texts, now[1], obs.mask, *past), state)
+        one = network(Observation(now[0], obs.texts, now[1], obs.mask, *past, obs.points), state)
         state = one.state
         assert torch.allclose(one.value_logits[:, 0], whole.value_logits[:, t], atol=1e-5)
     assert torch.allclose(state["hidden"], whole.state["hidden"], atol=1e-5)
@@ -355,6 +356,6 @@ def test_an_older_checkpoint_is_refused_with_a_clear_line(tmp_path, monkeypatch)
     write_checkpoint(tmp_path / "old", {"x": torch.ones(1)}, {})
     monkeypatch.undo()
     with pytest.raises(
-        TrainingError, match=r"old is a checkpoint of version 1, this universe2 reads version 3"
+        TrainingError, match=r"old is a checkpoint of version 1, this universe2 reads version 4"
     ):
         read_checkpoint(tmp_path / "old")

@@ -7,12 +7,19 @@ import pytest
 
 from universe2.agents import ranking
 from universe2.agents.ranking import Interval, Reference
+from universe2.core.registry import find
 
 
 def test_normalise() -> None:
     reference = ranking.reference_of({"random": 10.0, "heuristic": 30.0})
     assert reference == Reference(10.0, 30.0)
     assert reference.normalise(np.array([10.0, 30.0, 20.0, 50.0])).tolist() == [0.0, 1.0, 0.5, 2.0]
+
+
+def test_a_human_player_is_a_reference_too() -> None:
+    reference = ranking.reference_of(find("atari/Pong-v0").reference)
+    assert reference is not None
+    assert reference.normalise(np.array([-20.7, 14.6])).tolist() == pytest.approx([0.0, 1.0])
 
 
 @pytest.mark.parametrize("scores", [{}, {"random": 1.0}, {"random": 1.0, "heuristic": 1.0}])

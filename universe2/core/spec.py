@@ -101,9 +101,9 @@ class EnvSpec:
     ``options`` are the names that its config may set, with their defaults; a value must be of the
     default's type (a whole number will do for a float), and may be anything where the default is None
     or a container, so that its family has to check it.
-    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}``, and, where it is known,
-    how many "episodes" the first is a mean of. With ``multi_agent`` both spaces are Dicts, agent → space,
-    and ``universe2.core.agents`` says how rewards travel.
+    ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}`` or ``{…, "human": …}``,
+    and, where it is known, how many "episodes" the first is a mean of. With ``multi_agent`` both spaces
+    are Dicts, agent → space, and ``universe2.core.agents`` says how rewards travel.
     """
 
     id: str

@@ -25,6 +25,8 @@ from universe2.core.seeding import fold31
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.web.observations import extra_observation, parts_of
 from universe2.envs.web.page import WebPage, check_options
+from universe2.envs.web.solvers.acting import Look
+from universe2.envs.web.solvers.advice import Adviser
 from universe2.runtimes.browser_actions import carry_out
 from universe2.runtimes.browser_input import InputState
 from universe2.runtimes.browser_marks import marked
@@ -53,6 +55,8 @@ class _Slot:
     megabytes: float = 0.0
     next_seed: int = -1
     next_page: asyncio.Task[EpisodePage] | None = None
+    adviser: Adviser | None = None
+    """with the option ``expert``"""
     lost: str = ""
     """why the page of the running episode is gone, if its browser died under the next one's"""
 
@@ -68,7 +72,7 @@ class BrowserHost:
         self._parts = parts_of(self._options["observe"])
         self._page: WebPage = load(spec.entry)(**spec.kwargs)
         self._size = config.screen_size if config.interface == "screen" else self._page.size
-        self._slots = {slot: _Slot() for slot in slots}
+        self._slots = {slot: _Slot(adviser=self._adviser()) for slot in slots}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
 
@@ -98,8 +102,7 @@ class BrowserHost:
             if last.browser is not page.browser:
                 last.browser.kill()
         info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
-        if self._options["elements"]:
-            info["elements"] = await self._elements(slot, page)
+        info |= await self._asked_for(slot, page, None)
         return await self._observation(slot, page), info
 
     async def prepare(self, slot: int, seed: int) -> None:
@@ -133,8 +136,7 @@ class BrowserHost:
         reward, info = self._judge(outcome, page)
         if error:
             info["action_error"] = error
-        if self._options["elements"]:
-            info["elements"] = await self._elements(slot, page)
+        info |= await self._asked_for(slot, page, action)
         timed_out = bool(outcome["done"] and outcome["timed_out"])
         terminated = bool(outcome["done"]) and not timed_out
         return StepResult(await self._observation(slot, page), reward, terminated, timed_out, info)
@@ -196,8 +198,27 @@ class BrowserHost:
                 obs["marks"] = _resized(marked(page.frame, look["rows"]), self._size)
         return obs
 
-    async def _elements(self, slot: int, page: EpisodePage) -> list[dict[str, Any]]:
-        return await self._within(STEP_SECONDS, slot, page.elements())
+    async def _asked_for(self, slot: int, page: EpisodePage, action: Any) -> dict[str, Any]:
+        """Info of the options ``elements`` and ``expert``; ``action`` is None at an episode's beginning."""
+        adviser = self._slots[slot].adviser
+        info: dict[str, Any] = {}
+        if adviser is None and not self._options["elements"]:
+            return {}
+        elements = await self._within(STEP_SECONDS, slot, page.elements())
+        if self._options["elements"]:
+            info["elements"] = elements
+        if adviser is not None:
+            look = Look(clean_instruction(page.instruction), elements, page.frame)
+            advice = adviser.begin(look) if action is None else adviser.after(action, look)
+            if advice is not None:
+                info["expert"] = advice
+        return info
+
+    def _adviser(self) -> Adviser | None:
+        if not self._options["expert"]:
+            return None
+        assert self._page.solver is not None  # check_options saw to that
+        return Adviser(self._page.solver())
 
     async def _next_page(self, slot: int, seed: int) -> EpisodePage:
         """The page of ``seed``: the one prepared, if it is the right one, or else a new one."""

@@ -23,6 +23,7 @@ from universe2.envs.web.solvers import (
     writing,
 )
 from universe2.envs.web.solvers.acting import Look, Play, Solver, click, play
+from universe2.envs.web.solvers.advice import Adviser
 
 _BY_TASK: dict[str, Solver] = {
     **clicking.SOLVERS,
@@ -57,4 +58,4 @@ UNSOLVED: dict[str, str] = {
 }
 """Environment id → why its solver wins less than 95 % of the episodes. Their solvers do what can be done."""
 
-__all__ = ["SOLVERS", "UNSOLVED", "Look", "Play", "Solver", "click", "play"]
+__all__ = ["SOLVERS", "UNSOLVED", "Adviser", "Look", "Play", "Solver", "click", "play"]
