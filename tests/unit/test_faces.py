@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from typing import Any
 
 import numpy as np
@@ -207,6 +209,22 @@ class _Once(CountingRuntime):
         if self._todo.empty() and len(self._ledger.busy()):
             raise DeadlineError("its result never comes")
         return super().recv(timeout)
+
+
+def test_a_pool_that_is_dropped_is_closed() -> None:
+    member = runtime(2)
+    pool = Pool([("a", member)])
+    pool.reset(seed=0)
+    pool.recv(timeout=5)
+    threads = [thread for thread in threading.enumerate() if thread.name == "pool-a"]
+    assert threads
+    del pool
+    gc.collect()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+    with pytest.raises(ClosedError):
+        member.reset([0], [1])
 
 
 def test_pool_goes_on_when_a_member_raised_once() -> None:
