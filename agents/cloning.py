@@ -35,7 +35,7 @@ from universe2.agents.model import Output, brightness, preset
 from universe2.agents.returns import decode_value, gae, two_hot
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import TextTable
-from universe2.agents.threads import use_threads
+from universe2.agents.threads import use_workers
 from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
 
@@ -152,7 +152,6 @@ def main(
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
 ) -> None:
     """Clone demonstrations into a checkpoint."""
-    use_threads()
     texts, segments = TextTable(), []
     sizes_seen = set()
     for task, name in enumerate(datasets):
@@ -163,7 +162,7 @@ def main(
             segments += segments_of(recording, task, length, mask, texts)
     if len(sizes_seen) > 1:
         raise UsageError(f"the datasets have screens of several sizes: {sorted(sizes_seen)}")
-    learner = Learner(preset(sizes, sizes_seen.pop()), datasets, seed)
+    learner = Learner(preset(sizes, sizes_seen.pop()), datasets, seed, workers=use_workers())
     for segment in segments:
         segment.state["hidden"] = learner.initial_state(1)["hidden"][0]
 

@@ -61,7 +61,7 @@ class TrainConfig:
     precision: str = "auto"
     """``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA"""
     threads: int = 0
-    """of the CPU's arithmetic; 0 means all cores (see ``use_threads``)"""
+    """of the CPU's arithmetic; 0 means all cores (see ``agents/threads.py``)"""
     seed: int = 0
     total_steps: int = 100_000_000
     seconds: float = float("inf")

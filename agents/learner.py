@@ -25,6 +25,7 @@ from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.distributed import Ranks
 from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
 from universe2.agents.model import ModelConfig, Network, Observation
+from universe2.agents.parts import InParts
 from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservations, on_device
 from universe2.agents.stopwatch import Stopwatch
@@ -58,7 +59,8 @@ class Learner:
     ``tasks`` names the tasks that ``SegmentBatch.task`` counts; their statistics are kept by
     name, so a later run may add tasks or reorder them. With several ``ranks`` all of them must
     make the same calls in the same order. ``bf16`` runs the network in bfloat16 where PyTorch
-    deems it safe; weights, optimiser and losses stay float32.
+    deems it safe; weights, optimiser and losses stay float32. On a CPU, ``workers`` threads take
+    a part of each batch (see ``use_workers``).
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Learner:
         device: str | torch.device = "cpu",
         ranks: Ranks | None = None,
         bf16: bool = False,
+        workers: int = 1,
     ) -> None:
         keep_freed_memory()
         self.config = config
@@ -89,7 +92,8 @@ class Learner:
         """the algorithm's own counters; saved and loaded with the rest"""
         self._broken: TrainingError | None = None
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="learner")
-        self._sampler = Sampler(self.network, self.generator, self._queue, self.watch)
+        self._parts = InParts(self.network, workers)
+        self._sampler = Sampler(self._parts, self.generator, self._queue, self.watch)
 
     @property
     def version(self) -> int:
@@ -121,7 +125,7 @@ class Learner:
     def forward_backward(self, batch: SegmentBatch, loss: Loss) -> Future[Metrics]:
         """Add the loss's gradient to the gradients. ``loss`` is for example ``PPOLoss()``."""
         return self._submit(
-            self._backward, batch, lambda network, b: loss(network(b.obs, b.state), b, self.scales)
+            self._backward, batch, lambda network, b: loss(self._parts(b.obs, b.state), b, self.scales)
         )
 
     def forward_backward_custom(self, batch: SegmentBatch, fn: CustomLoss) -> Future[Metrics]:
@@ -158,8 +162,8 @@ class Learner:
         return self._submit(self._load_weights, Path(path))
 
     def close(self) -> None:
-        """Wait for what was submitted and stop the thread. May be called twice."""
-        self._queue.shutdown()
+        """Wait for what was submitted and stop the threads. May be called twice."""
+        self._sampler.close()
 
     def initial_state(self, count: int) -> ArrayState:
         """The recurrent state of ``count`` fresh slots."""
@@ -180,7 +184,8 @@ class Learner:
     def _snapshot(self) -> Sampler:
         network = copy.deepcopy(self.network).requires_grad_(False)
         queue = ThreadPoolExecutor(1, thread_name_prefix="sampler")
-        sampler = Sampler(network, self.generator, queue, self.watch)
+        parts = InParts(network, self._parts.workers)
+        sampler = Sampler(parts, self.generator, queue, self.watch)
         sampler.version = self.version
         return sampler
 

@@ -21,7 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from universe2.agents.gru import ResettingGRU
 from universe2.agents.lora import add_adapters, trunk_name
+from universe2.agents.patches import PIXEL, see_patches
 from universe2.agents.pointing import POINTER_AT, Cells, Pointing
 from universe2.agents.returns import bins, symlog
 from universe2.agents.text import BUCKETS
@@ -31,7 +33,6 @@ from universe2.core.screen import NVEC, POINTER
 State = dict[str, Tensor]
 CHOICES = sum(NVEC)
 _OFFSETS = torch.tensor([sum(NVEC[:part]) for part in range(len(NVEC))])
-_PIXEL = 1 / 255
 GAZES = 8
 """Heads of a Gaze: about as many things as a game's next move depends on."""
 
@@ -142,30 +143,14 @@ class PatchEncoder(nn.Module):
 
     def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out), and (B, C, channels) of the cells."""
-        rows, columns = self.grid
-        count = len(screen_BHW3)
-        # four RGB pixels are three 32-bit words: a quarter of the elements to move
-        words = screen_BHW3.reshape(count, -1).view(torch.int32).view(count, rows, 4, columns, 3)
-        bytes_ = words.transpose(2, 3).contiguous().view(count, rows, columns, 12).view(torch.uint8)
-        moved = motion_BHW.view(count, rows, 2, columns, 2).transpose(2, 3).reshape(count, rows, columns, 4)
-        pixels = bytes_.view(count, rows * columns, 48).float()
-        # The mean colour goes a way of its own: what matters is small, the background is not. It is
-        # taken off after the product, which spares two copies of all pixels.
-        mean_B48 = pixels.mean(1)
         # bfloat16 could not hold the difference of two large sums.
         with torch.autocast(screen_BHW3.device.type, enabled=False):
-            x = self._patches(pixels, mean_B48, moved).view(count, rows, columns, -1)
-        x = F.relu(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1).flatten(1, 2)
-        seen = torch.cat([x.flatten(1), self.gaze(x), mean_B48 * _PIXEL], -1)
+            x, mean_B48 = see_patches(screen_BHW3, motion_BHW, self.patch.weight, self.patch.bias)
+        x = x.view(len(x), *self.grid, -1).permute(0, 3, 1, 2)
+        x = F.relu(self.conv(x)).permute(0, 2, 3, 1).flatten(1, 2)
+        # The mean colour goes a way of its own.
+        seen = torch.cat([x.flatten(1), self.gaze(x), mean_B48 * PIXEL], -1)
         return F.relu(self.out(seen)), x
-
-    def _patches(self, pixels_BC48: Tensor, mean_B48: Tensor, moved: Tensor) -> Tensor:
-        """(B, C, W): the first layer on the C patches of each screen."""
-        weight_W48, weight_W4 = torch.split(self.patch.weight * _PIXEL, [48, 4], 1)
-        shift_BW = self.patch.bias - mean_B48 @ weight_W48.t()
-        x = torch.mm(moved.view(-1, 4).float(), weight_W4.t())
-        x = torch.addmm(x, pixels_BC48.view(-1, 48), weight_W48.t())
-        return F.relu(x.view(*pixels_BC48.shape[:2], -1) + shift_BW[:, None])
 
 
 class ResidualBlock(nn.Module):
@@ -197,8 +182,8 @@ class ImpalaEncoder(nn.Module):
     def forward(self, screen_BHW3: Tensor, motion_BHW: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, H, W, 3) and int16 (B, H/2, W/2) → (B, out), and (B, C, channels) of the cells."""
         # rows of RGB are channels_last already: the cast is the only copy
-        x = screen_BHW3.permute(0, 3, 1, 2).float() * _PIXEL
-        motion = motion_BHW.unsqueeze(1).float() * _PIXEL
+        x = screen_BHW3.permute(0, 3, 1, 2).float() * PIXEL
+        motion = motion_BHW.unsqueeze(1).float() * PIXEL
         for stage, (conv, blocks) in enumerate(zip(self.convs, self.blocks, strict=True)):
             x = F.max_pool2d(conv(x), 3, 2, 1)
             if stage == 0:
@@ -207,38 +192,6 @@ class ImpalaEncoder(nn.Module):
         x = F.relu(x)
         seen = F.relu(self.out(F.adaptive_avg_pool2d(x, 4).flatten(1)))
         return seen, x.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-class ResettingGRU(nn.Module):
-    """A GRU whose hidden vector is zeroed before every time that begins an episode."""
-
-    def __init__(self, features: int, hidden: int) -> None:
-        super().__init__()
-        self.inputs = nn.Linear(features, 3 * hidden)
-        self.recurrent = nn.Linear(hidden, 3 * hidden)
-        for chunk in self.recurrent.weight.data.chunk(3):
-            nn.init.orthogonal_(chunk)
-        nn.init.zeros_(self.recurrent.bias)
-
-    def forward(self, x_NTD: Tensor, first_NT: Tensor, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (N, T, D) and the last hidden vector (N, D)."""
-        size = hidden_ND.shape[-1]
-        sizes = [2 * size, size]
-        # split before the loop: what a loop of small steps costs is its number of operations
-        # the memory is float32 always, also where the products are not
-        gates_NTD, news_NTD = torch.split(self.inputs(x_NTD).to(hidden_ND.dtype), sizes, -1)
-        keep_NT1 = (~first_NT).to(hidden_ND.dtype).unsqueeze(-1)
-        weight, bias = self.recurrent.weight, self.recurrent.bias  # an adapter's sum only once
-        outputs = []
-        for gates, new, keep in zip(gates_NTD.unbind(1), news_NTD.unbind(1), keep_NT1.unbind(1), strict=True):
-            hidden_ND = hidden_ND * keep
-            inner = F.linear(hidden_ND, weight, bias).to(hidden_ND.dtype)
-            inner_gates, inner_new = torch.split(inner, sizes, -1)
-            reset, update = torch.sigmoid(gates + inner_gates).chunk(2, -1)
-            candidate = torch.tanh(torch.addcmul(new, reset, inner_new))
-            hidden_ND = torch.lerp(candidate, hidden_ND, update)
-            outputs.append(hidden_ND)
-        return torch.stack(outputs, 1), hidden_ND
 
 
 class Network(nn.Module):
@@ -356,4 +309,4 @@ def brightness(screen: Tensor) -> Tensor:
 def thumbnail(screen: Tensor) -> Tensor:
     """uint8 (…, H, W, 3) → float32 (…, H/4, W/4, 3) in [0, 1]: means of 4 × 4 pixels."""
     *lead, height, width, _ = screen.shape
-    return screen.view(*lead, height // 4, 4, width // 4, 4, 3).float().mean((-4, -2)) * _PIXEL
+    return screen.view(*lead, height // 4, 4, width // 4, 4, 3).float().mean((-4, -2)) * PIXEL

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from universe2.agents.losses import action_log_prob, masked_log_probs, sample_action
 from universe2.agents.model import ModelConfig, Network, Observation
+from universe2.agents.parts import InParts
 from universe2.agents.pointing import points
 from universe2.agents.returns import decode_value
 from universe2.agents.stopwatch import Stopwatch
@@ -62,12 +63,13 @@ class Sample(NamedTuple):
 
 
 class Sampler:
-    """Acts with ``network``. The calls run one after another on ``queue``'s thread."""
+    """Acts with ``parts.network``. The calls run one after another on ``queue``'s thread."""
 
     def __init__(
-        self, network: Network, generator: torch.Generator, queue: ThreadPoolExecutor, watch: Stopwatch
+        self, parts: InParts, generator: torch.Generator, queue: ThreadPoolExecutor, watch: Stopwatch
     ) -> None:
-        self.network, self.generator = network, generator
+        self.network, self.generator = parts.network, generator
+        self._parts = parts
         self.version = 0
         """optimiser steps that its weights have seen"""
         self._queue, self._watch = queue, watch
@@ -98,8 +100,9 @@ class Sampler:
             self.version = version
 
     def close(self) -> None:
-        """Wait for what was submitted and stop the thread. May be called twice."""
+        """Wait for what was submitted and stop the threads. May be called twice."""
         self._queue.shutdown()
+        self._parts.close()
 
     def _sample(self, obs: SlotObservations, state: ArrayState) -> Sample:
         with self._watch("inference"), self._weights, torch.inference_mode():
@@ -131,7 +134,7 @@ class Sampler:
             first=to(obs.first)[:, None],
             points=to(points(obs.mask)),
         )
-        return self.network(seen, {name: to(value) for name, value in state.items()})
+        return self._parts(seen, {name: to(value) for name, value in state.items()})
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:

@@ -1,4 +1,8 @@
-"""How many CPU threads the arithmetic uses. Loaded with the package, before PyTorch: see ``core.openmp``."""
+"""How many CPU threads the arithmetic uses. Loaded with the package, before PyTorch: see ``core.openmp``.
+
+Acting shares every operation between threads; training gives each thread a part of the batch
+(see ``parts``), which wastes less and wants one thread per operation.
+"""
 
 from __future__ import annotations
 
@@ -14,5 +18,17 @@ def use_threads(count: int = 0) -> None:
     """
     import torch  # not earlier
 
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     torch.set_num_threads(count or (max(1, cores // 2) if TORCH_SPINS else cores))
+
+
+def use_workers(count: int = 0) -> int:
+    """One CPU thread for every operation. The number of threads to work in parts: ``count``, or all cores."""
+    import torch
+
+    torch.set_num_threads(1)
+    return count or _cores()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

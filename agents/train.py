@@ -34,7 +34,7 @@ from universe2.agents.ppo import train_ppo
 from universe2.agents.progress import Progress
 from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
 from universe2.agents.run_log import RunLog, task_rows
-from universe2.agents.threads import use_threads
+from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UnsupportedError, UsageError
 from universe2.core.seeding import mix
@@ -56,12 +56,12 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         raise UsageError(f"nothing to resume: no checkpoint at {path}")
     if not resume and path.exists():
         raise UsageError(f"{path} exists; continue that run with --resume, or choose another out_dir")
-    use_threads(config.threads)
     device = _device(config.device)
     ranks = join_ranks(device)
     bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
     tasks = [task.env_id for task in config.tasks]
-    learner = Learner(model_sizes(config), tasks, config.seed, device, ranks, bf16)
+    workers = _workers(config.threads, device)
+    learner = Learner(model_sizes(config), tasks, config.seed, device, ranks, bf16, workers)
     try:
         saved = learner.load_state(path).result() if resume else None
         if config.init_from and not resume:
@@ -264,6 +264,14 @@ def _open_pool(config: TrainConfig, ranks: Ranks) -> Any:
         autoreset="same_step",
         options={task.env_id: dict(task.options) for task in config.tasks},
     )
+
+
+def _workers(threads: int, device: torch.device) -> int:
+    """Threads that each work on a part of a batch. A GPU does that by itself."""
+    if device.type == "cpu":
+        return use_workers(threads)
+    use_threads(threads)
+    return 1
 
 
 def _device(name: str) -> torch.device:

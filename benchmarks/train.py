@@ -51,10 +51,9 @@ def ours(env_id: str, updates: int) -> float:
     from universe2.agents.learner import Learner
     from universe2.agents.model import preset
     from universe2.agents.ppo import train_ppo
-    from universe2.agents.threads import use_threads
+    from universe2.agents.threads import use_workers
     from universe2.faces.make import make_pool
 
-    use_threads()
     config = TrainConfig(
         tasks=(TaskConfig(env_id=env_id, slots=SLOTS),),
         out_dir="",
@@ -63,7 +62,7 @@ def ours(env_id: str, updates: int) -> float:
         minibatches=MINIBATCHES,
         epochs=EPOCHS,
     )
-    learner = Learner(preset(config.preset), [env_id])
+    learner = Learner(preset(config.preset), [env_id], workers=use_workers(config.threads))
     with make_pool({env_id: SLOTS}) as pool:
         sampler = learner.snapshot().result()
         collector = Collector(pool, learner, CollectParams(config.rollout, config.quota()), sampler)

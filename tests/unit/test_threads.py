@@ -1,4 +1,4 @@
-"""Arithmetic on all cores where its threads sleep while they wait, on half where they spin."""
+"""Arithmetic on all cores where its threads sleep while they wait, on half where they spin; or in parts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,19 @@ def test_threads(imports: str, asked: str, spin_count: str | None, expected: int
     env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     if spin_count is not None:
         env["GOMP_SPINCOUNT"] = spin_count
-    program = f"{imports}; {COUNT.format(asked)}"
+    assert printed(f"{imports}; {COUNT.format(asked)}", env) == [str(expected)]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("", CORES), ("3", 3)])
+def test_threads_that_work_in_parts_have_an_operation_each(asked: str, expected: int) -> None:
+    program = "from universe2.agents.threads import use_workers; import torch; "
+    program += f"print(use_workers({asked}), torch.get_num_threads())"
+    assert printed(program, dict(os.environ)) == [str(expected), "1"]
+
+
+def printed(program: str, env: dict[str, str]) -> list[str]:
     run = subprocess.run(
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120
     )
-    assert run.stdout.split() == [str(expected)], run.stderr
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
