@@ -101,7 +101,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
     [
         (("envs", "arcades"), ("no family 'arcades'", "arcade, atari")),
         (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
-        (("train", "--config", "broken.toml"), ("broken.toml is not valid TOML",)),
+        (("train", "--config", "broken.toml"), ("broken.toml is not TOML",)),
         (("train", "--config", "key.toml"), ("no key 'thread'", "Did you mean 'threads'?")),
         (("train", "--config", "token.toml"), ("no token file at nothing",)),
         (("train", "--config", "train.toml", "--token-file", "nothing"), ("no token file at nothing",)),
