@@ -23,6 +23,7 @@ from gymnasium import spaces
 import universe2
 from universe2.client import open_remote, server_info
 from universe2.client.placement import own_hash, shares
+from universe2.client.stream import as_error
 from universe2.core.batch import Batch
 from universe2.core.errors import (
     AuthenticationError,
@@ -217,6 +218,29 @@ def test_servers_that_disagree_both_have_their_slots_back(server: Server) -> Non
         open_remote(COUNTING.id, 2, EnvConfig(), [server.address, other.address], same_definition=False)
     assert [server.capacity.slots_free, other.capacity.slots_free] == [8, 8]
     other.stop(1.0)
+
+
+class _Failed(grpc.RpcError):  # type: ignore[misc]
+    def __init__(self, details: str) -> None:
+        self.code, self.details = lambda: grpc.StatusCode.UNAVAILABLE, lambda: details
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("DNS resolution failed for foo:1: C-ares status is not ARES_SUCCESS qtype=A", "no such host"),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)",
+            "nobody listens",
+        ),
+        ("Socket closed", "the connection broke"),
+        ("the server is shutting down", "the server is shutting down"),
+    ],
+)
+def test_what_grpc_says_is_told_in_plain_words(details: str, told: str) -> None:
+    error = as_error(_Failed(details), "foo:1")
+    assert str(error).startswith(f"foo:1: {told}")
+    assert "ares" not in str(error).lower().replace("shared", "")
 
 
 def test_refusals_have_their_own_errors(server: Server) -> None:
