@@ -30,6 +30,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot make the folder {path.parent}: {error.strerror}; choose another out_dir"
+        ) from error
+    try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()

@@ -11,7 +11,6 @@ Unknown keys are refused. This file starts nothing.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
+from universe2.core.files import read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
 
@@ -175,13 +175,7 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
 
 def load_config(path: Path) -> TrainConfig:
     """The TrainConfig in a TOML file."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"cannot read the config {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
-    return from_table(table)
+    return from_table(read_toml(path, "config"))
 
 
 def _check_keys(table: Mapping[str, Any], cls: type, where: str) -> None:

@@ -77,6 +77,9 @@ def evaluate(
     deadline = None if suite.max_seconds is None else time.monotonic() + suite.max_seconds
     outcome = "stopped by an error"
     try:
+        if place.remotes is None and not skip_missing:
+            for task in suite.tasks:  # before anything is played, not when its turn comes
+                find(task.env_id).check_runnable()
         for task in suite.tasks:
             try:
                 _play_task(task, loaded, store, place, result.run_id, seed, deadline, observer)
@@ -98,6 +101,9 @@ def evaluate(
         raise
     except Universe2Error as error:
         outcome = f"failed: {error}"
+        ended = sum(map(len, store.returns(result.run_id).values()))
+        kept = f"; the {ended} episodes that had ended are kept in {store.path}" if ended else ""
+        error.add_note(f"task {task.name}{kept}")
         raise
     finally:
         store.end_run(result.run_id, outcome)

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
+from universe2.core.files import read_toml
 from universe2.core.seeding import MAX_SEED, check_seed
 
 DEFAULT_SEED = 1_000_000
@@ -108,17 +109,11 @@ def load_suite(name_or_path: str) -> Suite:
     """A suite that comes with universe2, by name, or one from a file. Raises UsageError."""
     if name_or_path in suite_names():
         text = (files("universe2.agents") / "suites" / f"{name_or_path}.toml").read_text("utf-8")
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise UsageError(
-                f"no suite {name_or_path!r}: neither a file nor one of {', '.join(suite_names())}"
-            )
-        text = path.read_text("utf-8")
-    try:
         return parse_suite(tomllib.loads(text), name_or_path)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"suite {name_or_path} is not TOML: {error}") from None
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UsageError(f"no suite {name_or_path!r}: neither a file nor one of {', '.join(suite_names())}")
+    return parse_suite(read_toml(path, "suite"), name_or_path)
 
 
 def parse_suite(content: Mapping[str, Any], source: str) -> Suite:

@@ -24,6 +24,7 @@ from universe2.agents.ranking_runs import SuiteRanking, notes, rank_text, show
 from universe2.agents.report_clips import Clip
 from universe2.agents.report_svg import Axis, axis_for, curve, interval_bar, short
 from universe2.core.errors import UnknownEnvError, UsageError
+from universe2.core.files import read_text
 from universe2.core.registry import find
 from universe2.trace import Run
 
@@ -53,7 +54,7 @@ def read_metrics(path: str | Path) -> list[Curve]:
     if not path.is_file():
         raise UsageError(f"no metrics at {path}; a training run writes metrics.jsonl in its folder")
     curves: dict[str, list[tuple[float, float]]] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path, "metrics file").splitlines(), 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

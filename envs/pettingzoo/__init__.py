@@ -1,11 +1,13 @@
 """The PettingZoo family: whatever parallel environment is registered with PettingZoo, as ``pettingzoo/<id>``.
 
 ``resolve`` finds anything registered at the moment of asking: what PettingZoo brings itself, such as
-``pettingzoo/butterfly/cooperative_pong-v6``, and a user's own. Finding starts no environment.
+``pettingzoo/butterfly/cooperative_pong-v6``, and a user's own; ``known`` lists it. Neither starts one.
 """
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -15,27 +17,65 @@ from pettingzoo import parallel_registry
 from pettingzoo.env_registry.exceptions import FailedToImport
 
 from universe2.core.errors import InterfaceError, MissingDependencyError
-from universe2.core.spec import EnvConfig, EnvSpec, Spaces
+from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
 from universe2.envs.gymnasium import blaming_make_kwargs
 from universe2.envs.pettingzoo.adapter import AgentsEnv
 
 PREFIX = "pettingzoo/"
+_PYGAME = Requirement("pygame", "pip install pygame")
+_NEEDS = {
+    "pettingzoo.atari": (
+        _PYGAME,
+        Requirement("multi_agent_ale_py", 'pip install "pettingzoo[atari]"'),
+        Requirement(
+            "Atari cartridges", "pip install autorom && AutoROM", "universe2.envs.pettingzoo:has_cartridges"
+        ),
+    ),
+    "pettingzoo.butterfly": (_PYGAME,),
+    "pettingzoo.butterfly.pistonball": (
+        _PYGAME,
+        Requirement("pymunk", 'pip install "pettingzoo[butterfly]"'),
+    ),
+    "pettingzoo.classic": (_PYGAME,),
+    "pettingzoo.sisl": (_PYGAME, Requirement("scipy", 'pip install "pettingzoo[sisl]"')),
+    "pettingzoo.sisl.multiwalker": (_PYGAME, Requirement("Box2D", 'pip install "pettingzoo[sisl]"')),
+}
+"""Where an environment's code lies → what it needs; the longest that fits counts."""
 
 
 def resolve(env_id: str) -> EnvSpec | None:
     """The spec of ``pettingzoo/<id>`` for any parallel environment that is registered with PettingZoo now."""
-    zoo_id = env_id.removeprefix(PREFIX)
-    spec = parallel_registry.get(zoo_id)
-    if spec is None:
-        return None
+    spec = parallel_registry.get(env_id.removeprefix(PREFIX))
+    return None if spec is None else _spec(spec)
+
+
+def known() -> list[EnvSpec]:
+    """Every parallel environment that is registered with PettingZoo now."""
+    return [_spec(spec) for spec in parallel_registry.values()]
+
+
+resolve.known = known  # type: ignore[attr-defined]  # for the registry, see there
+
+
+def has_cartridges() -> bool:
+    """Whether AutoROM has put Atari's cartridges where PettingZoo looks for them."""
+    found = importlib.util.find_spec("multi_agent_ale_py")
+    folders = [] if found is None else found.submodule_search_locations or []
+    return any(next(Path(folder).glob("[rR][oO][mM]*/**/*.bin"), None) for folder in folders)
+
+
+def _spec(spec: ZooSpec) -> EnvSpec:
+    code = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
+    fitting = [place for place in _NEEDS if f"{code}.".startswith(f"{place}.")]
     return EnvSpec(
-        id=env_id,
+        id=f"{PREFIX}{spec.id}",
         runtime="process",
         entry="universe2.envs.pettingzoo:make",
         spaces_from="universe2.envs.pettingzoo:spaces",
         kwargs={"creator": spec},
         options={"make_kwargs": None},
-        description=f"PettingZoo's {zoo_id}.",
+        requires=_NEEDS[max(fitting, key=len)] if fitting else (),
+        description=f"PettingZoo's {spec.id}.",
         multi_agent=True,
     )
 

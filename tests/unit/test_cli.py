@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from universe2 import cli
+from universe2.cli import envs
+from universe2.core.registry import families, list_envs
 from universe2.server import Server, ServerConfig
 
 GAME, TYPO = "arcade/Breakout-v0", "arcade/Braekout-v0"
@@ -39,6 +42,8 @@ def run(
     Path("key.toml").write_text(TRAIN.format(GAME, 1).replace("threads", "thread"))
     Path("token.toml").write_text('token_file = "nothing"\n' + TRAIN.format(GAME, 1))
     Path("broken.toml").write_text("out_dir = ")
+    Path("binary").write_bytes(b"\xff\xfe")
+    Path("proc.toml").write_text(TRAIN.format(GAME, 1).replace("run", "/proc/x"))
     Path("suite.toml").write_text(SUITE.format(GAME))
     Path("typo-suite.toml").write_text(SUITE.format(TYPO))
 
@@ -101,7 +106,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
     [
         (("envs", "arcades"), ("no family 'arcades'", "arcade, atari")),
         (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
-        (("train", "--config", "broken.toml"), ("broken.toml is not valid TOML",)),
+        (("train", "--config", "broken.toml"), ("broken.toml is not TOML",)),
         (("train", "--config", "key.toml"), ("no key 'thread'", "Did you mean 'threads'?")),
         (("train", "--config", "token.toml"), ("no token file at nothing",)),
         (("train", "--config", "train.toml", "--token-file", "nothing"), ("no token file at nothing",)),
@@ -113,10 +118,49 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("serve", "--host", "0.0.0.0"), ("0.0.0.0 can be reached from other machines", "--token-file")),
         (("serve", "--port", "70000"), ("port must lie in 0..65535, got 70000",)),
         (("serve", "--log-level", "loud"), ("--log-level", "'loud'")),
+        (("serve", "--max-message-mb", "nan"), ("--max-message-mb must be a number of MiB, got nan",)),
+        (("serve", "--max-frame-mb", "inf"), ("--max-frame-mb must be a number of MiB, got inf",)),
+        (("serve", "--config", "binary"), ("settings file binary is not text in UTF-8", "byte 0 is 0xff")),
+        (("train", "--config", "binary"), ("the config binary is not text in UTF-8",)),
+        (("evaluate", "random", "--suite", "binary"), ("the suite binary is not text in UTF-8",)),
+        (("play", GAME, "--token-file", "binary"), ("the token file binary is not text in UTF-8",)),
+        (("play", GAME, "--token-file", "suite.toml"), ("suite.toml must hold one line", "the token")),
+        (("serve", "--tls-cert", "token", "--tls-key", "token"), ("TLS key file token is not PEM",)),
+        (
+            ("evaluate", "random", "--db", "/proc/x/y.sqlite"),
+            ("cannot make the folder /proc/x", "No such file"),
+        ),
+        (("evaluate", "random", "--db", "token/x.sqlite"), ("cannot make the folder token", "File exists")),
+        (("envs", "--interface", "foo", "arcade"), ('interface must be "native" or "screen", got \'foo\'',)),
+        (("play", "pettingzoo/butterfly/pistonbal-v6"), ("Did you mean pettingzoo/butterfly/pistonball-v6",)),
+        (("serve", "--check", "--behind", "nonsense"), ("--behind: a remote is host:port", "'nonsense'")),
+        (("serve", "--check", "--behind", ""), ("--behind: a remote is empty",)),
+        (("serve", "--behind", ""), ("--behind: a remote is empty",)),
+        (("serve", "--check", "--behind", "a:1", "--behind", "a:1"), ("--behind names a server twice: a:1",)),
+        (
+            ("serve", "--check", "--behind", "a:1", "--behind-token-file", "nothing"),
+            ("cannot read the token file nothing",),
+        ),
+        (("serve", "--check", "--behind", "a:1", "--behind-token-file", "short"), ("at least 16",)),
+        (("serve", "--check", "--behind-token-file", "token"), ("--behind-token-file", "none is named")),
     ],
 )
 def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     check(run(*arguments), 2, *words)
+
+
+def test_a_folder_that_cannot_be_made(run: Run) -> None:
+    check(run("train", "--config", "proc.toml"), 1, "cannot make the folder /proc/x: No such file", "out_dir")
+
+
+def test_a_program_that_is_no_browser(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIVERSE2_CHROMIUM", "/bin/true")
+    outcome = run("play", "web/click-test-2-v0")
+    check(
+        outcome, 1, "/bin/true, which UNIVERSE2_CHROMIUM names, does not run as a browser", "headless shell"
+    )
+    assert "Fault" not in outcome[1]  # nor what went wrong inside
+    assert len(outcome[1]) < 300
 
 
 PLACES = [
@@ -128,13 +172,32 @@ PLACES = [
 
 @pytest.mark.parametrize("arguments", PLACES)
 def test_a_server_that_is_gone(run: Run, nobody: str, arguments: tuple[str, ...]) -> None:
-    check(run(*arguments, "--remote", nobody), 1, nobody)
+    check(run(*arguments, "--remote", nobody), 1, nobody, "nobody listens there")
+
+
+@pytest.mark.parametrize("arguments", PLACES)
+@pytest.mark.parametrize(
+    ("remote", "words"),
+    [
+        ("", ("a remote is empty", "is a variable not set?")),
+        ("foo", ("a remote is host:port", "got 'foo'", "15900")),
+        ("foo:bar", ("a remote is host:port", "got 'foo:bar'")),
+        ("foo:70000", ("a port from 1 to 65535", "got 'foo:70000'")),
+        ("http://foo:1", ("a remote is host:port or tls://host:port", "got 'http://foo:1'")),
+        ("tls://foo:1?ca=token", ("token is not a PEM file",)),
+    ],
+)
+def test_an_address_that_cannot_be_one(
+    run: Run, arguments: tuple[str, ...], remote: str, words: tuple[str, ...]
+) -> None:
+    check(run(*arguments, "--remote", remote), 2, *words)
 
 
 @pytest.mark.parametrize("arguments", PLACES)
 def test_a_wrong_token(run: Run, guarded: str, arguments: tuple[str, ...]) -> None:
-    check(run(*arguments, "--remote", guarded, "--token-file", "wrong"), 1, guarded, "the token is wrong")
-    check(run(*arguments, "--remote", guarded), 1, guarded, "asks for a token")
+    wrong = run(*arguments, "--remote", guarded, "--token-file", "wrong")
+    check(wrong, 1, guarded, "the token is wrong", "--token-file")
+    check(run(*arguments, "--remote", guarded), 1, guarded, "asks for a token", "--token-file")
 
 
 def test_too_few_slots(run: Run, guarded: str) -> None:
@@ -173,6 +236,12 @@ def test_the_real_command_says_no_more(nobody: str) -> None:
     """Nor do gRPC, loggers and the interpreter, each of which can write to stderr by itself."""
     done = really("play", GAME, "--remote", nobody)
     check((done.returncode, done.stderr), 1, nobody)
+    assert done.stdout == ""
+
+
+def test_nothing_is_drawn_before_an_error() -> None:
+    done = really("play", GAME, "--seed", "-1", "--terminal")
+    check((done.returncode, done.stderr), 2, "seed must lie in [0, 2**63), got -1")
     assert done.stdout == ""
 
 
@@ -218,3 +287,19 @@ def test_the_list_of_environments_puts_equal_spaces_together(width: str) -> None
     assert f"{len(ids)} environments" in shown
     assert shown.count("action      Discrete(3)\n") == 1
     assert "observation 4 × uint8 (64, 64, 3)" in shown  # four players
+
+
+def test_ids_that_are_not_known_beforehand_are_listed_when_asked_for() -> None:
+    """With what each lacks; and a server may offer them."""
+    app = typer.Typer()
+    app.command()(envs.command)
+    lines = [
+        json.loads(line) for line in CliRunner().invoke(app, ["pettingzoo", "--json"]).output.splitlines()
+    ]
+    rows = {line["id"]: line for line in lines}
+    assert rows["pettingzoo/classic/rps-v2"]["runnable"]
+    assert not rows["pettingzoo/atari/pong-v3"]["runnable"]
+    assert "pip install" in rows["pettingzoo/atari/pong-v3"]["status"]
+    assert "pettingzoo" in families()
+    assert not [spec for spec in list_envs() if spec.family == "pettingzoo"]
+    assert ServerConfig(families=("pettingzoo",)).families == ("pettingzoo",)

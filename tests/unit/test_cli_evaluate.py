@@ -6,15 +6,19 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fake_count_env
 import pytest
 from fake_count_env import count_spec
 from typer.testing import CliRunner
 
+import universe2
 from universe2 import cli
 from universe2.cli import evaluate, leaderboard
+from universe2.core.errors import ServerLostError
 from universe2.core.registry import register, unregister
+from universe2.trace import EpisodeStore
 
 ENV = "test/Count-v0"
 SUITE = f'name = "tiny"\n[[task]]\nenv_id = "{ENV}"\nepisodes = 5\n'
@@ -66,6 +70,27 @@ def test_faults_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     said = capsys.readouterr().out
     assert f"{ENV}: latest fault: worker died" in said
     assert "5 episodes stored" in said
+
+
+def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("two.toml").write_text(SUITE + f'[[task]]\nname = "second"\nenv_id = "{ENV}"\nepisodes = 2\n')
+    opened, opens = universe2.open_runtime, iter([True, False])
+
+    def open_runtime(*arguments: Any, **more: Any) -> Any:
+        if next(opens):
+            return opened(*arguments, **more)
+        raise ServerLostError("node7:15900: the connection broke")
+
+    monkeypatch.setattr(universe2, "open_runtime", open_runtime, raising=False)
+    play = ("evaluate", "random", "--suite", "two.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 1
+    said = capsys.readouterr().err
+    kept = "the 5 episodes that had ended are kept in e.sqlite"
+    assert said == f"universe2: node7:15900: the connection broke (task second; {kept})\n"
+    with EpisodeStore("e.sqlite") as store:
+        assert store.runs()[0].outcome == "failed: node7:15900: the connection broke"
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_missing_dependency(store: EpisodeStore) -> None:
     )
     register(needy)
     try:
-        two = Suite(name="two", tasks=(Task(env_id=needy.id, episodes=1), suite(2).tasks[0]))
+        two = Suite(name="two", tasks=(suite(2).tasks[0], Task(env_id=needy.id, episodes=1)))
         with pytest.raises(MissingDependencyError):
             evaluate(load_policy("random", "native"), two, store, Place())
         result = evaluate(load_policy("random", "native"), two, store, Place(), skip_missing=True)
@@ -133,6 +133,7 @@ def test_missing_dependency(store: EpisodeStore) -> None:
     assert [text.split(":")[0] for text in result.skipped] == [needy.id]
     assert len(store.returns(result.run_id)[ENV]) == 2
     stopped, narrowed = store.runs()
+    assert store.returns(stopped.id) == {}, "what a later task lacks is said before anything is played"
     assert stopped.outcome.startswith("failed: test/Needy-v0 needs")
     # What could not run is not part of the suite any more, so the run is complete and can be ranked.
     assert [task["name"] for task in narrowed.suite_content["tasks"]] == [ENV]

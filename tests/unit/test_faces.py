@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+import universe2
 from universe2.core.batch import Batch
 from universe2.core.errors import (
     ClosedError,
@@ -22,7 +24,7 @@ from universe2.core.errors import (
 )
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
-from universe2.faces.env import RuntimeEnv
+from universe2.faces.env import RuntimeEnv, misfit
 from universe2.faces.make import make, make_pool, make_vec
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
@@ -58,9 +60,38 @@ def test_env_refuses_a_wrong_action_by_name_and_goes_on() -> None:
     env.reset(seed=1)
     with pytest.raises(InvalidActionError, match=r"slot 0: action: expected Discrete\(5\), received"):
         env.step(5)
-    with pytest.raises(InvalidActionError, match="expected shape"):
+    with pytest.raises(InvalidActionError, match=r"action: expected Discrete\(5\), received \[1, 2\]"):
         env.step([1, 2])
     assert env.step(4)[0]["count"].tolist() == [1, 1, 4]
+
+
+def test_wrong_single_actions_are_told_as_they_were_given() -> None:
+    """Nobody who steps one environment has heard of slots' rows."""
+    two = spaces.Dict({"go": spaces.Discrete(3), "where": spaces.Box(0, 1, (2,), np.float32)})
+    space = spaces.Tuple((two, spaces.Text(4)))
+    right = {"go": 1, "where": np.zeros(2, np.float32)}
+    assert misfit(space, (right, "abc")) == ""
+    for action, told in (
+        (({**right, "go": [1, 2]}, "abc"), r"action[0]['go']: expected Discrete(3), received [1, 2]"),
+        (({"go": 1}, "abc"), "action[0]: expected Dict("),
+        ((right, "abcde"), "action[1]: expected Text("),
+        ((right,), "action: expected Tuple("),
+    ):
+        assert told in misfit(space, action)
+        assert "shape" not in misfit(space, action)
+
+
+@pytest.mark.parametrize("remote", ["", []])
+def test_an_empty_remote_is_no_wish_to_play_here(remote: Any) -> None:
+    for made in (
+        lambda: universe2.make("arcade/Breakout-v0", remote=remote),
+        lambda: universe2.make_vec("arcade/Breakout-v0", remotes=remote),
+        lambda: universe2.make_vec("arcade/Breakout-v0", remote=remote),
+        lambda: universe2.make_parallel("arcade/Duel-v0", remote=remote),
+        lambda: universe2.make_pool({"arcade/Breakout-v0": 1}, remotes=remote),
+    ):
+        with pytest.raises(UsageError, match="is empty"):
+            made()
 
 
 @pytest.mark.parametrize("on_fault", ["raise", "truncate"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from universe2.cli import serve
 from universe2.client import open_remote
 from universe2.core.batch import Batch
-from universe2.core.errors import CapacityError, Universe2Error, UnsupportedError, UsageError
+from universe2.core.errors import CapacityError, Universe2Error, UnsupportedError, UsageError, VersionError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
@@ -40,6 +42,21 @@ def gateway(counting: EnvSpec) -> Iterator[Server]:
 def test_the_contract_holds_through_a_gateway(gateway: Server) -> None:
     report = check_env(COUNTING.id, remotes=[gateway.address])
     assert len(report.passed) >= 12
+
+
+def test_the_definitions_of_client_and_servers_count_not_the_gateways(counting: EnvSpec) -> None:
+    newer = dataclasses.replace(COUNTING, options={"level": 3})
+    behind = Server(ServerConfig(port=0), lambda _id, count, config: CountingRuntime(newer, count, config))
+    behind.start()
+    front = Server(ServerConfig(port=0), serve._opener([behind.address], None))
+    front.start()
+    try:
+        with pytest.raises(VersionError, match="has hash"):
+            open_remote(COUNTING.id, 1, EnvConfig(), [front.address])
+        open_remote(newer, 1, EnvConfig(), [front.address]).close()
+    finally:
+        front.stop(1.0)
+        behind.stop(1.0)
 
 
 class _Choosy(CountingRuntime):

@@ -167,6 +167,9 @@ def test_tls_in_both_directions(counting: EnvSpec, tmp_path: Path) -> None:
         command += ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")]
         subprocess.run(command, check=True, capture_output=True, timeout=30)
     pem = {name: tmp_path / f"{name}.pem" for name in ("server", "client", "stranger")}
+    strangers = TlsFiles(certificate=pem["server"], key=tmp_path / "stranger.key")
+    with pytest.raises(UsageError, match=r"stranger\.key doesn't open .*server\.pem .*is it another one's"):
+        start(tls=strangers)
     files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=pem["client"])
     server = start(tls=files)
     try:

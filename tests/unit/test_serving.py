@@ -20,8 +20,10 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gymnasium import spaces
 
+import universe2
 from universe2.client import open_remote, server_info
-from universe2.client.placement import shares
+from universe2.client.placement import own_hash, shares
+from universe2.client.stream import as_error
 from universe2.core.batch import Batch
 from universe2.core.errors import (
     AuthenticationError,
@@ -36,11 +38,13 @@ from universe2.core.errors import (
     UsageError,
     VersionError,
 )
+from universe2.core.registry import find, register, unregister
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire import frames
 from universe2.wire.v1 import universe_pb2 as pb
+from universe2.wire.values import read_value, write_value
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-good-length"
@@ -179,13 +183,64 @@ def test_versions_and_definitions_must_match(server: Server) -> None:
     assert server.capacity.slots_free == 8
 
 
+def test_an_id_stands_for_its_definition_here(server: Server) -> None:
+    """Who names an environment means the one that they know: the servers' must be the same."""
+    newer = dataclasses.replace(COUNTING, options={**COUNTING.options, "level": 3})
+    other = start(lambda _id, count, config: CountingRuntime(newer, count, config))
+    try:
+        for options in ({}, {"level": 4}):
+            with pytest.raises(VersionError, match="has hash"):
+                universe2.make(COUNTING.id, remote=other.address, **options)
+        assert other.capacity.slots_free == 8
+        # What can't be compared is as it was: an id that only the server knows, a gateway's business.
+        unregister(COUNTING.id)
+        universe2.make(COUNTING.id, remote=other.address, level=4).close()
+        register(COUNTING)
+        config = EnvConfig(options={"level": 4})
+        open_remote(COUNTING.id, 1, config, [other.address], same_definition=False).close()
+    finally:
+        other.stop(1.0)
+
+
+def test_options_are_compared_as_they_arrive() -> None:
+    """What has no form on the wire arrives as a description of it: that is what a server hashes."""
+    config = EnvConfig(options={"make_kwargs": {"folder": Path("x")}})
+    arrived = EnvConfig(options={"make_kwargs": read_value(write_value({"folder": Path("x")}))})
+    spec = find("gymnasium/CartPole-v1")
+    assert own_hash(spec.id, config) == spec.hash(arrived) != spec.hash(config)
+    assert own_hash("nobody/Knows-v0", EnvConfig()) == ""
+
+
 def test_servers_that_disagree_both_have_their_slots_back(server: Server) -> None:
     spec = dataclasses.replace(COUNTING, options={"level": 3})
     other = start(lambda _id, count, config: CountingRuntime(spec, count, config))
     with pytest.raises(VersionError, match="the servers disagree"):
-        open_remote(COUNTING.id, 2, EnvConfig(), [server.address, other.address])
+        open_remote(COUNTING.id, 2, EnvConfig(), [server.address, other.address], same_definition=False)
     assert [server.capacity.slots_free, other.capacity.slots_free] == [8, 8]
     other.stop(1.0)
+
+
+class _Failed(grpc.RpcError):  # type: ignore[misc]
+    def __init__(self, details: str) -> None:
+        self.code, self.details = lambda: grpc.StatusCode.UNAVAILABLE, lambda: details
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("DNS resolution failed for foo:1: C-ares status is not ARES_SUCCESS qtype=A", "no such host"),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)",
+            "nobody listens",
+        ),
+        ("Socket closed", "the connection broke"),
+        ("the server is shutting down", "the server is shutting down"),
+    ],
+)
+def test_what_grpc_says_is_told_in_plain_words(details: str, told: str) -> None:
+    error = as_error(_Failed(details), "foo:1")
+    assert str(error).startswith(f"foo:1: {told}")
+    assert "ares" not in str(error).lower().replace("shared", "")
 
 
 def test_refusals_have_their_own_errors(server: Server) -> None:

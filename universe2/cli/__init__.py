@@ -34,12 +34,10 @@ def main() -> None:
     _add_verbs()
     try:
         app()
-    except (UsageError, UnknownEnvError) as error:
-        print(f"universe2: {error}", file=sys.stderr)
-        sys.exit(2)
     except Universe2Error as error:
-        print(f"universe2: {error}", file=sys.stderr)
-        sys.exit(1)
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        print(f"universe2: {error}{notes}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, (UsageError, UnknownEnvError)) else 1)
     except KeyboardInterrupt:
         print("universe2: interrupted", file=sys.stderr)
         sys.exit(130)

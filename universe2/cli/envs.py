@@ -24,7 +24,8 @@ def command(
 ) -> None:
     """List environments by family, with their spaces and whether each can run on this machine.
 
-    Nothing is started, except that a Gymnasium environment is made briefly to read its spaces.
+    Nothing is started, except that an environment of Gymnasium or PettingZoo is made briefly to read
+    its spaces. What PettingZoo has is listed only if that family is named.
 
     Examples:
 
@@ -39,8 +40,10 @@ def command(
     from rich.console import Console
 
     from universe2.core.registry import families, list_envs
+    from universe2.core.spec import EnvConfig
 
-    specs = list_envs(family)  # an unknown family is an error before anything is printed
+    EnvConfig(interface=interface)  # type: ignore[arg-type]  # a wrong one is an error before anything is printed,
+    specs = list_envs(family)  # and so is an unknown family
     if json_lines:
         for spec in specs:
             observation, action, status = _row(spec, interface)
@@ -49,7 +52,11 @@ def command(
         return
     console = Console(highlight=False)
     for name in [family] if family else families():
-        _print_family(name, [spec for spec in specs if spec.family == name], interface, console)
+        found = [spec for spec in specs if spec.family == name]
+        if found or family:
+            _print_family(name, found, interface, console)
+        else:  # its ids are not known beforehand
+            console.print(f"[bold]{name}[/]  listed by `universe2 envs {name}`\n")
     runnable = sum(spec.runnable for spec in specs)
     console.print(
         f"{len(specs)} environments, {runnable} can run here. `universe2 doctor` says what is missing."

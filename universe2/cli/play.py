@@ -19,7 +19,7 @@ def command(
         Path | None, typer.Option(help="A file that holds the server's token.", dir_okay=False)
     ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal, not a window.")] = False,
-    steps: Annotated[int, typer.Option(help="Stop after this many steps; 0 means never.")] = 0,
+    steps: Annotated[int, typer.Option(help="Stop after this many steps; 0 means never.", min=0)] = 0,
 ) -> None:
     """Play an environment with keyboard and mouse, in a window or in the terminal.
 
@@ -38,15 +38,18 @@ def command(
     """
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
+    from universe2.core.seeding import check_seed
     from universe2.faces.make import token_from
 
+    check_seed(seed)
     token = token_from(token_file)
     env = _open(env_id, remote, token, size)
     screen: Any = None
     try:
+        obs, _ = env.reset(seed=seed)  # before the screen is cleared: what fails here is to be read
         in_window = not terminal and window_available()
         screen = WindowScreen(size, env_id) if in_window else TerminalScreen()
-        _play(env, screen, seed, fps, steps)
+        _play(env, screen, obs, fps, steps)
     except KeyboardInterrupt:
         pass
     finally:
@@ -74,8 +77,7 @@ def _open(env_id: str, remote: str | None, token: str | None, size: int) -> Any:
     return make(env_id, **asked)
 
 
-def _play(env: Any, screen: Any, seed: int, fps: float, steps: int) -> None:
-    obs, _ = env.reset(seed=seed)
+def _play(env: Any, screen: Any, obs: Any, fps: float, steps: int) -> None:
     total, count = 0.0, 0
     while not (steps and count >= steps):
         due = time.monotonic() + 1.0 / fps

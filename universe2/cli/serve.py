@@ -113,16 +113,32 @@ def command(
         "lease": lease,
         "drain_seconds": drain,
         "metrics_port": metrics_port,
-        "max_message_bytes": None if max_message_mb is None else int(max_message_mb * 2**20),
-        "max_frame_bytes": None if max_frame_mb is None else int(max_frame_mb * 2**20),
+        "max_message_bytes": _bytes("--max-message-mb", max_message_mb),
+        "max_frame_bytes": _bytes("--max-frame-mb", max_frame_mb),
     }
     settings = _settings(config, {name: value for name, value in flags.items() if value is not None})
+    opener = _opener(behind or [], behind_token_file)
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
+    if behind:
+        about += f", in front of {', '.join(behind)}"
     if check:
         print(f"the settings are right: {settings.host}:{settings.port} ({about})")
     else:
-        _run(settings, _opener(behind or [], behind_token_file), about)
+        _run(settings, opener, about)
+
+
+def _bytes(flag: str, megabytes: float | None) -> int | None:
+    """Of a size in MiB; how large it may be, ServerConfig knows."""
+    import math
+
+    from universe2.core.errors import UsageError
+
+    if megabytes is None:
+        return None
+    if not math.isfinite(megabytes):
+        raise UsageError(f"{flag} must be a number of MiB, got {megabytes}")
+    return int(megabytes * 2**20)
 
 
 def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
@@ -166,13 +182,27 @@ def _run(settings: ServerConfig, opener: OpenRuntime, about: str) -> None:
 
 
 def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:
-    """Where sessions get their slots: from this machine, or spread over the servers behind this one."""
+    """Where sessions get their slots: from this machine, or spread over the servers behind this one.
+
+    Raises UsageError for addresses and a token file that can't be right; nobody is called yet.
+    """
     from universe2.client import open_remote
+    from universe2.client.stream import channel_to
+    from universe2.core.errors import UsageError
     from universe2.runtimes import open_runtime
     from universe2.server.auth import read_token
 
     if not behind:
+        if token_file is not None:
+            raise UsageError("--behind-token-file is for the servers of --behind, and none is named")
         return open_runtime
+    for address in behind:
+        try:
+            channel_to(address).close()
+        except UsageError as error:
+            raise UsageError(f"--behind: {error}") from None
+    if len(set(behind)) < len(behind):
+        raise UsageError(f"--behind names a server twice: {', '.join(behind)}")
     token = None if token_file is None else read_token(token_file)
     return lambda env_id, num_slots, config: open_remote(
         env_id,
@@ -181,4 +211,5 @@ def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:
         behind,
         token,
         wait=0.0,  # the client waits, not this server
+        same_definition=False,  # the client's definition counts, not this server's
     )

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from universe2.client.connection import call_info
 from universe2.client.part import Terms
 from universe2.client.remote import RemoteRuntime
-from universe2.core.errors import CapacityError, UsageError, VersionError
+from universe2.core.errors import CapacityError, UnknownEnvError, UsageError, VersionError
+from universe2.core.registry import find
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, is_lossy
 from universe2.wire.codecs import check_codecs
 from universe2.wire.frames import MAX_MESSAGE_BYTES, PROTOCOL
 from universe2.wire.v1 import universe_pb2 as pb
-from universe2.wire.values import write_value
+from universe2.wire.values import read_value, write_value
 
 INFO_DEADLINE = 10.0
 RETRY_SECONDS = 5.0
@@ -44,6 +45,7 @@ def open_remote(
     wait: float = 90.0,
     same_host: bool = True,
     codec: str | Sequence[str] = "raw",
+    same_definition: bool = True,
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
 
@@ -64,8 +66,11 @@ def open_remote(
     pays on which network, benchmarks/codecs.py measures. "jpeg-90" and "webp-80" (any quality) lose
     something of the pictures: they are part of ``config`` and its hash. No memory is shared then.
 
+    ``same_definition``: of an environment that is known here the servers must have the same definition,
+    or episodes would differ. A gateway, whose clients see to that themselves, sets it to False.
+
     Raises UnknownEnvError, MissingDependencyError, UsageError, CapacityError, VersionError (also
-    if an EnvSpec was given and the server's definition differs), AuthenticationError,
+    if the servers' definition of the environment differs from that here), AuthenticationError,
     ServerLostError, DeadlineError.
     """
     if num_slots < 1:
@@ -86,7 +91,7 @@ def open_remote(
         autoreset=config.autoreset,
         options={name: write_value(value) for name, value in config.options.items()},
         lease_seconds=lease,
-        spec_hash="" if isinstance(env, str) else env.hash(config),
+        spec_hash=own_hash(env, config) if same_definition else "",
         max_message_bytes=MAX_MESSAGE_BYTES,
         same_host=same_host,
         codecs=[name for name in codecs if not is_lossy(name)],
@@ -103,6 +108,23 @@ def open_remote(
     )
     shares = plan(num_slots, remotes, token, wait > 0) if len(remotes) > 1 else [(remotes[0], num_slots)]
     return RemoteRuntime(env, config, shares, terms)
+
+
+def own_hash(env: str | EnvSpec, config: EnvConfig) -> str:
+    """The hash of the environment as it is defined here; empty for an id that only servers know."""
+    if isinstance(env, str):
+        try:
+            env = find(env)
+        except UnknownEnvError:
+            return ""
+    # as the server sees the options: a NumPy number arrives as a plain one
+    options = {name: read_value(write_value(value)) for name, value in config.options.items()}
+    try:
+        return env.hash(dataclasses.replace(config, options=options))
+    except UsageError:
+        # Options that it doesn't have here. A server refuses them too, or has another definition, whose
+        # hash with them is not this one.
+        return env.hash(dataclasses.replace(config, options={}))
 
 
 def with_losses(config: EnvConfig, codecs: Sequence[str]) -> EnvConfig:

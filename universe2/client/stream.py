@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from universe2.wire.v1 import universe_pb2 as pb
 
 METHOD = "/universe2.wire.v1.Universe/Session"
 _SLACK = 2**16
+_PLACE = re.compile(r"(\[[^\s\[\]]+\]|[^\s:/?#@\[\]]+):(\d{1,5})")
+"""host:port, an IPv6 address in brackets"""
 
 
 class Broken(ServerLostError):
@@ -43,6 +46,7 @@ def channel_to(address: str) -> grpc.Channel:
     system trusts), ``&cert=FILE&key=FILE`` the client's own, and ``&name=HOST`` the name in the
     server's certificate, if it isn't the host. Raises UsageError.
     """
+    place = _checked_place(address)
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + _SLACK),
         ("grpc.max_send_message_length", -1),
@@ -51,9 +55,8 @@ def channel_to(address: str) -> grpc.Channel:
         ("grpc.enable_http_proxy", 0),
     ]
     if not address.startswith("tls://"):
-        return grpc.insecure_channel(address, options=options)
-    parts = urlsplit(address)
-    files = dict(parse_qsl(parts.query))
+        return grpc.insecure_channel(place, options=options)
+    files = dict(parse_qsl(urlsplit(address).query))
     if unknown := set(files) - {"ca", "cert", "key", "name"}:
         raise UsageError(f"{address}: no setting {sorted(unknown)[0]!r}; there are ca, cert, key and name")
     if ("cert" in files) != ("key" in files):
@@ -61,14 +64,35 @@ def channel_to(address: str) -> grpc.Channel:
     if "name" in files:
         options.append(("grpc.ssl_target_name_override", files["name"]))
     secrets = grpc.ssl_channel_credentials(*(_pem(files.get(name)) for name in ("ca", "key", "cert")))
-    return grpc.secure_channel(parts.netloc, secrets, options=options)
+    return grpc.secure_channel(place, secrets, options=options)
+
+
+def _checked_place(address: str) -> str:
+    """The host:port of an address. Raises UsageError."""
+    if not address.strip():
+        raise UsageError(
+            "a remote is empty: name a server as host:port, or leave remote out (is a variable not set?)"
+        )
+    place = urlsplit(address).netloc if address.startswith("tls://") else address
+    found = _PLACE.fullmatch(place)
+    if found is None or not 0 < int(found[2]) < 2**16:
+        raise UsageError(
+            f"a remote is host:port or tls://host:port, with a port from 1 to 65535, got {address!r}; "
+            "servers listen on 15900 unless told otherwise"
+        )
+    return place
 
 
 def _pem(path: str | None) -> bytes | None:
+    if path is None:
+        return None
     try:
-        return None if path is None else Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if b"-----BEGIN " not in content:
+        raise UsageError(f"{path} is not a PEM file: it has no line -----BEGIN …-----")
+    return content
 
 
 def credentials(token: str | None) -> list[tuple[str, str]]:
@@ -80,10 +104,22 @@ def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
     """gRPC's error as ours."""
     code, details = error.code(), error.details()
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        return AuthenticationError(f"{address}: {details}; pass token=… with the server's token")
+        return AuthenticationError(
+            f"{address}: {details}; give the server's token (commands: --token-file FILE, Python: token=…)"
+        )
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f"{address} is a gRPC server, but not one of universe2")
-    return Broken(f"{address}: {details or code.name}", "Connection refused" in (details or ""))
+    said = details or code.name
+    causes = (cause for sign, cause in _CAUSES.items() if sign in said)
+    return Broken(f"{address}: {next(causes, said)}", "Connection refused" in said)
+
+
+_CAUSES = {
+    "DNS resolution failed": "no such host: the name is not known here; is it spelled right?",
+    "Connection refused": "nobody listens there (connection refused): does a server run there, on that port?",
+    "Socket closed": "the connection broke (socket closed): the server ended, or the network between",
+}
+"""What gRPC says → what it means to whoever wrote the address"""
 
 
 class LocalStream:

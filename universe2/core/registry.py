@@ -2,7 +2,9 @@
 
 A provider is a function ``() -> Iterable[EnvSpec]`` in the entry point group
 ``universe2.envs``; a *resolver* in ``universe2.resolvers`` is a function ``(id) -> EnvSpec |
-None`` for families whose ids aren't known beforehand. Both are named after their family. A
+None`` for families whose ids aren't known beforehand. Both are named after their family. A resolver
+with an attribute ``known``, a provider, says which ids it would find now: they are listed when its family
+is named, not before, so that nobody imports a library for a list that they didn't ask for. A
 third party's package adds its family with one entry point, and no line here.
 """
 
@@ -37,15 +39,19 @@ def unregister(env_id: str) -> None:
 
 def families() -> list[str]:
     """The names of all families, sorted."""
-    return sorted({*_provided(), *(spec.family for spec in _added.values())})
+    return sorted({*_provided(), *_resolvers(), *(spec.family for spec in _added.values())})
 
 
 def list_envs(family: str | None = None) -> list[EnvSpec]:
-    """All specs, or those of one family, sorted by id. Nothing is started."""
+    """All specs, or those of one family, sorted by id. Nothing is started.
+
+    Families whose ids aren't known beforehand (``pettingzoo``) are listed only if they are named.
+    """
     if family is not None and family not in families():
         raise UnknownEnvError(f"no family {family!r}; there are {', '.join(families())}")
     provided = [spec for specs in _provided().values() for spec in specs.values()]
-    found = [s for s in (*provided, *_added.values()) if family in (None, s.family)]
+    known = [] if family is None or family in _provided() else _known(family)
+    found = [s for s in (*provided, *known, *_added.values()) if family in (None, s.family)]
     return sorted(found, key=lambda spec: spec.id)
 
 
@@ -60,7 +66,7 @@ def find(env_id: str) -> EnvSpec:
         return specs[env_id]
     if family in _resolvers() and (spec := _resolvers()[family](env_id)) is not None:
         return spec
-    known = [*specs, *_added] if specs else [spec.id for spec in list_envs()]
+    known = [spec.id for spec in list_envs(family if family in families() else None)]
     lowered = {known_id.lower(): known_id for known_id in known}
     close = [lowered[c] for c in get_close_matches(env_id.lower(), list(lowered), 3, 0.5)]
     hint = f" Did you mean {', '.join(close)}?" if close else f" Families: {', '.join(families())}."
@@ -75,6 +81,12 @@ def _provided() -> dict[str, dict[str, EnvSpec]]:
 @functools.cache
 def _resolvers() -> dict[str, Resolver]:
     return {point.name: point.load() for point in _points("universe2.resolvers")}
+
+
+def _known(family: str) -> list[EnvSpec]:
+    """What the resolver of a family without a provider would find now."""
+    provider: Provider | None = getattr(_resolvers().get(family), "known", None)
+    return [] if provider is None else list(provider())
 
 
 def _points(group: str) -> list[EntryPoint]:

@@ -160,7 +160,7 @@ def _check(space: spaces.Space[Any], actions: Any, slots: np.ndarray, where: str
     if isinstance(space, spaces.Tuple):
         if not isinstance(actions, (tuple, list)) or len(actions) != len(space.spaces):
             raise InvalidActionError(
-                f"{where}: expected a tuple of {len(space.spaces)} batched parts, got {_show(actions)}"
+                f"{where}: expected a tuple of {len(space.spaces)} batched parts, got {shown(actions)}"
             )
         subs = enumerate(space.spaces)
         return tuple(_check(s, actions[i], slots, f"{where}[{i}]") for i, s in subs)
@@ -171,7 +171,7 @@ def _check(space: spaces.Space[Any], actions: Any, slots: np.ndarray, where: str
         raise InvalidActionError(f"{where}: expected {len(slots)} values, got {len(values)}")
     for slot, value in zip(slots, values, strict=True):
         if not space.contains(value):
-            raise InvalidActionError(f"slot {slot}: {where}: expected {space}, received {_show(value)}")
+            raise InvalidActionError(f"slot {slot}: {where}: expected {space}, received {shown(value)}")
     return values
 
 
@@ -204,7 +204,7 @@ def _check_array(space: Any, actions: Any, slots: np.ndarray, where: str) -> np.
         rows = inside.reshape(len(slots), -1).all(axis=1)
         row = int(np.argmin(rows))
         raise InvalidActionError(
-            f"slot {slots[row]}: {where}: expected {space}, received {_show(array[row])}"
+            f"slot {slots[row]}: {where}: expected {space}, received {shown(array[row])}"
         )
     return array.astype(wanted, copy=False)
 
@@ -223,6 +223,7 @@ def _span(slots: np.ndarray) -> str:
     return str(slots.tolist()) if len(slots) <= 4 else f"{slots[0]}…{slots[-1]} ({len(slots)} of them)"
 
 
-def _show(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in an error: at most 120 characters."""
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "…"

@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.batch import Batch, Fault, info_rows
-from universe2.core.errors import FaultError, UsageError
+from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, next_seed
-from universe2.core.spaces import FIXED, copied, unstack
+from universe2.core.spaces import FIXED, check_actions, copied, shown, unstack
 from universe2.faces.owed import owed
 
 OnFault = Literal["raise", "truncate"]
@@ -73,7 +73,10 @@ class RuntimeEnv(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Gymnasium's step. Raises InvalidActionError before anything moves; FaultError."""
         self._owing = True
-        self.runtime.send([0], lift(self.action_space, action))
+        try:
+            self.runtime.send([0], lift(self.action_space, action))
+        except InvalidActionError as error:
+            raise InvalidActionError(f"slot 0: {misfit(self.action_space, action) or error}") from None
         batch = self.runtime.recv()
         self._owing = False
         info = info_rows(batch.info, 1)[0]
@@ -111,6 +114,28 @@ def lift(space: spaces.Space[Any], value: Any) -> Any:
     if isinstance(space, FIXED):
         return [value]
     return (value,)
+
+
+def misfit(space: spaces.Space[Any], value: Any, where: str = "action") -> str:
+    """What is wrong with a single value, in the words of whoever passed it: no slots, no batched shapes.
+
+    Empty if it is right.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(value, dict) and set(value) == set(space.spaces):
+        parts = [(sub, value[key], f"{where}[{key!r}]") for key, sub in space.spaces.items()]
+        return next(filter(None, (misfit(*part) for part in parts)), "")
+    if (
+        isinstance(space, spaces.Tuple)
+        and isinstance(value, (tuple, list))
+        and len(value) == len(space.spaces)
+    ):
+        parts = [(sub, value[i], f"{where}[{i}]") for i, sub in enumerate(space.spaces)]
+        return next(filter(None, (misfit(*part) for part in parts)), "")
+    try:
+        check_actions(space, lift(space, value), np.zeros(1, np.int32))
+    except InvalidActionError:
+        return f"{where}: expected {space}, received {shown(value)}"
+    return ""
 
 
 def fault_line(batch: Batch, row: int) -> str:

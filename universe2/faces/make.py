@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gymnasium.vector import AutoresetMode
 
 from universe2.core.errors import UsageError
+from universe2.core.files import read_text
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, Interface
 from universe2.faces.env import OnFault, RuntimeEnv
@@ -39,7 +40,8 @@ def open_runtime(
 ) -> Runtime:
     """``num_slots`` slots of an environment, on this machine or spread over ``remotes``.
 
-    ``remotes``: one ``"host:port"`` or several; ``token`` is what the servers ask for;
+    ``remotes``: one ``"host:port"`` or several (an empty one is an error, None means here); ``token`` is
+    what the servers ask for;
     ``wait``: for how many seconds to wait for servers that are full, in their queue (a client that
     died holds its slots for a minute); ``codec``: how observations travel, see ``open_remote``.
     ``device="cuda"``: arcade games on this machine's GPU, whose frames stay there. Raises
@@ -47,7 +49,7 @@ def open_runtime(
     CapacityError, VersionError.
     """
     config = config or EnvConfig()
-    if remotes:
+    if remotes is not None:
         if device != "cpu":
             raise UsageError("remote environments run on their servers' CPUs; leave device= out")
         from universe2.client import open_remote
@@ -102,14 +104,11 @@ def make_vec(
     **options: Any,
 ) -> RuntimeVectorEnv:
     """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
-    if remote and remotes:
-        raise UsageError("give remotes= or remote=, not both")
+    servers = _either(remote, remotes)
     config = EnvConfig(
         interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
     )
-    runtime = open_runtime(
-        env_id, num_envs, config, remotes=remotes or remote, token=token, wait=wait, codec=codec
-    )
+    runtime = open_runtime(env_id, num_envs, config, remotes=servers, token=token, wait=wait, codec=codec)
     with _closed_if_raising(runtime):
         refuse_several(runtime)
         return RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
@@ -132,10 +131,9 @@ def make_parallel(
     """One environment of several agents as a ``pettingzoo.ParallelEnv``; see RuntimeParallelEnv."""
     from universe2.faces.parallel import RuntimeParallelEnv
 
-    if remote and remotes:
-        raise UsageError("give remotes= or remote=, not both")
+    servers = _either(remote, remotes)
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, 1, config, remotes=remotes or remote, token=token, wait=wait, codec=codec)
+    runtime = open_runtime(env_id, 1, config, remotes=servers, token=token, wait=wait, codec=codec)
     with _closed_if_raising(runtime):
         return RuntimeParallelEnv(runtime, render_mode, on_fault)
 
@@ -199,12 +197,22 @@ def refuse_several(runtime: Runtime) -> None:
 
 
 def token_from(path: str | Path | None) -> str | None:
-    """The servers' token in the file ``path``; None for no file. Raises UsageError if there is none."""
+    """The servers' token in the file ``path``; None for no file. Raises UsageError if it holds none."""
     if not path:
         return None
     if not Path(path).is_file():
         raise UsageError(f"no token file at {path}")
-    return Path(path).read_text(encoding="utf-8").strip()
+    token = read_text(Path(path), "token file").strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"the token file {path} must hold one line of printable ASCII characters, the token")
+    return token
+
+
+def _either(remote: Remotes, remotes: Remotes) -> Remotes:
+    """Two names of one argument."""
+    if remote is not None and remotes is not None:
+        raise UsageError("give remotes= or remote=, not both")
+    return remotes if remote is None else remote
 
 
 def _mode(autoreset: AutoresetMode | str) -> Any:

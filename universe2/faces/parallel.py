@@ -20,7 +20,7 @@ from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
-from universe2.faces.env import OnFault, fault_line, lift
+from universe2.faces.env import OnFault, fault_line, lift, misfit
 from universe2.faces.owed import owed
 
 _Each = dict[str, Any]
@@ -113,7 +113,11 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
             raise InvalidActionError(f"actions: {wrong}")
         whole = {**self._idle, **actions}
         self._owing = True
-        self.runtime.send([0], lift(self.runtime.action_space, whole))
+        try:
+            self.runtime.send([0], lift(self.runtime.action_space, whole))
+        except InvalidActionError as error:
+            wrong = misfit(self.runtime.action_space, whole) or str(error)
+            raise InvalidActionError(f"slot 0: {wrong}") from None
         batch = self.runtime.recv()
         self._owing = False
         if batch.fault[0]:

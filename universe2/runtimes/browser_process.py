@@ -19,7 +19,7 @@ from typing import Any
 
 from universe2.core.errors import MissingDependencyError
 from universe2.core.host import InfrastructureFault
-from universe2.envs.web.chromium import INSTALL, find_chromium
+from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, INSTALL, find_chromium
 from universe2.runtimes.browser_cdp import Connection
 from universe2.runtimes.process_tree import process_tree, resident_bytes
 
@@ -168,8 +168,10 @@ async def probe(program: str) -> bool:
     try:
         browser = await Browser.start(program)
     except InfrastructureFault as error:
+        chosen = f", which {ENVIRONMENT_VARIABLE} names," if ENVIRONMENT_VARIABLE in os.environ else ""
         raise MissingDependencyError(
-            f"{program} does not run as a browser here ({error}); get one with: {INSTALL}"
+            f"{program}{chosen} does not run as a browser here: it ended at once, or did not answer within "
+            f"{START_SECONDS:g} s. Get a headless shell with: {INSTALL}"
         ) from error
     try:
         async with asyncio.timeout(START_SECONDS):

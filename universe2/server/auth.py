@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,9 +79,25 @@ def read_token(path: Path) -> str:
 
 def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
     """TLS from PEM files; with ``client_ca`` only clients whose certificate it signed may connect."""
-    pair = _read(key, "TLS key"), _read(certificate, "TLS certificate")
-    ca = None if client_ca is None else _read(client_ca, "client CA")
+    pair = _pem(key, "TLS key", "PRIVATE KEY"), _pem(certificate, "TLS certificate", "CERTIFICATE")
+    ca = None if client_ca is None else _pem(client_ca, "client CA", "CERTIFICATE")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:  # gRPC would say no more than that it can't listen
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UsageError(
+            f"the TLS key {key} doesn't open the TLS certificate {certificate} ({reason}): "
+            "is it another one's, broken, or encrypted?"
+        ) from None
     return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+
+
+def _pem(path: Path, what: str, label: str) -> bytes:
+    content = _read(path, what)
+    if not re.search(rb"-----BEGIN [A-Z ]*" + label.encode(), content):
+        raise UsageError(f"the {what} file {path} is not PEM: it has no line -----BEGIN {label}-----")
+    return content
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -21,13 +21,13 @@ frame_bytes = 16777216        # … and make this much at most
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
+from universe2.core.files import read_toml
 from universe2.core.registry import families
 from universe2.server.auth import Holder, check_address, read_token
 from universe2.server.capacity import Share
@@ -108,12 +108,7 @@ class ServerConfig:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The arguments of ServerConfig in a TOML file. Relative paths in it are relative to it."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    content = read_toml(path, "settings file")
     known = {f.name for f in fields(ServerConfig)} - {"token", "holders"} | {"token_file", "tokens"}
     if unknown := set(content) - known:
         raise UsageError(f"{path}: no setting {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")

@@ -145,7 +145,12 @@ class EpisodeStore:
         self.path = Path(path)
         if must_exist and not self.path.is_file():
             raise UsageError(f"no episode store at {self.path}; `universe2 evaluate` writes one")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the folder {self.path.parent} for the episode store: {error.strerror}"
+            ) from None
         try:
             # isolation_level None: transactions begin and end where this file says so.
             self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
