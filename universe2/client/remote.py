@@ -21,7 +21,7 @@ import numpy as np
 from universe2.client.connection import Connection
 from universe2.client.heart import Heart, end_sessions
 from universe2.client.part import Arrival, Part, Reopened, Terms
-from universe2.client.slots import Place, SlotBook, every
+from universe2.client.slots import Place, SlotBook
 from universe2.client.waiting import Patience
 from universe2.client.watch import watch
 from universe2.core.batch import Batch, Fault
@@ -127,7 +127,7 @@ class RemoteRuntime(Runtime):
             slots_K, again_K = book.ledger.begin_step(slots_K)
             for part, rows in self._split(slots_K):
                 mine_K = slots_K[rows]
-                if every(book.place_N[mine_K], Place.KNOWN):
+                if book.all_known(mine_K):
                     self._send_on(part, mine_K, take(self.action_space, actions, rows))
                 else:
                     self._send_after_loss(part, mine_K, again_K[rows], actions, rows)
@@ -267,7 +267,7 @@ class RemoteRuntime(Runtime):
     def _out(self, part: Part, slots_K: np.ndarray, header: pb.Header, buffers: Sequence[Buffer]) -> None:
         # Known slots have a connection; if it is dead by now, its end is in the inbox.
         assert part.connection is not None
-        local_K = as_buffer(slots_K - part.start, I32)
+        local_K = as_buffer(slots_K - part.start if part.start else slots_K, I32)
         self._book.asked(slots_K, part.connection.send(header, [local_K, *buffers]))
 
     def _ask(self, slots_K: np.ndarray, header: Any) -> Iterator[tuple[np.ndarray, Frame]]:
@@ -297,10 +297,17 @@ class RemoteRuntime(Runtime):
                 self._check_hope()
             left = _TICK if end is None else min(end - time.monotonic(), _TICK)
             try:
-                return self._inbox.get(timeout=max(left, 0.0))
+                return self._next(max(left, 0.0))
             except queue.Empty:
                 if end is not None and time.monotonic() >= end:
                     raise DeadlineError("no slot was ready in time") from None
+
+    def _next(self, seconds: float) -> object:
+        """What comes into the inbox next; queue.Empty if nothing does in time."""
+        connection = self._parts[0].connection
+        if connection is None or len(self._parts) > 1:
+            return self._inbox.get(timeout=seconds)
+        return connection.wait(self._inbox, seconds)
 
     def _check_hope(self) -> None:
         """Raise unless some slot's result can still come."""
