@@ -119,18 +119,32 @@ class RemoteRuntime(Runtime):
                 self._reset_on(part, slots_K[rows], seeds_K[rows])
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
-        book = self._book
+        ledger = self._book.ledger
         with self._lock:
-            slots_K = self._grouped(book.ledger.check_slots(slots))
+            slots_K = self._grouped(ledger.check_slots(slots))
             actions = check_actions(self.action_space, actions, slots_K)
-            book.save(slots_K)
-            slots_K, again_K = book.ledger.begin_step(slots_K)
+            ledger.check_step(slots_K)
+            sent = self._sent_first(slots_K, actions)
+            self._book.save(slots_K)
+            slots_K, again_K = ledger.begin_step(slots_K)
+            if sent is not None:
+                self._book.asked(slots_K, sent)
+                return
             for part, rows in self._split(slots_K):
                 mine_K = slots_K[rows]
-                if book.all_known(mine_K):
+                if self._book.all_known(mine_K):
                     self._send_on(part, mine_K, take(self.action_space, actions, rows))
                 else:
                     self._send_after_loss(part, mine_K, again_K[rows], actions, rows)
+
+    def _sent_first(self, slots_K: np.ndarray, actions: Any) -> int | None:
+        """With one server, which has all the slots, the request's number: it works while the book is kept."""
+        part = self._parts[0]
+        if len(self._parts) > 1 or part.connection is None or not self._book.all_known(slots_K):
+            return None
+        buffers: list[Buffer] = [as_buffer(slots_K, I32)]
+        write_values(self.action_space, actions, buffers)
+        return part.connection.send(pb.Header(send=pb.Send()), buffers)
 
     def _send_after_loss(
         self, part: Part, slots_K: np.ndarray, again_K: np.ndarray, actions: Any, rows: slice | np.ndarray

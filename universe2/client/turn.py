@@ -50,7 +50,10 @@ class Turn:
             reads = self._reads
             if self._called.wait(REST_SECONDS):
                 break
-        self._taken.acquire()
+        left = 0
+        # A Ctrl-C right after a caller got the turn leaves it with nobody.
+        while not self._taken.acquire(timeout=LOOK_SECONDS) and left < 2:
+            left = 0 if self._lent else left + 1
 
     def call(self) -> None:
         """The thread is needed at once."""
@@ -65,9 +68,9 @@ class Turn:
         """
         end = time.monotonic() + seconds
         while read is not None and self._taken.acquire(blocking=False):
-            self._lent = True
-            left = end - time.monotonic()
             try:
+                self._lent = True
+                left = end - time.monotonic()
                 if inbox.empty() and left > 0:
                     self._reads += 1
                     if not read(min(left, LOOK_SECONDS)):

@@ -79,6 +79,18 @@ class SlotLedger:
             self._new_episode(slots_K, seeds_K)
         return slots_K, seeds_K
 
+    def check_step(self, slots_K: np.ndarray) -> None:
+        """Raise unless all of these checked slots may be stepped now."""
+        phases = self.phase[self.rows(slots_K)].tobytes()
+        if not self.closed and phases.count(Phase.READY) == len(phases):  # mostly all are
+            return
+        self._check_open(slots_K)
+        if (row := phases.find(Phase.FRESH)) >= 0:
+            raise UsageError(f"slot {slots_K[row]} was never reset; call reset before send")
+        if self.autoreset == "disabled" and (row := phases.find(Phase.ENDED)) >= 0:
+            slot = slots_K[row]
+            raise UsageError(f'slot {slot}: its episode ended and autoreset is "disabled"; reset it')
+
     def begin_step(self, slots: Any) -> tuple[np.ndarray, np.ndarray]:
         """A step was asked for: slots int32 (K,) and bool (K,), which of them reset instead.
 
@@ -88,29 +100,19 @@ class SlotLedger:
         """
         slots_K = self.check_slots(slots)
         with self._lock:
+            self.check_step(slots_K)
             rows = self.rows(slots_K)
-            phase_K = self.phase[rows]
-            if not self.closed and phase_K.tobytes().count(Phase.READY) == len(phase_K):  # mostly all are
-                self.phase[rows] = Phase.BUSY
-                self.step[rows] += 1
-                return slots_K, np.zeros(len(slots_K), bool)
-            self._check_open(slots_K)
-            if Phase.FRESH in phase_K.tobytes():
-                slot = slots_K[np.argmax(phase_K == Phase.FRESH)]
-                raise UsageError(f"slot {slot} was never reset; call reset before send")
-            ended_K = phase_K == Phase.ENDED
-            again = slots_K[ended_K]
-            if len(again) and self.autoreset == "disabled":
-                raise UsageError(f'slot {again[0]}: its episode ended and autoreset is "disabled"; reset it')
+            ended_K = self.phase[rows] == Phase.ENDED
             self.phase[rows] = Phase.BUSY
             self.step[rows] += 1
-            if len(again):
+            if np.count_nonzero(ended_K):
+                again = slots_K[ended_K]
                 self._new_episode(again, self.next_seeds(again))
         return slots_K, ended_K
 
     def next_seeds(self, slots_K: np.ndarray) -> np.ndarray:
         """int64 (K,): the seeds of the slots' next episodes, if nobody gives another."""
-        return np.array([next_seed(int(seed)) for seed in self.seed[slots_K]], np.int64)
+        return np.array([next_seed(seed) for seed in self.seed[slots_K].tolist()], np.int64)
 
     def finish(self, slots_K: np.ndarray, ended_K: np.ndarray, fault_K: np.ndarray | None = None) -> None:
         """Results are about to be returned. Ended and faulted slots become ENDED, others READY."""

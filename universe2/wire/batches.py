@@ -68,8 +68,10 @@ def read_batch(frame: Frame, space: spaces.Space[Any], num_slots: int) -> Batch:
         if not _distinct_below(batch.final_rows, count):
             raise ProtocolError("a batch's final rows are out of range, or occur twice")
         batch.final_obs = read_values(space, finals, reader)
-    batch.info = read_infos(body.info, count, reader)
-    batch.final_info = read_infos(body.final_info, finals, reader)
+    if body.info:
+        batch.info = read_infos(body.info, count, reader)
+    if body.final_info:
+        batch.final_info = read_infos(body.final_info, finals, reader)
     reader.done()
     if batch.fault.tobytes().translate(None, b"\0\1\2\3"):
         raise ProtocolError(f"fault {batch.fault.max()} is of no known kind")

@@ -6,6 +6,7 @@ It knows dtypes and lengths, not what the numbers mean.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 import sys
@@ -130,12 +131,10 @@ def read_texts(reader: BufferReader, count: int) -> tuple[str, ...]:
     """The inverse of ``write_texts``."""
     lengths = reader.lengths(reader.spend(count))
     raw = bytes(reader.raw())
-    ends = np.cumsum(lengths, dtype=np.int64)
-    if (int(ends[-1]) if count else 0) != len(raw):
-        raise ProtocolError(f"texts of {ends[-1] if count else 0} bytes were declared, {len(raw)} came")
+    ends = list(itertools.accumulate(lengths.tolist(), initial=0))
+    if ends[-1] != len(raw):
+        raise ProtocolError(f"texts of {ends[-1]} bytes were declared, {len(raw)} came")
     try:
-        return tuple(
-            raw[end - size : end].decode() for end, size in zip(ends.tolist(), lengths.tolist(), strict=True)
-        )
+        return tuple(raw[begin:end].decode() for begin, end in itertools.pairwise(ends))
     except UnicodeDecodeError as error:
         raise ProtocolError(f"a text is not UTF-8: {error}") from None

@@ -68,10 +68,7 @@ def decode(message: Message) -> Frame:
         if tag not in (_HEADER, _BUFFERS):
             position = _skip(view, position, tag)
             continue
-        if position < end and view[position] < 0x80:  # mostly: not worth a call
-            size, position = view[position], position + 1
-        else:
-            size, position = _varint(view, position)
+        size, position = _size(view, position, end)
         if size > end - position:
             raise ProtocolError(f"a field of {size} bytes in a frame with {end - position} left")
         part = view[position : position + size]
@@ -185,14 +182,24 @@ def _prefix(tag: int, size: int) -> bytes:
     return bytes(out)
 
 
+def _size(view: memoryview, position: int, end: int) -> tuple[int, int]:
+    """A number, mostly of one byte or two."""
+    if position + 1 >= end:
+        return _varint(view, position)
+    first = view[position]
+    if first < 0x80:
+        return first, position + 1
+    second = view[position + 1]
+    return (first & 0x7F | second << 7, position + 2) if second < 0x80 else _varint(view, position)
+
+
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
-    while position < len(view) and shift < 70:
-        byte = view[position]
+    for byte in view[position : position + 10]:
         position += 1
-        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, position
+            return value | byte << shift, position
+        value |= (byte & 0x7F) << shift
         shift += 7
     raise ProtocolError("a frame ends in the middle of a number")
 
