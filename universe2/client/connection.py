@@ -13,12 +13,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
-
-import grpc
+from typing import TypeVar
 
 from universe2.client.resuming import resumed
-from universe2.client.stream import Broken, LocalStream, Stream, as_error, channel_to, credentials, told
+from universe2.client.stream import Broken, LocalStream, Stream, told
 from universe2.client.turn import Turn
 from universe2.client.waiting import Patience
 from universe2.core.errors import (
@@ -414,18 +412,3 @@ class Connection:
             answer.put(reason)
         if tell:
             self._sink(self, reason)
-
-
-def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
-    """What a server says about itself."""
-    with channel_to(address) as channel:
-        info: Any = channel.unary_unary(
-            "/universe2.wire.v1.Universe/Info",
-            request_serializer=pb.InfoRequest.SerializeToString,
-            response_deserializer=pb.InfoReply.FromString,
-        )
-        try:
-            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
-        except grpc.RpcError as error:
-            raise as_error(error, address) from None
-    return reply

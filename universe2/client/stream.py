@@ -173,3 +173,18 @@ class Stream:
         self._call.cancel()  # first: a half-closed stream would end the session
         self._outbox.put(None)
         self._channel.close()
+
+
+def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
+    """What a server says about itself."""
+    with channel_to(address) as channel:
+        info: Any = channel.unary_unary(
+            "/universe2.wire.v1.Universe/Info",
+            request_serializer=pb.InfoRequest.SerializeToString,
+            response_deserializer=pb.InfoReply.FromString,
+        )
+        try:
+            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
+        except grpc.RpcError as error:
+            raise as_error(error, address) from None
+    return reply
