@@ -1,4 +1,4 @@
-"""Connection: one session on one server, with its receiving thread.
+"""Connection: one session on one server, with its receiving thread, whose work a caller who waits may do.
 
 It numbers what is sent, checks the numbers of what comes, matches answers with questions, and takes
 the session up again when its stream breaks. Once it is lost or poisoned it is never used
@@ -13,23 +13,29 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
-import grpc
-
-from universe2.client.stream import Broken, LocalStream, Stream, as_error, channel_to, credentials
+from universe2.client.resuming import resumed
+from universe2.client.stream import Broken, LocalStream, Stream, told
+from universe2.client.turn import Turn
 from universe2.client.waiting import Patience
 from universe2.core.errors import (
-    CapacityError,
     DeadlineError,
     ProtocolError,
     ServerLostError,
     Universe2Error,
-    error_named,
 )
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
-from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Assembler, Frame, decode, encode
+from universe2.wire.frames import (
+    MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES,
+    Assembler,
+    Frame,
+    Message,
+    decode,
+    encode,
+)
 from universe2.wire.heap import keep_heap
 from universe2.wire.journal import Journal
 from universe2.wire.schema import read_space
@@ -39,39 +45,19 @@ from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.client")
 
-RESUME_SECONDS = 10.0
-"""How long a server may take to answer that a session goes on."""
+_Item = TypeVar("_Item")
 
-RETRY_SECONDS = 0.2
-"""Between two attempts to reach it."""
+MOVE_SECONDS = 10.0
+"""How long opening waits until the session goes on at the server's socket."""
 
 GOODBYE_SECONDS = 5.0
 """How long a server may take to end the stream of a session that is not needed any more."""
 
 
-class Limits:
-    """How long a broken stream is worth the trouble."""
-
-    def __init__(self, lease: float, since: float) -> None:
-        self._lease_over = since + lease
-        self._refused_over = since + REFUSED_SECONDS
-
-    def check(self, error: Broken) -> None:
-        """Raise ServerLostError if the lease must be over, or nothing listens there any more."""
-        now = time.monotonic()
-        if now >= (self._refused_over if error.refused else self._lease_over):
-            raise ServerLostError(str(error))
-
-
-REFUSED_SECONDS = 2.0
-"""For so long a refused connection may be a server's proxy that restarts. A server that is gone takes
-its sessions with it, so there is nothing to wait for."""
-
-
 class Connection:
     """One open session. Raises what the server answers if it can't be opened.
 
-    ``sink(connection, what)`` is called in the receiving thread: with every Frame that answers
+    ``sink(connection, what)`` is called by whoever receives, one at a time: with every Frame that answers
     no question, and once, at the end, with the error that ended the session. A stream that breaks
     is no end: the session is taken up again, as long as its lease lasts.
     """
@@ -100,13 +86,18 @@ class Connection:
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
         self._message_bytes = MAX_MESSAGE_BYTES
+        self._delivered = 0
+        """the last frame that was dealt with"""
+        self._turn = Turn()
+        self._outcome: Universe2Error | None = None
+        """how the stream ended for a caller who read it"""
         self._over = threading.Event()
         self._reason: Universe2Error | None = None
         self._stream: Stream | LocalStream | None = Stream(address, token)
         self._local: LocalStream | None = None
         self._moved = threading.Event()
-        self._receiver = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
-        self._receiver.start()
+        self._thread = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
+        self._thread.start()
         try:
             frame = self.ask(pb.Header(open=ask), (), open_deadline + ask.queue_seconds)
             self.opened = frame.header.opened
@@ -125,7 +116,7 @@ class Connection:
         self._local = self._local_stream()
         if self._local is not None and self._stream is not None:
             self._stream.hang_up()
-            self._moved.wait(RESUME_SECONDS)
+            self._moved.wait(MOVE_SECONDS)
 
     def _local_stream(self) -> LocalStream | None:
         name = self.opened.local_socket
@@ -145,7 +136,7 @@ class Connection:
                 raise self.reason
             number = self._send(header, buffers, answer)
         try:
-            found = answer.get(timeout=timeout)
+            found = self.wait(answer, timeout)
         except queue.Empty:
             kind = header.WhichOneof("body")
             late = DeadlineError(f"{self.address}: no answer to {kind} within {timeout:g} s")
@@ -158,6 +149,14 @@ class Connection:
         if found.header.HasField("error"):
             raise told(found.header.error)
         return found
+
+    def wait(self, inbox: queue.SimpleQueue[_Item], seconds: float) -> _Item:
+        """What comes into ``inbox``, which is fed by what is received here; queue.Empty after ``seconds``.
+
+        On this machine the calling thread receives it itself, when it can.
+        """
+        near = isinstance(self._stream, LocalStream)
+        return self._turn.wait(inbox, seconds, self._receive_one if near else None)
 
     def beat(self, patience: float) -> None:
         """Renew the lease; if nothing was heard for ``patience`` seconds, try another stream."""
@@ -201,7 +200,8 @@ class Connection:
         if stream is not None:
             stream.half_close()
             if wait > 0:
-                self._receiver.join(wait)
+                self._turn.call()
+                self._thread.join(wait)
             stream.hang_up()
 
     def leave(self) -> None:
@@ -216,7 +216,7 @@ class Connection:
         answer: queue.SimpleQueue[Frame | Universe2Error] | None = None,
     ) -> int:
         header.session = self._session
-        header.received = self._assembler.received
+        header.received = self._delivered
         number, messages = self._journal.add(header, buffers, self._message_bytes)
         if answer is not None:
             self._answers[number] = answer
@@ -241,6 +241,7 @@ class Connection:
     # The receiving thread
 
     def _receive(self) -> None:
+        self._turn.begin()
         reason = self._receive_stream()
         while not self._over.is_set() and isinstance(reason, Broken) and self._session:
             log.info(
@@ -270,25 +271,62 @@ class Connection:
 
     def _receive_stream(self) -> Universe2Error:
         """Take what comes on the stream until it ends; why it did."""
-        assert self._stream is not None
+        stream = self._stream
+        assert stream is not None
         try:
-            for message in self._stream:
-                self.heard = time.monotonic()
-                if self._reason is not None:
-                    continue  # given up
-                if not self._session and self._is_queued(decode(message).header):
-                    continue
-                frame = self._assembler.add(message)
-                if frame is None:
-                    continue
-                if (fatal := self._dispatch(frame)) is not None:
+            for message in stream:
+                if (fatal := self._deal_with(message)) is not None:
                     return fatal
-        except Universe2Error as error:
-            return error
-        except Exception as error:
-            log.exception("%s: receiving failed", self.address)
-            return Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
+                if isinstance(stream, LocalStream):
+                    self._turn.rest()
+                    if self._outcome is not None:
+                        return self._outcome
+        except Exception as error:  # noqa: BLE001  said, and the end of the session
+            return self._failure(error)
+        return self._ended()
+
+    def _receive_one(self, seconds: float) -> bool:
+        """In a caller's thread: deal with one message, if it comes in time. False: that is the thread's task.
+
+        What ends the stream is left to the thread.
+        """
+        stream = self._stream
+        if self._outcome is not None or not isinstance(stream, LocalStream):
+            return False
+        if not stream.ready(seconds):
+            return True
+        try:
+            message = stream.receive()
+            self._outcome = self._ended() if message is None else self._deal_with(message)
+        except Exception as error:  # noqa: BLE001  said, and the end of the session
+            self._outcome = self._failure(error)
+        except BaseException:  # Ctrl-C, perhaps in mid-message: another stream begins with that message
+            self._outcome = Broken(f"{self.address}: reading was interrupted")
+            raise
+        return self._outcome is None
+
+    def _deal_with(self, message: Message) -> Universe2Error | None:
+        """One message of the stream; what ends the session, if that does."""
+        self.heard = time.monotonic()
+        if self._reason is not None:
+            return None  # given up
+        if not self._session and self._is_queued(decode(message).header):
+            return None
+        frame = self._assembler.add(message)
+        if frame is None:
+            return None
+        fatal = self._dispatch(frame)
+        self._delivered = frame.header.sequence
+        return fatal
+
+    def _ended(self) -> Broken:
         return Broken(f"{self.address}: the server ended the stream")
+
+    def _failure(self, error: Exception) -> Universe2Error:
+        if isinstance(error, Universe2Error):
+            return error
+        log.error("%s: receiving failed", self.address, exc_info=error)
+        return Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
 
     def _is_queued(self, header: pb.Header) -> bool:
         queued = header.queued
@@ -303,45 +341,31 @@ class Connection:
             if self._stream is not None:
                 self._stream.hang_up()
             self._stream = None
-        limits, near = Limits(self.opened.lease_seconds, time.monotonic()), True
-        while not self._over.is_set():
-            local = (self._local or self._local_stream()) if near else None
-            self._local = None
-            stream = local or Stream(self.address, self.token)
-            received = self._assembler.received
-            resume = pb.Resume(token=self.opened.resume_token, received=received)
-            stream.send(encode(pb.Header(session=self._session, resume=resume)))
-            try:
-                header = stream.first(RESUME_SECONDS)
-            except Broken as error:
-                stream.hang_up()
-                if local is not None:
-                    near = False  # gRPC may still do
-                    continue
-                limits.check(error)
-                self._over.wait(RETRY_SECONDS)
-                continue
-            if header.error.type == "DeadlineError":  # the stream before is still busy, so the session lives
-                stream.hang_up()
-                limits = Limits(self.opened.lease_seconds, time.monotonic())
-                self._over.wait(RETRY_SECONDS)
-                continue
-            if not header.HasField("resumed"):
-                stream.hang_up()
-                raise (
-                    told(header.error) if header.HasField("error") else ProtocolError("no answer to resume")
-                )
-            with self._lock:
-                self._assembler.restart()
-                for message in self._journal.after(header.resumed.received):
-                    stream.send(message)
-                self._stream = stream
-                if self._over.is_set():  # closed meanwhile
-                    self._say_close()
-            self.heard = time.monotonic()
-            self._moved.set()
-            return
-        raise self.reason
+        ask = pb.Resume(token=self.opened.resume_token, received=self._delivered)
+        found = resumed(
+            self._near,
+            lambda: Stream(self.address, self.token),
+            encode(pb.Header(session=self._session, resume=ask)),
+            self.opened.lease_seconds,
+            self._over,
+        )
+        if found is None:
+            raise self.reason
+        stream, received = found
+        with self._lock:
+            self._assembler.restart(self._delivered)
+            for message in self._journal.after(received):
+                stream.send(message)
+            self._outcome, self._stream = None, stream
+            if self._over.is_set():  # closed meanwhile
+                self._say_close()
+        self.heard = time.monotonic()
+        self._moved.set()
+
+    def _near(self) -> LocalStream | None:
+        """The socket that was found before, or is now."""
+        found, self._local = self._local or self._local_stream(), None
+        return found
 
     def _dispatch(self, frame: Frame) -> Universe2Error | None:
         header = frame.header
@@ -388,26 +412,3 @@ class Connection:
             answer.put(reason)
         if tell:
             self._sink(self, reason)
-
-
-def told(error: pb.Error, prefix: str = "") -> Universe2Error:
-    """What a server said was wrong, as our error."""
-    found = error_named(error.type, prefix + error.message)
-    if isinstance(found, CapacityError):
-        found.retry_after = error.retry_after_seconds
-    return found
-
-
-def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
-    """What a server says about itself."""
-    with channel_to(address) as channel:
-        info: Any = channel.unary_unary(
-            "/universe2.wire.v1.Universe/Info",
-            request_serializer=pb.InfoRequest.SerializeToString,
-            response_deserializer=pb.InfoReply.FromString,
-        )
-        try:
-            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
-        except grpc.RpcError as error:
-            raise as_error(error, address) from None
-    return reply

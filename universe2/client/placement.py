@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from universe2.client.connection import call_info
 from universe2.client.part import Terms
 from universe2.client.remote import RemoteRuntime
+from universe2.client.stream import call_info
 from universe2.core.errors import CapacityError, UnknownEnvError, UsageError, VersionError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime

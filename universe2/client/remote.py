@@ -21,7 +21,7 @@ import numpy as np
 from universe2.client.connection import Connection
 from universe2.client.heart import Heart, end_sessions
 from universe2.client.part import Arrival, Part, Reopened, Terms
-from universe2.client.slots import Place, SlotBook, every
+from universe2.client.slots import Place, SlotBook
 from universe2.client.waiting import Patience
 from universe2.client.watch import watch
 from universe2.core.batch import Batch, Fault
@@ -119,18 +119,32 @@ class RemoteRuntime(Runtime):
                 self._reset_on(part, slots_K[rows], seeds_K[rows])
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
-        book = self._book
+        ledger = self._book.ledger
         with self._lock:
-            slots_K = self._grouped(book.ledger.check_slots(slots))
+            slots_K = self._grouped(ledger.check_slots(slots))
             actions = check_actions(self.action_space, actions, slots_K)
-            book.save(slots_K)
-            slots_K, again_K = book.ledger.begin_step(slots_K)
+            ledger.check_step(slots_K)
+            sent = self._sent_first(slots_K, actions)
+            self._book.save(slots_K)
+            slots_K, again_K = ledger.begin_step(slots_K)
+            if sent is not None:
+                self._book.asked(slots_K, sent)
+                return
             for part, rows in self._split(slots_K):
                 mine_K = slots_K[rows]
-                if every(book.place_N[mine_K], Place.KNOWN):
+                if self._book.all_known(mine_K):
                     self._send_on(part, mine_K, take(self.action_space, actions, rows))
                 else:
                     self._send_after_loss(part, mine_K, again_K[rows], actions, rows)
+
+    def _sent_first(self, slots_K: np.ndarray, actions: Any) -> int | None:
+        """With one server, which has all the slots, the request's number: it works while the book is kept."""
+        part = self._parts[0]
+        if len(self._parts) > 1 or part.connection is None or not self._book.all_known(slots_K):
+            return None
+        buffers: list[Buffer] = [as_buffer(slots_K, I32)]
+        write_values(self.action_space, actions, buffers)
+        return part.connection.send(pb.Header(send=pb.Send()), buffers)
 
     def _send_after_loss(
         self, part: Part, slots_K: np.ndarray, again_K: np.ndarray, actions: Any, rows: slice | np.ndarray
@@ -267,7 +281,7 @@ class RemoteRuntime(Runtime):
     def _out(self, part: Part, slots_K: np.ndarray, header: pb.Header, buffers: Sequence[Buffer]) -> None:
         # Known slots have a connection; if it is dead by now, its end is in the inbox.
         assert part.connection is not None
-        local_K = as_buffer(slots_K - part.start, I32)
+        local_K = as_buffer(slots_K - part.start if part.start else slots_K, I32)
         self._book.asked(slots_K, part.connection.send(header, [local_K, *buffers]))
 
     def _ask(self, slots_K: np.ndarray, header: Any) -> Iterator[tuple[np.ndarray, Frame]]:
@@ -297,10 +311,17 @@ class RemoteRuntime(Runtime):
                 self._check_hope()
             left = _TICK if end is None else min(end - time.monotonic(), _TICK)
             try:
-                return self._inbox.get(timeout=max(left, 0.0))
+                return self._next(max(left, 0.0))
             except queue.Empty:
                 if end is not None and time.monotonic() >= end:
                     raise DeadlineError("no slot was ready in time") from None
+
+    def _next(self, seconds: float) -> object:
+        """What comes into the inbox next; queue.Empty if nothing does in time."""
+        connection = self._parts[0].connection
+        if connection is None or len(self._parts) > 1:
+            return self._inbox.get(timeout=seconds)
+        return connection.wait(self._inbox, seconds)
 
     def _check_hope(self) -> None:
         """Raise unless some slot's result can still come."""

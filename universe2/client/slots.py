@@ -61,13 +61,9 @@ class SlotBook:
 
     def save(self, slots_K: np.ndarray) -> None:
         """Remember the slots as they are, in case that what is asked next is refused."""
-        rows = self._rows(slots_K)
+        rows = self.ledger.rows(slots_K)
         for saved, column in zip(self._before, self._columns, strict=True):
             saved[rows] = column[rows]
-
-    def _rows(self, slots_K: np.ndarray) -> slice | np.ndarray:
-        """All slots in order are a slice, which is many times faster than an index."""
-        return slice(None) if self.ledger.are_all(slots_K) else slots_K
 
     def undo(self, slots_K: np.ndarray) -> None:
         """The server refused: the slots are as they were."""
@@ -77,9 +73,13 @@ class SlotBook:
 
     def asked(self, slots_K: np.ndarray, request: int) -> None:
         """A request for the slots went out."""
-        rows = self._rows(slots_K)
+        rows = self.ledger.rows(slots_K)
         self.asked_N[rows] = time.monotonic()
         self.request_N[rows] = request
+
+    def all_known(self, slots_K: np.ndarray) -> bool:
+        """Are all of the slots on their servers?"""
+        return every(self.place_N[self.ledger.rows(slots_K)], Place.KNOWN)
 
     def placed(self, slots_K: np.ndarray) -> None:
         """A reset of the slots goes out. Where the server never had them, it counts from 0."""
@@ -119,7 +119,7 @@ class SlotBook:
         """Take a server's batch over: global slots and episodes; ProtocolError if it can't be right."""
         ledger = self.ledger
         slots_K = batch.slots + np.int32(start) if start else batch.slots
-        rows = self._rows(slots_K)
+        rows = ledger.rows(slots_K)
         if not every(ledger.phase[rows], Phase.BUSY) or not every(self.place_N[rows], Place.KNOWN):
             raise ProtocolError(f"a result came for a slot that was not asked: {slots_K[:16].tolist()}")
         batch.slots = slots_K

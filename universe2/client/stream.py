@@ -16,10 +16,12 @@ import grpc
 
 from universe2.core.errors import (
     AuthenticationError,
+    CapacityError,
     ProtocolError,
     ServerLostError,
     Universe2Error,
     UsageError,
+    error_named,
 )
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
 from universe2.wire.sockets import MessageSocket
@@ -122,6 +124,14 @@ _CAUSES = {
 """What gRPC says → what it means to whoever wrote the address"""
 
 
+def told(error: pb.Error, prefix: str = "") -> Universe2Error:
+    """What a server said was wrong, as our error."""
+    found = error_named(error.type, prefix + error.message)
+    if isinstance(found, CapacityError):
+        found.retry_after = error.retry_after_seconds
+    return found
+
+
 class LocalStream:
     """The same over a Unix socket of this machine."""
 
@@ -129,25 +139,26 @@ class LocalStream:
         self.began = time.monotonic()
         self._address = address
         self._connection = connection
-        self._messages = iter(connection)
+        self.ready, self.receive = connection.ready, connection.receive
 
     def send(self, message: bytes) -> None:
         # If it breaks, whoever reads learns it too, and sees to what is lost.
         with contextlib.suppress(OSError):
             self._connection.send(message)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self._messages
+    def __iter__(self) -> Iterator[memoryview]:
+        return iter(self._connection)
 
     def first(self, timeout: float) -> pb.Header:
         timer = threading.Timer(timeout, self.hang_up)
         timer.start()
         try:
-            return decode(next(self._messages)).header
-        except StopIteration:
-            raise Broken(f"{self._address}: the server closed the socket") from None
+            message = self.receive()
         finally:
             timer.cancel()
+        if message is None:
+            raise Broken(f"{self._address}: the server closed the socket")
+        return decode(message).header
 
     def half_close(self) -> None:
         self._connection.finish()
@@ -198,3 +209,18 @@ class Stream:
         self._call.cancel()  # first: a half-closed stream would end the session
         self._outbox.put(None)
         self._channel.close()
+
+
+def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
+    """What a server says about itself."""
+    with channel_to(address) as channel:
+        info: Any = channel.unary_unary(
+            "/universe2.wire.v1.Universe/Info",
+            request_serializer=pb.InfoRequest.SerializeToString,
+            response_deserializer=pb.InfoReply.FromString,
+        )
+        try:
+            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
+        except grpc.RpcError as error:
+            raise as_error(error, address) from None
+    return reply

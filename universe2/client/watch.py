@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from universe2.client.connection import Connection, told
-from universe2.client.stream import as_error, channel_to, credentials
+from universe2.client.connection import Connection
+from universe2.client.stream import as_error, channel_to, credentials, told
 from universe2.core.errors import ProtocolError
 from universe2.wire.frames import decode
 from universe2.wire.v1 import universe_pb2 as pb

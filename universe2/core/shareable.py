@@ -83,6 +83,8 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 def find(array: np.ndarray) -> tuple[Region, int] | None:
     """The region that the whole of a contiguous array lies in, and at which byte; None if in none."""
+    if array.base is None:
+        return None  # it has memory of its own; the common case, and asking for the address takes longer
     address = array.__array_interface__["data"][0]
     with _lock:
         place = bisect.bisect_right(_addresses, address) - 1

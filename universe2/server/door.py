@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from universe2.core.errors import Universe2Error
+from universe2.wire.frames import Message
 from universe2.wire.sockets import MessageSocket, listen
 
 log = logging.getLogger("universe2.server")
@@ -51,7 +52,7 @@ class Door:
     """
 
     def __init__(
-        self, serve: Callable[[Iterator[bytes], Caller], Iterator[bytes]], most: int, message_bytes: int
+        self, serve: Callable[[Iterator[Message], Caller], Iterator[bytes]], most: int, message_bytes: int
     ) -> None:
         self._serve = serve
         self._room = threading.Semaphore(most)
@@ -108,7 +109,7 @@ class Door:
             self._room.release()
 
 
-def punctual(connection: MessageSocket) -> Iterator[bytes]:
+def punctual(connection: MessageSocket) -> Iterator[Message]:
     """Its messages, of which the first must come in time."""
     timer = threading.Timer(FIRST_SECONDS, connection.close)
     timer.daemon = True

@@ -6,6 +6,7 @@ slots, and how long a result waited for a client to take it, are counted apart.
 
 from __future__ import annotations
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from universe2.core.batch import Batch, Fault
@@ -47,7 +48,7 @@ class Metrics:
     def batch(self, batch: Batch) -> None:
         """Count a batch's rows and faults."""
         self.steps.inc(len(batch))
-        if any(batch.fault.tobytes()):
+        if np.count_nonzero(batch.fault):
             for kind in batch.fault[batch.fault != 0].tolist():
                 self.faults.labels(Fault(kind).name.lower()).inc()
 

@@ -88,7 +88,7 @@ class ParkingRuntime(Runtime):
             batch = self._inner.recv(timeout)
         if self._unseen:
             batch.episode = batch.episode - [self._unseen[slot] for slot in batch.slots.tolist()]
-        if any(batch.fault.tobytes()) or self._faults_N.any():
+        if np.count_nonzero(batch.fault) or np.count_nonzero(self._faults_N):
             self._count(batch)
         return batch
 

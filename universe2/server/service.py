@@ -32,7 +32,7 @@ from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_ask
 from universe2.server.session import Send, Session, error_header
-from universe2.wire.frames import PROTOCOL, Assembler, Frame, decode, encode
+from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -201,7 +201,7 @@ class Server:
             max_frame_bytes=self.config.max_frame_bytes,
         )
 
-    def _session(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _session(self, requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
             holder = holder_of(self._holders, context.invocation_metadata())
             share = Share() if holder is None else holder.share
@@ -232,7 +232,7 @@ class Server:
             # It answers no frame in particular: perhaps none could be read.
             yield encode(pb.Header(sequence=1, error=error_header(error).error))
 
-    def _local_session(self, requests: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
+    def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
         try:
             first = self._first(requests, Assembler(self.config.max_frame_bytes), caller)
@@ -246,7 +246,7 @@ class Server:
             yield encode(pb.Header(sequence=1, error=error_header(error).error))
 
     def _taken_up(
-        self, header: pb.Header, requests: Iterator[bytes], context: Hanger, send: Send | None = None
+        self, header: pb.Header, requests: Iterator[Message], context: Hanger, send: Send | None = None
     ) -> Iterator[bytes]:
         session = self._known(header.session, header.resume.token)
         yield from session.stream(requests, context, header.resume, send)
@@ -268,7 +268,7 @@ class Server:
         finally:
             self._watching.release()
 
-    def _first(self, requests: Iterator[bytes], assembler: Assembler, context: Hanger) -> Frame | None:
+    def _first(self, requests: Iterator[Message], assembler: Assembler, context: Hanger) -> Frame | None:
         """The first frame of a stream; None if it ends before. The reaper cuts streams that say nothing."""
         with self._lock:
             self._silent[context] = time.monotonic()

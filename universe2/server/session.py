@@ -45,7 +45,7 @@ from universe2.server.viewers import Viewer
 from universe2.wire.batches import I32, write_batch
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
-from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, encode
+from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, Message, encode
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Lender
 from universe2.wire.v1 import universe_pb2 as pb
@@ -201,7 +201,7 @@ class Session:
 
     def stream(
         self,
-        requests: Iterator[bytes],
+        requests: Iterator[Message],
         context: Hanger,
         resume: pb.Resume | None = None,
         send: Send | None = None,
@@ -392,7 +392,7 @@ class Session:
 
     # Requests
 
-    def _read(self, requests: Iterator[bytes], stream: int) -> None:
+    def _read(self, requests: Iterator[Message], stream: int) -> None:
         """The reading thread: every request until the stream or the session ends."""
         end: _End | _Leave = _Leave(stream)
         try:

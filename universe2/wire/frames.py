@@ -7,10 +7,10 @@ The bytes are plain protobuf: any library reads and writes the same.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from universe2.core.errors import ProtocolError
@@ -32,6 +32,10 @@ _HEADER, _BUFFERS = 0x0A, 0x12
 """tags: fields 1 and 2, length-delimited"""
 
 
+Message = bytes | memoryview
+"""What a stream carries, as gRPC and as sockets deliver it."""
+
+
 class Frame(NamedTuple):
     """One frame as read. ``buffers`` are views of the message."""
 
@@ -44,25 +48,27 @@ def encode(header: pb.Header, buffers: Sequence[Buffer] = ()) -> bytes:
     head = header.SerializeToString()
     parts: list[Buffer] = [_prefix(_HEADER, len(head)), head]
     for buffer in buffers:
-        size = buffer.nbytes if isinstance(buffer, (np.ndarray, memoryview)) else len(buffer)
+        size = len(buffer) if isinstance(buffer, bytes) else buffer.nbytes
         parts.append(_prefix(_BUFFERS, size))
         if size:  # an array with an axis of length 0 has no bytes to join
             parts.append(buffer)
     return b"".join(parts)  # type: ignore[arg-type]  # arrays have the buffer protocol; the stubs lag
 
 
-def decode(message: bytes | memoryview) -> Frame:
+def decode(message: Message) -> Frame:
     """Read a frame. Raises ProtocolError if the bytes aren't one, nothing else."""
     view = memoryview(message)
     header: memoryview | None = None
     buffers: list[memoryview] = []
     position, end = 0, len(view)
     while position < end:
-        tag, position = _varint(view, position)
+        tag, position = view[position], position + 1
+        if tag >= 0x80:
+            tag, position = _varint(view, position - 1)
         if tag not in (_HEADER, _BUFFERS):
             position = _skip(view, position, tag)
             continue
-        size, position = _varint(view, position)
+        size, position = _size(view, position, end)
         if size > end - position:
             raise ProtocolError(f"a field of {size} bytes in a frame with {end - position} left")
         part = view[position : position + size]
@@ -112,11 +118,12 @@ class Assembler:
         """The number of the last whole frame."""
         return self._last
 
-    def restart(self) -> None:
-        """Another stream begins; it repeats the frame whose chunks were cut off."""
+    def restart(self, last: int | None = None) -> None:
+        """Another stream begins; it repeats the frame whose chunks were cut off, or all after ``last``."""
         self._pieces, self._size, self._total = [], 0, 0
+        self._last = self._last if last is None else last
 
-    def add(self, message: bytes) -> Frame | None:
+    def add(self, message: Message) -> Frame | None:
         """The frame that ``message`` completes, or None if more pieces must come."""
         if len(message) > self.max_message_bytes:
             raise ProtocolError(f"a message of {len(message)} bytes; the limit is {self.max_message_bytes}")
@@ -163,6 +170,7 @@ def _parse(header: memoryview) -> pb.Header:
         raise ProtocolError(f"a frame's header is not readable: {error}") from None
 
 
+@functools.lru_cache(1024)
 def _prefix(tag: int, size: int) -> bytes:
     if size < 0x80:
         return bytes((tag, size))
@@ -174,14 +182,24 @@ def _prefix(tag: int, size: int) -> bytes:
     return bytes(out)
 
 
+def _size(view: memoryview, position: int, end: int) -> tuple[int, int]:
+    """A number, mostly of one byte or two."""
+    if position + 1 >= end:
+        return _varint(view, position)
+    first = view[position]
+    if first < 0x80:
+        return first, position + 1
+    second = view[position + 1]
+    return (first & 0x7F | second << 7, position + 2) if second < 0x80 else _varint(view, position)
+
+
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
-    while position < len(view) and shift < 70:
-        byte = view[position]
+    for byte in view[position : position + 10]:
         position += 1
-        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, position
+            return value | byte << shift, position
+        value |= (byte & 0x7F) << shift
         shift += 7
     raise ProtocolError("a frame ends in the middle of a number")
 

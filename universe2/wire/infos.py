@@ -41,7 +41,7 @@ def _write_column(key: str, column: Column, out: list[Buffer]) -> pb.InfoColumn:
     if not isinstance(key, str):
         raise UnsupportedError(f"an info key must be a string to travel, got {key!r}")
     values, mask = column
-    message = pb.InfoColumn(key=key, masked=not mask.all())
+    message = pb.InfoColumn(key=key, masked=bool(np.count_nonzero(mask) < len(mask)))
     if message.masked:
         out.append(as_buffer(mask, np.dtype(bool)))
     if values.dtype.kind in "biufc" and may_travel(values.dtype):
@@ -72,7 +72,7 @@ def _read_column(message: pb.InfoColumn, count: int, reader: BufferReader) -> Co
         if dtype.kind not in "biufc" or len(shape) > 31 or max(shape, default=0) > 2**31:
             raise ProtocolError(f"info {message.key!r}: a dense column of {dtype} {shape}")
         return Column(reader.array(dtype, (count, *shape)), mask)
-    present = int(mask.sum())
+    present = int(np.count_nonzero(mask))
     if message.kind == pb.InfoColumn.TEXT:
         cells = list(read_texts(reader, present))
     elif message.kind == pb.InfoColumn.CELLS:
@@ -81,7 +81,7 @@ def _read_column(message: pb.InfoColumn, count: int, reader: BufferReader) -> Co
         raise ProtocolError(f"info {message.key!r}: a column of no known kind")
     if len(cells) != present:
         raise ProtocolError(f"info {message.key!r}: {len(cells)} cells for {present} rows")
-    values = np.full(count, None, dtype=object)
+    values = np.empty(count, dtype=object)  # None in every row
     for row, cell in zip(np.flatnonzero(mask).tolist(), cells, strict=True):
         values[row] = cell
     return Column(values, mask)

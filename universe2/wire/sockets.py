@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import select
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Iterator
+
+import numpy as np
 
 from universe2.core.errors import ProtocolError
 
 _LENGTH = struct.Struct("<I")
 _BUFFER_BYTES = 2**20
 """asked of the kernel, which grants what its administrator allows"""
+_READ_BYTES = 2**16
+"""How much is read at a time. What is left of a larger message is read at once, in its place."""
 _SEND_SECONDS = 30
 """A peer that takes nothing for so long counts as gone."""
 
@@ -33,7 +39,12 @@ class MessageSocket:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_SECONDS, 0))
-        self._reader = connected.makefile("rb", buffering=2**16)
+        self._poll = select.poll()
+        self._poll.register(connected, select.POLLIN)
+        self._rest = memoryview(b"")
+        """what was read beyond the last message"""
+        self._reading = threading.Lock()
+        self._closed = False
 
     def send(self, message: bytes) -> None:
         """Raises OSError if the other end is gone."""
@@ -41,22 +52,54 @@ class MessageSocket:
         if sent < _LENGTH.size + len(message):
             self._socket.sendall(memoryview(_LENGTH.pack(len(message)) + message)[sent:])
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         """Messages until the other end is closed. Raises ProtocolError if one is too large."""
-        while (head := self._read(_LENGTH.size)) is not None:
+        while (message := self.receive()) is not None:
+            yield message
+
+    def ready(self, seconds: float) -> bool:
+        """Whether, within ``seconds``, there is anything to receive; the end counts."""
+        with self._reading:
+            return self._closed or len(self._rest) > 0 or bool(self._poll.poll(1000 * seconds))
+
+    def receive(self) -> memoryview | None:
+        """The next message; None at the end. Raises ProtocolError if it is too large."""
+        with self._reading:
+            head = self._take(_LENGTH.size)
+            if head is None:
+                return None
             (size,) = _LENGTH.unpack(head)
             if size > self._limit:
                 raise ProtocolError(f"a message of {size} bytes; the limit is {self._limit}")
-            message = self._read(size)
-            if message is None:
-                return
-            yield message
+            return self._take(size)
 
-    def _read(self, size: int) -> bytes | None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: closed meanwhile
-            data: bytes = self._reader.read(size)
-            return data if len(data) == size else None
-        return None
+    def _take(self, size: int) -> memoryview | None:
+        """The next ``size`` bytes; None if the end comes before."""
+        rest = self._rest
+        try:
+            while len(rest) < size:
+                if size > _READ_BYTES:
+                    self._rest = memoryview(b"")
+                    return self._filled(np.empty(size, np.uint8).data, rest)
+                read = self._socket.recv(_READ_BYTES)
+                if not read:
+                    return None
+                rest = memoryview(bytes(rest) + read if len(rest) else read)
+        except OSError:  # also: closed meanwhile
+            return None
+        self._rest = rest[size:]
+        return rest[:size]
+
+    def _filled(self, whole: memoryview, begun: memoryview) -> memoryview | None:
+        """``whole``, of which ``begun`` was read before."""
+        whole[: len(begun)] = begun
+        left = whole[len(begun) :]
+        while len(left):
+            count = self._socket.recv_into(left, len(left), socket.MSG_WAITALL)
+            if not count:
+                return None
+            left = left[count:]
+        return whole.toreadonly()
 
     def finish(self) -> None:
         """Nothing more will be sent."""
@@ -67,8 +110,9 @@ class MessageSocket:
         """End it at once, also for a thread that reads. May be called twice, from any thread."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._reader.close()  # waits for a thread that reads, which the line before has woken
-        self._socket.close()
+        with self._reading:  # waits for a thread that reads, which the lines before have woken
+            self._closed = True
+            self._socket.close()
 
 
 def listen() -> tuple[socket.socket, str] | None:
