@@ -8,14 +8,18 @@ what the commands mean, and it sets no deadlines: its callers do, around groups 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from universe2.core.host import InfrastructureFault
 
 Listener = Callable[[dict[str, Any]], None]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_EVENT = b'{"method":"'
+"""how an event begins; most are of no interest, and aren't read any further"""
 
 
 class ProtocolRefusal(InfrastructureFault):
@@ -29,6 +33,10 @@ class Connection(asyncio.Protocol):
         self._last = 0
         self._pending: dict[int, tuple[str, asyncio.Future[dict[str, Any]]]] = {}
         self._listeners: dict[tuple[str, str], Listener] = {}
+        self._heard: set[bytes] = set()
+        """the events that have listeners"""
+        self._together: list[bytes] | None = None
+        """what waits to go out in one piece"""
         self._buffer = bytearray()
         self._lost = ""
         self._reader: asyncio.BaseTransport | None = None
@@ -52,26 +60,41 @@ class Connection(asyncio.Protocol):
     def send(self, method: str, session: str = "", **params: Any) -> asyncio.Future[dict[str, Any]]:
         """Send a command without waiting. The future need not be awaited."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieved)
         if self._lost or self._writer is None:
-            future.set_exception(InfrastructureFault(f"{method}: {self._lost or 'not connected'}"))
+            _fail(future, InfrastructureFault(f"{method}: {self._lost or 'not connected'}"))
             return future
         self._last += 1
         self._pending[self._last] = method, future
         message = {"id": self._last, "method": method, "params": params}
         if session:
             message["sessionId"] = session
-        self._writer.write(json.dumps(message).encode() + b"\0")
+        encoded = _encode(message).encode() + b"\0"
+        if self._together is None:
+            self._writer.write(encoded)
+        else:
+            self._together.append(encoded)
         return future
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent within goes out in one piece: each write wakes the browser up. No waiting within."""
+        unsent: list[bytes] = []
+        self._together = unsent
+        try:
+            yield
+        finally:
+            self._together = None
+            if not self._lost and self._writer is not None and unsent:
+                self._writer.write(b"".join(unsent))
 
     def listen(self, method: str, session: str, listener: Listener) -> None:
         """Call ``listener`` with the parameters of every such event, instead of an earlier one."""
         self._listeners[session, method] = listener
+        self._heard.add(method.encode())
 
     def expect(self, method: str, session: str) -> asyncio.Future[dict[str, Any]]:
         """The parameters of the next such event. Takes the place of an earlier listener."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieved)
         self._last += 1
         number = self._last
         self._pending[number] = method, future
@@ -96,7 +119,9 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         begin = 0
         while (end := self._buffer.find(b"\0", max(begin, start))) >= 0:
-            self._dispatch(json.loads(self._buffer[begin:end]))
+            message = bytes(self._buffer[begin:end])
+            if not message.startswith(_EVENT) or message[len(_EVENT) :].partition(b'"')[0] in self._heard:
+                self._dispatch(json.loads(message))
             begin = end + 1
         del self._buffer[:begin]
 
@@ -113,7 +138,7 @@ class Connection(asyncio.Protocol):
         if future is None or future.done():
             return
         if "error" in message:
-            future.set_exception(ProtocolRefusal(f"{method}: {message['error'].get('message')}"))
+            _fail(future, ProtocolRefusal(f"{method}: {message['error'].get('message')}"))
         else:
             future.set_result(message["result"])
 
@@ -122,10 +147,9 @@ class Connection(asyncio.Protocol):
         pending, self._pending = self._pending, {}
         for method, future in pending.values():
             if not future.done():
-                future.set_exception(InfrastructureFault(f"{method}: {self._lost}"))
+                _fail(future, InfrastructureFault(f"{method}: {self._lost}"))
 
 
-def _retrieved(future: asyncio.Future[dict[str, Any]]) -> None:
-    # A future that nobody awaits must not complain when its browser dies.
-    if not future.cancelled():
-        future.exception()
+def _fail(future: asyncio.Future[dict[str, Any]], error: InfrastructureFault) -> None:
+    future.set_exception(error)
+    future.exception()  # one that nobody awaits must not complain when its browser dies

@@ -158,6 +158,8 @@
     });
 
   const kept = [];
+  // A picture that is written out in its address is there as soon as it is asked for.
+  const loads = (address) => !/^data:image\/(png|gif|jpeg)[;,]/.test(address);
   const pictures = (rules, base) =>
     [...rules].flatMap((rule) => {
       if (rule.styleSheet) return sheetPictures(rule.styleSheet);
@@ -176,17 +178,19 @@
     hosts: () => source !== null,
     // What the runtime must know: the addresses refused since it was last asked, and what has happened.
     news: () => ({ refused: refused.splice(0), happened: [...happened] }),
-    // Loads what style sheets may ask for later, so that no loading falls into the episode.
-    preload: async () => {
+    // Loads what style sheets may ask for later, so that no loading falls into the episode; returns the addresses.
+    // Those of an earlier document of the same page can be given: to look for them takes long.
+    preload: async (known) => {
       await own.settle();
-      const found = new Set([...document.styleSheets].flatMap(sheetPictures));
-      const loads = [...found].map((source) => {
+      const found = known || [...new Set([...document.styleSheets].flatMap(sheetPictures))].filter(loads);
+      const loaded = found.map((source) => {
         const image = new Image();
         kept.push(image);
         image.src = source;
         return image.decode().catch(() => undefined); // missing, or a font
       });
-      await Promise.all(loads);
+      await Promise.all(loaded);
+      return found;
     },
     // In a document that is loaded while the episode runs: the clock goes on.
     resume: (zero, read) => {
@@ -202,7 +206,7 @@
     },
     // In the document around an in_frame page: what is to be written, and into what size.
     host: (width, height, html, scripts) => {
-      source = { width, height, html, scripts };
+      source = { width, height, html, scripts, pictures: undefined };
     },
     run: (inner, number) => {
       const script = inner.document.createElement("script");
@@ -232,9 +236,9 @@
     // A fresh frame with a fresh document, written at once instead of being navigated to.
     write: async () => {
       for (const old of document.querySelectorAll("iframe")) old.remove();
-      localStorage.clear();
-      sessionStorage.clear();
-      for (const cookie of document.cookie.split("; "))
+      // Each is a message to another process, and most pages store nothing.
+      for (const storage of [localStorage, sessionStorage]) if (storage.length) storage.clear();
+      for (const cookie of document.cookie.split("; ").filter(Boolean))
         document.cookie = cookie.split("=")[0] + "=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT";
       const frame = document.createElement("iframe");
       frame.style.cssText = `display: block; border: 0; width: ${source.width}px; height: ${source.height}px`;
@@ -246,7 +250,7 @@
       inner.document.write(source.html);
       inner.document.close();
       await loaded;
-      await inner.__universe2.preload();
+      source.pictures = await inner.__universe2.preload(source.pictures);
       inner.focus();
     },
     // All elements that are displayed and have an area, in document order, also those in frames.

@@ -16,8 +16,9 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -121,14 +122,14 @@ class EpisodePage:
             self._resume = ""
         # The pointer leaves and lets go, and nothing that the page stored stays.
         away = {"x": -10, "y": -10, "button": "left"}
-        left = [
-            self._send("Input.dispatchMouseEvent", type="mouseReleased", **away),
-            self._send("Input.dispatchMouseEvent", type="mouseMoved", x=-10, y=-10),
-            self._send(FLUSH[0], **FLUSH[1]),
+        left: list[Command] = [
+            ("Input.dispatchMouseEvent", {"type": "mouseReleased", **away}),
+            ("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": -10, "y": -10}),
+            FLUSH,
         ]
         if not self._page.in_frame:
-            left.append(self._send("Storage.clearDataForOrigin", origin=self._origin, storageTypes="all"))
-        await asyncio.gather(*left)
+            left.append(("Storage.clearDataForOrigin", {"origin": self._origin, "storageTypes": "all"}))
+        await self._send_all(left)
         await self._load(seed)
         await self._begin(seed, mode)
 
@@ -233,16 +234,21 @@ class EpisodePage:
 
     async def act(self, commands: Sequence[Command]) -> None:
         """Carry out input commands and wait until the page has dealt with them."""
-        sent: list[asyncio.Future[dict[str, Any]]] = []
-        for method, params in commands:
-            if not method.startswith("Input."):
-                # Input takes another way through the browser; only waiting keeps the order.
-                await asyncio.gather(*sent)
-                sent.clear()
-                await self.evaluate(params["expression"])
+        # Input takes another way through the browser than scripts; only waiting keeps the order.
+        for is_input, some in groupby(commands, lambda command: command[0].startswith("Input.")):
+            if is_input:
+                await self._send_all(some)
             else:
-                sent.append(self._send(method, **params))
-        await asyncio.gather(*sent)
+                for _, params in some:
+                    await self.evaluate(params["expression"])
+
+    async def _send_all(self, commands: Iterable[Command]) -> None:
+        """Send commands in one piece and wait for all answers."""
+        with self.browser.connection.together():
+            sent = [self._send(method, **params) for method, params in commands]
+        # The last one first: mostly it's the last to come, and whoever waits is woken once.
+        for answer in reversed(sent):
+            await answer
 
     async def advance(self, milliseconds: int, picture: bool = True) -> None:
         """Let virtual time pass, then draw a frame."""
