@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 
-.PHONY: setup demo test test-slow lint protos bench clean
+.PHONY: setup demo test test-slow soak lint protos bench clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ test: setup lint
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sb3,cuda]"
 	$(BIN)/python -m pytest -m slow --timeout=3600
+
+# Twenty minutes of clients of every kind, and of kills; writes benchmarks/scores/soak.json.
+soak: setup
+	UNIVERSE2_SOAK_SECONDS=1200 $(BIN)/python -m pytest -m slow tests/faults/test_soak.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from universe2.core.batch import Batch
+from universe2.core.batch import Batch, Column
+from universe2.core.errors import InvalidActionError
 from universe2.core.spec import EnvConfig
 from universe2.testing import check_env, check_runtime
 from universe2.testing.counting import COUNTING, CountingRuntime
@@ -36,6 +37,16 @@ class _AcceptsAnything(CountingRuntime):
         super().send(slots, np.zeros(len(slots), np.int64))
 
 
+class _SaysLittle(CountingRuntime):
+    """Refuses as it should, and names the slot, but not what it wanted."""
+
+    def send(self, slots, actions):  # type: ignore[no-untyped-def]
+        try:
+            super().send(slots, actions)
+        except InvalidActionError:
+            raise InvalidActionError("the action of slots [0, 1] is wrong; look at slot 1") from None
+
+
 class _MergesEnds(CountingRuntime):
     def recv(self, timeout: float | None = None) -> Batch:
         batch = super().recv(timeout)
@@ -61,6 +72,7 @@ class _Forgets(CountingRuntime):
         (_IgnoresSeeds, "another seed is honoured"),
         (_LosesFinalObservations, "autoreset modes agree"),
         (_AcceptsAnything, "wrong actions are refused by name"),
+        (_SaysLittle, "wrong actions are refused by name"),
         (_MergesEnds, "autoreset modes agree"),
         (_Forgets, "same seed gives the same trajectory"),
     ],
@@ -68,3 +80,32 @@ class _Forgets(CountingRuntime):
 def test_the_suite_finds_what_is_broken(broken: type[CountingRuntime], complaint: str) -> None:
     with pytest.raises(AssertionError, match=complaint):
         check_runtime(lambda slots, config: broken(COUNTING, slots, config), EnvConfig())
+
+
+class _Tells(CountingRuntime):
+    """Says in every info which step it was."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.info["at"] = Column(batch.step.copy(), np.ones(len(batch), bool))
+        return batch
+
+
+class _TellsLess(_Tells):
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.info["at"] = Column(batch.info["at"].values, batch.step != 2)
+        return batch
+
+
+def test_an_info_that_is_lost_in_mid_episode_is_found() -> None:
+    def check(kind: type[_Tells]) -> None:
+        check_runtime(
+            lambda slots, config: kind(COUNTING, slots, config),
+            EnvConfig(),
+            reference=lambda slots, config: _Tells(COUNTING, slots, config),
+        )
+
+    check(_Tells)
+    with pytest.raises(AssertionError, match=r"its reference.*row 2: the infos differ in \['at'\]"):
+        check(_TellsLess)

@@ -1,8 +1,13 @@
-"""Workers that die, hang, exit or print behind a server: the cause reaches the client, others go on."""
+"""Workers that die, hang, exit or print behind a server: the cause reaches the client, others go on.
+
+And the workers of a client that was killed are gone when its lease is over.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,3 +91,48 @@ def test_what_a_worker_prints_stays_there(runtime: Runtime, capfd: pytest.Captur
     assert rows[0] == (0, "", 1)
     assert "pickle" in rows[1][1]
     assert "garbage" not in capfd.readouterr().out
+
+
+CLIENT = """
+import sys, numpy as np
+from universe2.client import open_remote
+address, action = sys.argv[1], int(sys.argv[2])
+runtime = open_remote("test/Misbehaving-v0", 2, None, [address], lease=1.0)
+runtime.reset([0, 1], [7, 8])
+seen = 0
+while seen < 2:
+    seen += len(runtime.recv(30.0))
+runtime.send([0], np.array([action]))
+if action == 0:
+    runtime.recv(30.0)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("action", [m.FINE, m.HANG], ids=["idle", "in a step that never ends"])
+def test_the_workers_of_a_killed_client_are_gone_after_its_lease(action: int) -> None:
+    opened: list[ProcessRuntime] = []
+
+    def open_(_id: str, slots: int, config: EnvConfig) -> Runtime:
+        opened.append(ProcessRuntime(m.SPEC, slots, config, slots_per_worker=1, step_deadline=60.0))
+        return opened[-1]
+
+    server = Server(ServerConfig(port=0, slots=4), open_)
+    server.start()
+    command = [sys.executable, "-c", CLIENT, server.address, str(action)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "open\n"
+            workers = [psutil.Process(pid) for pid in opened[0].pids]
+            assert len(workers) == 2
+        finally:
+            client.kill()
+    _, alive = psutil.wait_procs(workers, timeout=20.0)
+    assert not alive
+    end = time.monotonic() + 10.0
+    while server.capacity.sessions_open and time.monotonic() < end:
+        threading.Event().wait(0.05)
+    assert (server.capacity.sessions_open, server.capacity.slots_free) == (0, 4)
+    server.stop(1.0)

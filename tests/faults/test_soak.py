@@ -1,46 +1,54 @@
-"""A soak: several clients play over two servers while connections are cut and servers killed.
+"""A soak: clients of every kind play while connections are cut and clients, servers and a gateway killed.
 
-Every step that isn't a fault must be the next one, as the environments number their own. Runs for
-UNIVERSE2_SOAK_SECONDS, 60 by default.
+Two servers and a gateway in front of them, all behind proxies that cut. Every row that isn't a fault
+must be the next one of its slot, as the environments number their own steps. Runs for
+UNIVERSE2_SOAK_SECONDS, 60 by default; 1,200 (``make soak``) writes benchmarks/scores/soak.json.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import json
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from cutting_proxy import CuttingProxy
+from soak_players import COUNTED, OnLoop, OnPool, OnRuntime, OnVector, Player, Tally
+from soak_server import Numbered
 
-from universe2.client import open_remote
 from universe2.core.spec import EnvConfig
 from universe2.testing.counting import COUNTING
 
 SECONDS = float(os.environ.get("UNIVERSE2_SOAK_SECONDS", "60"))
-SERVER = Path(__file__).with_name("holding_server.py")
+FULL_SECONDS = 1200.0
+HERE = Path(__file__).parent
+SCORES = HERE.parents[1] / "benchmarks" / "scores" / "soak.json"
 
 
 class _Killable:
     """A server that is started again on its port when it is killed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._hold = str(folder / "never")
+    def __init__(self, *behind: str) -> None:
+        self._behind = behind
         self.process = self._started(0)
 
     def _started(self, port: int) -> subprocess.Popen[str]:
-        command = [sys.executable, str(SERVER), self._hold, str(port)]
+        command = [sys.executable, str(HERE / "soak_server.py"), str(port), *self._behind]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
         self.address = process.stdout.readline().strip()
         process.stdout.close()
-        assert self.address
+        assert self.address, f"the server did not start: {command}"
         return process
 
     def kill(self) -> None:
@@ -52,89 +60,152 @@ class _Killable:
         self.process = self._started(int(self.address.rsplit(":", 1)[1]))
 
 
+class _Client:
+    """A client in a process of its own, started again when it is killed."""
+
+    def __init__(self, log: Path, addresses: list[str]) -> None:
+        self._log, self._addresses = log, addresses
+        self.totals: Counter[str] = Counter()
+        self._born = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._born += 1
+        command = [sys.executable, str(HERE / "soak_players.py"), str(self._born), *self._addresses]
+        with self._log.open("w") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, text=True)
+
+    def kill(self) -> bool:
+        """Kill it if it has begun to play, and count what it said. Raises if it has ended by itself."""
+        text = self._log.read_text()
+        assert self.process.poll() is None, f"the client ended by itself: {text[-2000:]}"
+        lines = text.rpartition("\n")[0].splitlines()
+        if not lines or not lines[-1].split()[0].isdigit() or lines[-1].startswith("0 "):
+            return False
+        self.process.kill()
+        self.process.wait(10)
+        self.totals.update(dict(zip(COUNTED, map(int, lines[-1].split()), strict=True)))
+        return True
+
+    def restart(self) -> bool:
+        if killed := self.kill():
+            self._start()
+        return killed
+
+
+class _World:
+    """All servers, proxies and clients of a soak."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = [_Killable() for _ in range(2)]
+        self.proxies = [CuttingProxy(server.address) for server in self.servers]
+        addresses = [proxy.address for proxy in self.proxies]
+        self.gateway = _Killable(*addresses)
+        self.proxies.append(CuttingProxy(self.gateway.address))
+        front = [self.proxies[-1].address]
+        near = [server.address for server in self.servers]  # past the proxies, over the servers' sockets
+        self.players: list[Player] = [
+            OnRuntime(0, addresses),
+            OnRuntime(1, near, same_host=True),
+            OnRuntime(2, addresses, codec="lz4", autoreset="same_step"),
+            OnRuntime(3, front),
+            OnVector(4, addresses, codec="delta"),
+            OnVector(5, front),
+            OnPool(6, [addresses[:1], addresses[1:], front]),
+            OnLoop(7, addresses),
+        ]
+        self.client = _Client(folder / "client.log", addresses)
+
+    def disturb(self, rng: random.Random, stop: threading.Event) -> str:
+        """One thing breaks: what it was."""
+        what = rng.choices(["cut", "vanish", "server", "gateway", "client"], [55, 5, 15, 8, 17])[0]
+        if what == "server":
+            rng.choice(self.servers).restart()
+        elif what == "gateway":
+            self.gateway.restart()
+        elif what == "client":
+            if not self.client.restart():
+                return "nothing"
+        else:
+            proxy = rng.choice(self.proxies)
+            proxy.cut() if what == "cut" else proxy.swallow()
+            stop.wait(rng.choice([0.0, 0.3, 1.0]))
+            proxy.mend()
+        return what
+
+    def close(self) -> None:
+        for process in (self.client, self.gateway, *self.servers):
+            process.process.kill()
+            process.process.wait(10)
+        for proxy in self.proxies:
+            proxy.close()
+
+
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[_Killable]]:
-    servers = [_Killable(tmp_path) for _ in range(2)]
-    yield servers
-    for server in servers:
-        server.kill()
+def world(tmp_path: Path) -> Iterator[_World]:
+    with contextlib.closing(_World(tmp_path)) as world:
+        yield world
 
 
-class _Player(threading.Thread):
-    """Plays until ``stop`` and checks every row."""
-
-    def __init__(self, addresses: list[str], stop: threading.Event, seed: int) -> None:
-        super().__init__(daemon=True)
-        near = seed == 0  # one of them goes past the proxies, over the servers' sockets
-        self.runtime = open_remote(
-            COUNTING.id, 4, EnvConfig(), addresses, lease=10.0, reopen_deadline=60.0, same_host=near
-        )
-        self._halt, self._rng = stop, np.random.default_rng(seed)
-        self.steps = self.faults = 0
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._play()
-        except BaseException as error:  # noqa: BLE001 (raised again by the test)
-            self.error = error
-        finally:
-            self.runtime.close()
-
-    def _play(self) -> None:
-        runtime = self.runtime
-        runtime.reset(range(4), self._rng.integers(0, 1000, 4))
-        before: dict[int, tuple[int, int]] = {}
-        waiting = 4
-        while not self._halt.is_set():
-            while waiting:
-                batch = runtime.recv(90.0)
-                waiting -= len(batch)
-                self._check(batch, before)
-            runtime.send(range(4), self._rng.integers(0, 5, 4))
-            waiting = 4
-
-    def _check(self, batch, before) -> None:  # type: ignore[no-untyped-def]
-        for row, slot in enumerate(batch.slots.tolist()):
-            if batch.fault[row]:
-                self.faults += 1
-                before.pop(slot, None)
-                continue
-            episode, step = int(batch.episode[row]), int(batch.step[row])
-            assert batch.obs["count"][row, 1] == step  # the environment's own number
-            if step:
-                assert before[slot] == (episode, step - 1), "a step was lost or repeated"
-            before[slot] = episode, step
-            self.steps += 1
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [("none", []), ("skip", ["lost"]), ("again", ["repeated"]), ("other action", ["shifted"])],
+)
+def test_the_tally_notices(harm: str, found: list[str]) -> None:
+    runtime, tally = Numbered(COUNTING, 1, EnvConfig()), Tally()
+    runtime.reset([0], [4])  # an episode of 7 steps
+    tally.batch(runtime.recv(), {})
+    for step in range(1, 12):
+        runtime.send([0], [step % 5])
+        batch = runtime.recv()
+        if harm == "skip" and step == 3:
+            continue
+        tally.batch(batch, {0: 4 if harm == "other action" and step == 3 else step % 5})
+        if harm == "again" and step == 3:
+            tally.batch(batch, {0: step % 5})
+    assert [name for name in ("lost", "repeated", "shifted") if getattr(tally, name)] == found
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 300)
-def test_no_step_is_lost_or_repeated_whatever_breaks(servers: list[_Killable]) -> None:
-    proxies = [CuttingProxy(server.address) for server in servers]
+@pytest.mark.timeout(SECONDS + 600)
+def test_no_step_is_lost_or_repeated_whatever_breaks(world: _World) -> None:
     stop, rng = threading.Event(), random.Random(0)
-    players = [_Player([proxy.address for proxy in proxies], stop, seed) for seed in range(3)]
-    for player in players:
+    for player in world.players:
         player.start()
-    end = time.monotonic() + SECONDS
-    kills = 0
-    while time.monotonic() < end and not any(player.error for player in players):
-        stop.wait(rng.uniform(0.2, 3.0))
-        index = rng.randrange(2)
-        if rng.random() < 0.2:
-            servers[index].restart()
-            kills += 1
-        else:
-            proxies[index].cut()
-            stop.wait(rng.choice([0.0, 0.3, 1.0]))
-            proxies[index].mend()
-    stop.set()
-    for player in players:
-        player.join(120.0)
-        assert not player.is_alive()
-        if player.error is not None:
-            raise player.error
-    for proxy in proxies:
-        proxy.close()
-    print(f"{sum(p.steps for p in players)} steps, {sum(p.faults for p in players)} faults, {kills} kills")
-    assert all(player.steps > 10 for player in players)
+    began = time.monotonic()
+    broken: Counter[str] = Counter()
+    while time.monotonic() < began + SECONDS and not any(player.error for player in world.players):
+        stop.wait(rng.uniform(0.1, 1.5))
+        broken[world.disturb(rng, stop)] += 1
+    seconds = time.monotonic() - began
+    for player in world.players:
+        player.halt.set()
+    for player in world.players:
+        player.finish()
+    world.client.kill()
+    totals = Counter(world.client.totals)
+    for player in world.players:
+        totals.update(player.tally.counts())
+    kills = {name: broken[name] for name in ("server", "gateway", "client")}
+    result = {
+        "seconds": round(seconds),
+        "clients": len(world.players) + 1,
+        "kills": kills,
+        "connections_cut": broken["cut"] + broken["vanish"],
+        **{name: totals[name] for name in COUNTED},
+    }
+    print(json.dumps(result))
+    assert (totals["lost"], totals["repeated"], totals["shifted"]) == (0, 0, 0), result
+    assert all(player.tally.steps > 100 for player in world.players), result
+    assert min(kills.values()) > 0, result
+    assert totals["faults"] > 0, result
+    if SECONDS >= FULL_SECONDS:
+        write_scores(result)
+
+
+def write_scores(result: dict[str, Any]) -> None:
+    from universe2.agents.evaluate import hardware  # imports torch
+
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    about = {"name": "soak", "date": today, "machine": hardware()}
+    SCORES.write_text(json.dumps({**about, **result}, indent=1) + "\n", encoding="utf-8")

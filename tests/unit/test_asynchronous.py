@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from universe2.client import open_remote
-from universe2.core.errors import ClosedError
+from universe2.core.batch import Batch
+from universe2.core.errors import ClosedError, DeadlineError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.faces.asynchronous import AsyncRuntime
 from universe2.server import Server, ServerConfig
@@ -42,8 +44,18 @@ def test_one_loop_awaits_a_local_and_a_remote_one(counting: EnvSpec) -> None:
         server.stop(1.0)
 
 
-def test_closing_ends_the_wait(counting: EnvSpec) -> None:
-    server = Server(ServerConfig(port=0, slots=8))
+class _Mute(CountingRuntime):
+    """Answers resets, and no step."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self._ledger.step[0] == 0:
+            return super().recv(timeout)
+        threading.Event().wait(timeout)
+        raise DeadlineError("mute")
+
+
+def test_closing_ends_the_wait() -> None:
+    server = Server(ServerConfig(port=0), lambda _id, slots, config: _Mute(COUNTING, slots, config))
     server.start()
 
     async def main() -> None:
@@ -51,8 +63,12 @@ def test_closing_ends_the_wait(counting: EnvSpec) -> None:
         runtime.reset([0], [0])
         await runtime.recv(5.0)
         runtime.send([0], [0])
-        await runtime.recv(5.0)
-        await runtime.close()
+        waiting = asyncio.create_task(runtime.recv(60.0))
+        await asyncio.wait([waiting], timeout=0.3)
+        assert not waiting.done()
+        await asyncio.wait_for(runtime.close(), 5.0)
+        with pytest.raises(ClosedError):
+            await asyncio.wait_for(waiting, 5.0)
         with pytest.raises(ClosedError):
             runtime.send([0], [0])
 

@@ -237,7 +237,11 @@ def test_batched_values_round_trip() -> None:
         (spaces.Box(-1, 1, (1,), np.float32), [["a"], ["b"]], "expected dtype float32"),
         (spaces.MultiBinary(2), [[0, 1], [2, 0]], "slot 9"),
         (spaces.Text(3), ["abc", "abcd"], "slot 9"),
-        (spaces.Dict({"a": spaces.Discrete(2)}), {"b": [0, 0]}, r"expected a dict of \['a'\], got \['b'\]"),
+        (
+            spaces.Dict({"a": spaces.Discrete(2)}),
+            {"b": [0, 0]},
+            r"a dict of \['a'\], received \['b'\]",
+        ),
         (spaces.Dict({"a": spaces.Discrete(2)}), {"a": [0, 2]}, r"slot 9: action\['a'\]"),
         (spaces.Tuple([spaces.Discrete(2)]), ([0, 0], [0, 0]), "a tuple of 1"),
     ],

@@ -260,10 +260,11 @@ def test_check_validates_and_stops(tmp_path: Path) -> None:
     assert "at least 1" in done.stderr
 
 
-def test_sigterm_drains_and_exits_with_0() -> None:
-    command = [*SERVE, "--port", "0", "--drain", "30"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+def test_sigterm_drains_and_exits_with_0_and_every_line_of_its_log_is_an_object() -> None:
+    command = [*SERVE, "--port", "0", "--drain", "30", "--log-format", "json", "--log-level", "info"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         address = process.stdout.readline().split()[2]
         runtime = open_remote("gymnasium/CartPole-v1", 1, EnvConfig(), [address], reopen_deadline=0.2)
         runtime.reset([0], [0])
@@ -281,6 +282,9 @@ def test_sigterm_drains_and_exits_with_0() -> None:
         assert runtime.recv(10.0).fault.tolist() == [0]
         runtime.close()
         assert process.wait(10) == 0
+        lines = [json.loads(line) for line in process.stderr]
+        assert any("draining: " in line["message"] for line in lines), lines
+        assert {line["level"] for line in lines} <= {"info", "warning"}
 
 
 class _Broken(CountingRuntime):

@@ -1,4 +1,4 @@
-"""ProcessRuntime: values of every space through the pipe, rows, modes, subsets."""
+"""ProcessRuntime: values of every space through the pipe and through servers, rows, modes, subsets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from universe2.client import open_remote
 from universe2.core.errors import UnsupportedError, UsageError
 from universe2.core.registry import find
+from universe2.core.runtime import Runtime
 from universe2.core.spaces import stack, unstack
 from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
 from universe2.runtimes.process import ProcessRuntime
+from universe2.server import Server, ServerConfig
+from universe2.testing import check_runtime
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -29,6 +33,21 @@ def runtime() -> Iterator[ProcessRuntime]:
     opened.close()
 
 
+@pytest.fixture(params=["here", "through the local socket", "over TCP"])
+def anywhere(request: pytest.FixtureRequest, runtime: ProcessRuntime) -> Iterator[Runtime]:
+    """The runtime itself, or as a client of a server in front of it sees it."""
+    if request.param == "here":
+        yield runtime
+        return
+    server = Server(ServerConfig(port=0), lambda _id, _slots, _config: runtime)
+    server.start()
+    same_host = request.param == "through the local socket"
+    remote = open_remote(every_space.SPEC, 3, EnvConfig(), [server.address], same_host=same_host)
+    yield remote
+    remote.close()
+    server.stop(1.0)
+
+
 def receive(runtime: Any, count: int) -> dict[int, tuple[Any, int]]:
     """slot → (its batch, its row)"""
     found: dict[int, tuple[Any, int]] = {}
@@ -39,7 +58,8 @@ def receive(runtime: Any, count: int) -> dict[int, tuple[Any, int]]:
     return found
 
 
-def test_all_kinds_of_spaces_pass_both_ways(runtime: ProcessRuntime) -> None:
+def test_all_kinds_of_spaces_pass_both_ways(anywhere: Runtime) -> None:
+    runtime = anywhere
     space = runtime.observation_space
     runtime.reset([0, 1, 2], [1, 2, 3])
     for batch, row in receive(runtime, 3).values():
@@ -53,6 +73,23 @@ def test_all_kinds_of_spaces_pass_both_ways(runtime: ProcessRuntime) -> None:
         # repr of the dict as the environment saw it: same keys, dtypes and values
         assert batch.info["action"].values[row] == repr(actions[slot])
         assert repr(unstack(space, batch.obs, len(batch))[row]) == batch.info["obs"].values[row]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_contract_holds_for_all_kinds_of_spaces() -> None:
+    def here(slots: int, config: EnvConfig) -> Runtime:
+        return ProcessRuntime(every_space.SPEC, slots, config)
+
+    server = Server(ServerConfig(port=0), lambda _id, slots, config: here(slots, config))
+    server.start()
+
+    def there(slots: int, config: EnvConfig) -> Runtime:
+        return open_remote(every_space.SPEC, slots, config, [server.address])
+
+    report = check_runtime(there, reference=here, steps=20)
+    assert {"agrees with its reference", "wrong actions are refused by name"} <= set(report.passed)
+    server.stop(1.0)
 
 
 def test_a_subset_leaves_the_other_slots_alone(runtime: ProcessRuntime) -> None:

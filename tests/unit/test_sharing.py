@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -139,10 +140,22 @@ def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, share
     runtime.close()
 
 
-def named_memory() -> set[str]:
-    """Memory of this process that has a name which could be left behind."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    return {line.split()[-1] for line in lines if "/dev/shm/" in line}
+def named_files(pid: int) -> set[str]:
+    """What a process holds or maps that has a name, by which it could be left behind."""
+    proc = Path(f"/proc/{pid}")
+    mapped = {line.split()[-1] for line in (proc / "maps").read_text().splitlines()}
+    held = set()
+    for fd in (proc / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.add(os.readlink(fd))
+    found = {name for name in mapped | held if name.startswith(("/dev/shm/", "/tmp/", "/run/"))}
+    return {name for name in found if not name.endswith("(deleted)")}
+
+
+def sockets(address: str) -> list[str]:
+    """Names of the abstract sockets by which servers' clients on this machine go on, that still listen."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [line for line in lines if line.endswith(f"@{address}")]
 
 
 def test_nothing_is_left_when_the_server_is_killed() -> None:
@@ -152,7 +165,6 @@ def test_nothing_is_left_when_the_server_is_killed() -> None:
         "s = Server(ServerConfig(port=0), lambda _i, n, c: _Shared(COUNTING, n, c))\n"
         "s.start()\nprint(s.address, flush=True)\ntime.sleep(60)\n"
     )
-    before = named_memory()
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r})\n{code}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -163,8 +175,13 @@ def test_nothing_is_left_when_the_server_is_killed() -> None:
         runtime.recv(5.0)
         runtime.send([0, 1], [0, 0])
         batch = runtime.recv(5.0)
+        connection: Connection = runtime._parts[0].connection
+        assert connection._borrower._regions  # it is in use, and yet nothing of it has a name
+        assert named_files(process.pid) == set()
+        door = connection.opened.local_socket
+        assert sockets(door)
         process.kill()
         process.wait(10)
         assert (batch.obs == 1).all()  # what was received stays readable
-        assert named_memory() <= before
         runtime.close()
+        assert sockets(door) == []

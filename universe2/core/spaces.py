@@ -154,21 +154,29 @@ def check_actions(space: spaces.Space[Any], actions: Any, slots: np.ndarray) -> 
 def _check(space: spaces.Space[Any], actions: Any, slots: np.ndarray, where: str) -> Any:
     if isinstance(space, spaces.Dict):
         if not isinstance(actions, Mapping) or set(actions) != set(space.spaces):
-            got = sorted(actions) if isinstance(actions, Mapping) else type(actions).__name__
-            raise InvalidActionError(f"{where}: expected a dict of {sorted(space.spaces)}, got {got}")
+            given = sorted(actions, key=str) if isinstance(actions, Mapping) else type(actions).__name__
+            wanted = f"a dict of {sorted(space.spaces)}"
+            raise InvalidActionError(f"{where} for slots {_span(slots)}: expected {wanted}, received {given}")
         return {k: _check(s, actions[k], slots, f"{where}[{k!r}]") for k, s in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(actions, (tuple, list)) or len(actions) != len(space.spaces):
             raise InvalidActionError(
-                f"{where}: expected a tuple of {len(space.spaces)} batched parts, got {shown(actions)}"
+                f"{where} for slots {_span(slots)}: expected a tuple of {len(space.spaces)} batched parts, "
+                f"received {shown(actions)}"
             )
         subs = enumerate(space.spaces)
         return tuple(_check(s, actions[i], slots, f"{where}[{i}]") for i, s in subs)
     if isinstance(space, FIXED):
         return _check_array(space, actions, slots, where)
+    if not isinstance(actions, Iterable):
+        raise InvalidActionError(
+            f"{where} for slots {_span(slots)}: expected values of {space}, received {shown(actions)}"
+        )
     values = tuple(actions)
     if len(values) != len(slots):
-        raise InvalidActionError(f"{where}: expected {len(slots)} values, got {len(values)}")
+        raise InvalidActionError(
+            f"{where} for slots {_span(slots)}: expected {len(slots)} values, received {len(values)}"
+        )
     for slot, value in zip(slots, values, strict=True):
         if not space.contains(value):
             raise InvalidActionError(f"slot {slot}: {where}: expected {space}, received {shown(value)}")
@@ -179,7 +187,9 @@ def _check_array(space: Any, actions: Any, slots: np.ndarray, where: str) -> np.
     try:
         array = np.asarray(actions)
     except ValueError as error:
-        raise InvalidActionError(f"{where}: expected an array for {space}: {error}") from None
+        raise InvalidActionError(
+            f"{where} for slots {_span(slots)}: expected an array for {space}, received none: {error}"
+        ) from None
     shape = (len(slots), *(space.shape or ()))
     if array.shape != shape:
         raise InvalidActionError(

@@ -199,7 +199,10 @@ class EnvSpec:
         return found
 
     def hash(self, config: EnvConfig | None = None) -> str:
-        """16 hex digits over everything that an episode depends on besides seed and actions."""
+        """16 hex digits over everything that an episode depends on besides seed and actions.
+
+        Raises UsageError for options that can't be written down in one order.
+        """
         config = config or EnvConfig()
         identity = {
             "id": self.id,
@@ -209,7 +212,12 @@ class EnvSpec:
         }
         if config.lossy:
             identity["lossy"] = config.lossy
-        text = json.dumps(identity, sort_keys=True, default=str)
+        try:
+            text = json.dumps(identity, sort_keys=True, default=str)
+        except (TypeError, ValueError) as error:  # keys of several kinds, or a value that holds itself
+            raise UsageError(
+                f"{self.id}: options {dict(config.options)!r:.200} have no hash: {error}"
+            ) from None
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -51,11 +51,13 @@ class RuntimeVectorEnv(VectorEnv):
         on_fault: OnFault = "truncate",
         render_mode: str | None = None,
     ) -> None:
+        self.closed = True  # until it is made: Gymnasium 1.2 closes what is collected
         if on_fault not in ("raise", "truncate"):
             raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
         if render_mode not in (None, "rgb_array"):
             raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
         self.runtime = runtime
+        self.closed = False
         self.num_envs = runtime.num_slots
         self.single_observation_space = runtime.observation_space
         self.single_action_space = runtime.action_space

@@ -187,14 +187,15 @@ def wrong_actions_are_refused_by_name(subject: Subject) -> None:
     runtime.reset([0, 1], [61, 62])
     receive(runtime, 2)
     good = source.batch(np.arange(2))
-    for what, bad in _wrong_actions(runtime):
+    for what, bad, slot in _wrong_actions(runtime):
         try:
             runtime.send([0, 1], bad)
         except InvalidActionError as error:
             refusal = str(error)
         else:
             raise AssertionError(f"an action with {what} was accepted")
-        assert "slot" in refusal or "expected" in refusal, f"unhelpful message: {refusal}"
+        for word in (slot, "expected", "received"):
+            assert word in refusal, f"the refusal of an action with {what} doesn't say {word!r}: {refusal}"
     runtime.send([0, 1], good)
     for batch in receive(runtime, 2):
         assert not batch.fault.any(), f"after refused actions a right one failed: {batch.fault_text}"
@@ -330,6 +331,10 @@ def agrees_with_its_reference(subject: Subject) -> None:
                     for played in (here, there)
                 )
                 assert ends == others, f"{autoreset}: slot {slot}: episodes end as {others}, not {ends}"
+                rows = zip(here[slot].infos, there[slot].infos, strict=True)
+                for row, (ours, theirs) in enumerate(rows):
+                    odd = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
+                    assert not odd, f"{autoreset}: slot {slot}, row {row}: the infos differ in {odd}"
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -355,29 +360,30 @@ ONE_AGENT_CHECKS: tuple[Callable[[Subject], None], ...] = (
 """Of Gymnasium's faces; universe2.testing.agents has those for several agents."""
 
 
-def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any]]:
-    """(what is wrong, batched action for two slots), as far as the space allows."""
-    space = runtime.action_space
-    wrong: list[tuple[str, Any]] = [("a wrong type", object())]
+def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any, str]]:
+    """(what is wrong, action for two slots, how the refusal must name them), as far as the space allows."""
+    space, both = runtime.action_space, "slots [0, 1]"
+    wrong: list[tuple[str, Any, str]] = [("a wrong type", object(), both)]
     if isinstance(space, FIXED):
         good = empty(space, 2)
-        wrong.append(("a row too few", good[:1]))
-        wrong.append(("a wrong shape", np.zeros((2, 3, 5, 7), good.dtype)))
+        wrong.append(("a row too few", good[:1], both))
+        wrong.append(("a wrong shape", np.zeros((2, 3, 5, 7), good.dtype), both))
         if np.dtype(space.dtype).kind in "iu":
-            wrong.append(("a fractional number", good.astype(np.float64) + 0.5))
+            wrong.append(("a fractional number", good.astype(np.float64) + 0.5, both))
             high = good.astype(np.int64)
             high[1] = 10**6
-            wrong.append(("a value out of range", high))
+            wrong.append(("a value out of range", high, "slot 1"))
         else:
             bad = good.copy()
             bad[1] = np.nan
-            wrong.append(("a NaN", bad))
+            wrong.append(("a NaN", bad, "slot 1"))
     else:
-        wrong.append((f"nothing for {[path for path, _ in leaves(space)]}", ()))
+        wrong.append((f"nothing for {[path for path, _ in leaves(space)]}", (), both))
     if runtime.spec.multi_agent:
         first, good = agents_of(space)[0], empty(space, 2)
-        wrong.append((f"nothing for {first}", {agent: v for agent, v in good.items() if agent != first}))
-        wrong.append(("one agent too many", {**good, "stranger": good[first]}))
+        others = {agent: value for agent, value in good.items() if agent != first}
+        wrong.append((f"nothing for {first}", others, both))
+        wrong.append(("one agent too many", {**good, "stranger": good[first]}, both))
     return wrong
 
 

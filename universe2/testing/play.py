@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from universe2.core.agents import agents_of
-from universe2.core.batch import Batch
+from universe2.core.batch import Batch, info_rows
 from universe2.core.runtime import Runtime
 from universe2.core.screen import NVEC
 from universe2.core.seeding import fold31, next_seed
 from universe2.core.spaces import stack
 from universe2.trace import Episode, Recorder
+from universe2.wire.values import write_value
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Played:
     """ended ones, in order; cut ones too, with their fault"""
     stream: list[str] = field(default_factory=list)
     """trajectory hash after every reset and every step, episode after episode"""
+    infos: list[dict[str, bytes]] = field(default_factory=list)
+    """what every row told beside, as it would travel; a final info's keys begin with ``final_``"""
 
     def same_as(self, other: Played) -> bool:
         """Whether both did the same, as far as the shorter one goes."""
@@ -74,6 +77,19 @@ class ActionSource:
         return stack(self._space, [self.next(int(slot)) for slot in slots_K])
 
 
+def told(batch: Batch) -> list[dict[str, bytes]]:
+    """``Played.infos`` of each row."""
+    found = [_as_sent("", info) for info in info_rows(batch.info, len(batch))]
+    finals = info_rows(batch.final_info, len(batch.final_rows))
+    for row, info in zip(batch.final_rows.tolist(), finals, strict=True):
+        found[row] |= _as_sent("final_", info)
+    return found
+
+
+def _as_sent(prefix: str, info: dict[str, Any]) -> dict[str, bytes]:
+    return {prefix + key: write_value(value).SerializeToString() for key, value in sorted(info.items())}
+
+
 def receive(runtime: Runtime, count: int, timeout: float = 120.0) -> list[Batch]:
     """Batches with ``count`` rows altogether."""
     batches: list[Batch] = []
@@ -96,7 +112,8 @@ def play(runtime: Runtime, seeds: Sequence[int], steps: int) -> list[Played]:
             for episode in recorder.received(batch):
                 played[episode.slot].episodes.append(episode)
                 played[episode.slot].stream.append(episode.trajectory)
-            for row, slot in enumerate(batch.slots.tolist()):
+            for row, (slot, info) in enumerate(zip(batch.slots.tolist(), told(batch), strict=True)):
+                played[slot].infos.append(info)
                 ended, cut = bool(batch.ended[row]), bool(batch.fault[row])
                 rolled = ended and same_step
                 over_N[slot] = (ended and not rolled) or cut
