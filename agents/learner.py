@@ -85,7 +85,7 @@ class Learner:
         self.network.bf16 = bf16
         self.ranks.broadcast(self.network.state_dict().values())
         self.optimizer = torch.optim.Adam(self._trained(), fused=True)
-        self.scales = TaskScales(len(self.tasks), self.ranks)
+        self.scales = TaskScales(len(self.tasks), self.ranks, device=self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed + 7919 * self.ranks.rank)
         self.watch = Stopwatch()
         self.counts: dict[str, float] = {}
@@ -197,15 +197,17 @@ class Learner:
             loss, metrics = compute(self.network, batch)
             # one transfer for all numbers: each would stall a GPU
             sums = self.ranks.sum(torch.stack([loss.detach(), *metrics.values()]))
+            loss.backward()  # type: ignore[no-untyped-call]
+            # only now: a GPU is told all that it has to do before it is waited for
             numbers = sums.tolist()
             if not np.isfinite(numbers[0]):
+                self.optimizer.zero_grad(set_to_none=True)
                 self._broken = NonFiniteLoss(
                     f"the loss is {numbers[0]} after {self.version} optimiser steps; "
                     "likely causes: a learning rate that is too high, or rewards that are not finite",
                     batch,
                 )
                 raise self._broken
-            loss.backward()  # type: ignore[no-untyped-call]
         return dict(zip(("loss/total", *metrics), numbers, strict=True))
 
     def _normalised(self, batch: SegmentBatch) -> SegmentBatch:

@@ -90,11 +90,17 @@ class TaskScales:
     """A running root mean square of the advantages of each of K tasks."""
 
     def __init__(
-        self, count: int, ranks: Ranks | None = None, rate: float = 0.02, floor: float = 0.01
+        self,
+        count: int,
+        ranks: Ranks | None = None,
+        rate: float = 0.02,
+        floor: float = 0.01,
+        device: torch.device | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
-        self.square = torch.zeros(count, dtype=torch.float64)
-        self.updates = torch.zeros(count, dtype=torch.float64)
+        # where the advantages are: a GPU isn't waited for
+        self.square = torch.zeros(count, dtype=torch.float64, device=device)
+        self.updates = torch.zeros(count, dtype=torch.float64, device=device)
         self._rate, self._floor = rate, floor
 
     def update(self, advantage_NT: Tensor, valid_NT: Tensor, task_N: Tensor) -> Tensor:
@@ -102,7 +108,7 @@ class TaskScales:
         sums_N = torch.stack([(advantage_NT.square() * valid_NT).sum(1), valid_NT.sum(1)])
         stats = torch.zeros(2, len(self.square), device=advantage_NT.device)
         stats.index_add_(1, task_N, sums_N.float())
-        totals, counts = self._ranks.sum(stats).cpu().double()
+        totals, counts = self._ranks.sum(stats).double()
         seen = counts > 0
         self.updates += seen
         # plain averaging at first, then exponential forgetting

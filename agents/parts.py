@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from universe2.agents.model import Network, Observation, Output, State
 
-_LEAST = 16
-"""observations that are worth a thread"""
+_LEAST = 64
+"""observations that are worth a thread: acting for fewer slots leaves the other cores to learning"""
 X = TypeVar("X")
 Y = TypeVar("Y")
 

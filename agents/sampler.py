@@ -10,7 +10,7 @@ Suffixes: N slots, A = 209 choices, P = 5 parts, L ids of a text.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -111,9 +111,10 @@ class Sampler:
             action_NP = sample_action(logits_NA, self.generator)
             log_prob_N = action_log_prob(masked_log_probs(logits_NA), action_NP)
             value_N = decode_value(output.value_logits[:, 0], self.config.value_limit)
-            after = {name: value.cpu().numpy() for name, value in output.state.items()}
-            arrays = (action_NP.cpu().numpy(), log_prob_N.cpu().numpy(), value_N.cpu().numpy())
-            return Sample(*arrays, after, self.version)
+            names = list(output.state)
+            found = on_host([action_NP, log_prob_N, value_N, *output.state.values()])
+            action, log_prob, value, *after = found
+            return Sample(action, log_prob, value, dict(zip(names, after, strict=True)), self.version)
 
     def _values(self, obs: SlotObservations, state: ArrayState) -> np.ndarray:
         with self._watch("inference"), self._weights, torch.inference_mode():
@@ -135,6 +136,18 @@ class Sampler:
             points=to(points(obs.mask)),
         )
         return self._parts(seen, {name: to(value) for name, value in state.items()})
+
+
+def on_host(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """The tensors, which lie on one device, as arrays; a GPU is waited for once."""
+    device = tensors[0].device
+    if device.type != "cuda":
+        return [tensor.cpu().numpy() for tensor in tensors]
+    pinned = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
+    for there, tensor in zip(pinned, tensors, strict=True):
+        there.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(device).synchronize()
+    return [tensor.numpy() for tensor in pinned]
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:

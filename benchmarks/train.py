@@ -68,7 +68,7 @@ def ours(env_id: str, updates: int) -> float:
         collector = Collector(pool, learner, CollectParams(config.rollout, config.quota()), sampler)
         collector.start(0)
         collector.pump(120.0)  # compiled when the first observations are there
-        steps_before, begin = collector.steps[0], time.perf_counter()
+        begin = time.perf_counter()
         done = 0
 
         def after_update(metrics: dict[str, float]) -> None:
@@ -76,7 +76,8 @@ def ours(env_id: str, updates: int) -> float:
             done += 1
 
         train_ppo(learner, collector, config, lambda: done / updates, after_update)
-        rate = (collector.steps[0] - steps_before) / (time.perf_counter() - begin)
+        # what was learned from, as the peers count; more than that was played
+        rate = BATCH * done / (time.perf_counter() - begin)
         print({name: round(share, 3) for name, share in learner.watch.shares().items()}, file=sys.stderr)
     sampler.close()
     learner.close()

@@ -103,7 +103,7 @@ def test_a_batch_in_parts_is_the_batch(workers, reconstruct):
     network = Network(ModelConfig("patch", 4, 16, SIZE, text_dim=8, reconstruct=reconstruct))
     network.text.weight.requires_grad_(False)  # not all weights need be trained
     parts = InParts(network, workers)
-    obs, state = observation(5, 12), network.initial_state(5)
+    obs, state = observation(5, 40), network.initial_state(5)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     found = []
     for run in (network, parts):
@@ -125,7 +125,7 @@ def test_a_batch_in_parts_is_the_batch(workers, reconstruct):
 def test_what_a_part_raises_is_raised():
     network = Network(ModelConfig("patch", 4, 16, SIZE, text_dim=8))
     parts = InParts(network, 2)
-    obs = observation(4, 8)
+    obs = observation(4, 32)
     obs.text_index[3, 0] = 99
     with pytest.raises(IndexError, match="99"):
         parts(obs, network.initial_state(4))
