@@ -1,7 +1,7 @@
 """What users of other hubs complain about, one test a complaint: it can't happen here.
 
-The numbers are those of shared/anchors/protocols.md, "What users complain about". Each is a small direct
-check; the docstrings name the files that go further.
+The complaints are those that fill other projects' issue trackers. Each test is a small direct check; the
+docstrings name the files that go further.
 """
 
 from __future__ import annotations
