@@ -9,6 +9,7 @@ every machine. The kit knows no game.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 BITS = 12
@@ -68,6 +69,15 @@ def fill(canvas: Any, y: int, left: int, right: int, colour: int) -> None:
         row[i] = colour
 
 
+def tint(canvas: Any, y: int, left: int, right: int, colour: int, alpha: int) -> None:
+    """``blend`` for the pixels that ``fill`` fills."""
+    if right <= left:
+        return
+    row = canvas[y, left:right]
+    for i in range(row.shape[0]):
+        row[i] = mix_colour(int(row[i]), colour, alpha)
+
+
 def blend(canvas: Any, x: int, y: int, colour: int, alpha: int) -> None:
     """``colour`` onto pixel (x, y), which must be on the canvas."""
     canvas[y, x] = mix_colour(int(canvas[y, x]), colour, alpha)
@@ -90,15 +100,19 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
     top, bottom = max(0, y0 * height >> 4), min(height << 8, y1 * height >> 4)
     if left >= right or top >= bottom:
         return
+    if alpha >= OPAQUE and (left | right | top | bottom) & 255 == 0:
+        # Whole pixels, as most rectangles of small pictures are: there are no edges to work out.
+        for y in range(top >> 8, bottom >> 8):
+            fill(canvas, y, left >> 8, right >> 8, colour)
+        return
     first, last = left >> 8, (right - 1) >> 8
     solid0, solid1 = (left + 255) >> 8, right >> 8
     for y in range(top >> 8, ((bottom - 1) >> 8) + 1):
         cover = (min(bottom, (y + 1) << 8) - max(top, y << 8)) * alpha >> 8
-        if cover >= 256:
+        if cover >= OPAQUE:
             fill(canvas, y, solid0, solid1, colour)
         else:
-            for x in range(solid0, solid1):
-                blend(canvas, x, y, colour, cover)
+            tint(canvas, y, solid0, solid1, colour, cover)
         if first < solid0:
             part = min(right, (first + 1) << 8) - left
             blend(canvas, first, y, colour, cover * part >> 8)
@@ -137,25 +151,15 @@ def disc(canvas: Any, cx: int, cy: int, radius: int, colour: int, alpha: int) ->
             if cover > 0:
                 blend(canvas, right, y, colour, cover * alpha >> 8)
             right -= 1
-        if alpha >= 256:
+        if alpha >= OPAQUE:
             fill(canvas, y, left, right + 1, colour)
         else:
-            for x in range(left, right + 1):
-                blend(canvas, x, y, colour, alpha)
+            tint(canvas, y, left, right + 1, colour, alpha)
 
 
 def root(value: int) -> int:
-    """The integer square root."""
-    if value <= 0:
-        return 0
-    guess = 1
-    while guess * guess < value:
-        guess *= 2
-    while True:
-        better = (guess + value // guess) // 2
-        if better >= guess:
-            return guess
-        guess = better
+    """The integer square root of a number up to 2**52: so far it is IEEE's, which is the same everywhere."""
+    return int(sqrt(value)) if value > 0 else 0
 
 
 def triangle(
@@ -211,11 +215,14 @@ def corner(canvas: Any, left: int, top: int, radius: int, part: int, colour: int
     height, width = canvas.shape
     scale = 2 * radius * max(1, SIZE // width)
     cx, cy = left + (radius if part & 1 else 0), top + (radius if part & 2 else 0)
+    x0, x1 = max(0, left * width // SIZE), min(width, (left + radius) * width // SIZE + 1)
     for y in range(max(0, top * height // SIZE), min(height, (top + radius) * height // SIZE + 1)):
         wy = (2 * y + 1) * SIZE // (2 * height)
-        for x in range(max(0, left * width // SIZE), min(width, (left + radius) * width // SIZE + 1)):
+        if not top <= wy < top + radius:
+            continue
+        for x in range(x0, x1):
             wx = (2 * x + 1) * SIZE // (2 * width)
-            if top <= wy < top + radius and left <= wx < left + radius:
+            if left <= wx < left + radius:
                 inside = radius * radius - (wx - cx) * (wx - cx) - (wy - cy) * (wy - cy)
                 cover = min(256, 128 + inside * 256 // scale)
                 if cover > 0:
@@ -230,23 +237,29 @@ def ridge(canvas: Any, base: int, height: int, period: int, shift: int, colour: 
     short = period * 5 // 8
     wide, narrow = (256 << 16) // period, (256 << 16) // short
     slow, fast = shift % period, shift % short
+    # place = x * SIZE // columns without a division a column.
+    stride, over = SIZE // columns, SIZE % columns
+    place, rest, highest = 0, 0, foot
     for x in range(columns):
-        place = x * SIZE // columns
         u = (((slow + place) * wide >> 16) & 255) - 128
         v = (((fast + place) * narrow >> 16) & 255) - 128
         rise = height * ((16384 - u * u) * 3 + (16384 - v * v)) >> 16
         edge = max(0, (base - rise) * rows >> 4)
-        y = edge >> 8
-        if y < foot:
-            blend(canvas, x, y, colour, 256 - (edge & 255))
-        for lower in range(y + 1, foot):
-            canvas[lower, x] = colour
+        if edge >> 8 < foot:
+            blend(canvas, x, edge >> 8, colour, 256 - (edge & 255))
+        highest = min(highest, edge >> 8)
+        note_surface(canvas, x, edge >> 8, foot)
+        place, rest = place + stride, rest + over
+        if rest >= columns:
+            place, rest = place + 1, rest - columns
+    fill_below(canvas, highest + 1, foot, 0, colour, colour)
 
 
 def land(canvas: Any, tops: Any, shift: int, crust: int, colour: int) -> None:
     """The ground below the line through (i << shift, tops[i]), under a crust of another colour."""
     rows, columns = canvas.shape
     thick, across = max(1, rows // 40), SIZE * 256 // columns
+    highest, lowest = rows, 0
     for x in range(columns):
         place = (x * across + (across >> 1)) >> 8
         i = place >> shift
@@ -255,10 +268,41 @@ def land(canvas: Any, tops: Any, shift: int, crust: int, colour: int) -> None:
         y = edge >> 8
         if y < rows:
             blend(canvas, x, y, crust, 256 - (edge & 255))
-        for lower in range(y + 1, min(rows, y + 1 + thick)):
-            canvas[lower, x] = crust
-        for lower in range(y + 1 + thick, rows):
-            canvas[lower, x] = colour
+        highest, lowest = min(highest, y), max(lowest, y)
+        note_surface(canvas, x, y, rows)
+    solid = min(rows - 1, lowest + 1 + thick)
+    fill_below(canvas, highest + 1, solid, thick, crust, colour)
+    for y in range(solid, rows - 1):
+        fill(canvas, y, 0, columns, colour)
+
+
+def note_surface(canvas: Any, x: int, y: int, foot: int) -> None:
+    """Have column x of the bottom row hold y for ``fill_below``, or its own final colour, inverted.
+
+    The latter if nothing of it is to be filled: y is ``foot`` or below, or the bottom row itself.
+    """
+    bottom = canvas.shape[0] - 1
+    canvas[bottom, x] = y if y < min(foot, bottom) else ~int(canvas[bottom, x])
+
+
+def fill_below(canvas: Any, first: int, foot: int, thick: int, crust: int, colour: int) -> None:
+    """Fill each column below the y noted for it, in the rows ``first`` to before ``foot`` and the bottom row.
+
+    By rows, which go through memory in order; ``thick`` pixels of crust come before the colour.
+    """
+    bottom = canvas.shape[0] - 1
+    surface = canvas[bottom]
+    for y in range(first, min(foot, bottom)):
+        row = canvas[y]
+        for x in range(row.shape[0]):
+            top, seen = int(surface[x]), int(row[x])
+            if 0 <= top < y:
+                seen = crust if y <= top + thick else colour
+            row[x] = seen
+    for x in range(surface.shape[0]):
+        top = int(surface[x])
+        below = crust if bottom <= top + thick else colour
+        surface[x] = below if top >= 0 else ~top
 
 
 def sine(angle: int) -> int:

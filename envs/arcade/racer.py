@@ -19,6 +19,7 @@ from universe2.envs.arcade.kit import (
     SIZE,
     blend,
     disc,
+    fill,
     gradient,
     hue,
     mix_colour,
@@ -308,8 +309,7 @@ def draw_bend(canvas: Any, x: int, y: int, ways: int, reach: int, colour: int) -
         if left >= right:
             continue
         first, last = (left + 255) >> 8, right >> 8
-        for column in range(first, last):
-            canvas[row, column] = colour
+        fill(canvas, row, first, last, colour)
         if left & 255:
             blend(canvas, left >> 8, row, colour, 256 - (left & 255))
         if right & 255:

@@ -21,7 +21,7 @@ from universe2.envs.arcade.arena import (
     steer_y,
 )
 from universe2.envs.arcade.game import DOWN, FIRE, LEFT, RIGHT, RUNNING, UP
-from universe2.envs.arcade.kit import SIZE, blend, disc, gradient, hue, mix_colour, root
+from universe2.envs.arcade.kit import SIZE, blend, disc, fill, gradient, hue, mix_colour, root
 from universe2.envs.arcade.match import FIELDS, MOST, Match, across, down, leave, rival, shuffle_seats
 from universe2.envs.arcade.rng import below, between, seeded
 
@@ -220,8 +220,7 @@ def draw_floe(canvas: Any, cy: int, radius: int, colour: int) -> None:
             half = max(1, (half + square // half) // 2)
         left, right = max(0, (MIDDLE - half) * width >> 4), min(width << 8, (MIDDLE + half) * width >> 4)
         first, last = (left + 255) >> 8, right >> 8
-        for x in range(first, last):
-            canvas[y, x] = colour
+        fill(canvas, y, first, last, colour)
         if first > 0 and first <= last:
             blend(canvas, first - 1, y, colour, (first << 8) - left)
         if last < width and first <= last:

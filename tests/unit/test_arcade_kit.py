@@ -107,6 +107,34 @@ def test_land_fills_below_its_line(pixels: int) -> None:
     assert (canvas[pixels // 2 + 1, -4:] == 0xFF0000).all()
 
 
+@pytest.mark.parametrize("size", [(32, 32), (33, 50)])
+def test_land_and_ridge_by_rows_are_those_by_columns(size: tuple[int, int]) -> None:
+    """Also where the surface is the bottom row, above the screen or below it."""
+    rows, columns = size
+    numbers = np.random.default_rng(0)
+    for low, high in [(-500, 5000), (3900, 4300), (2000, 3500), (4096, 4097)]:
+        before = numbers.integers(0, 1 << 24, size).astype(np.int32)
+        tops, hills = numbers.integers(low, high, 40), before.copy()
+        found, wanted = before.copy(), before.copy()
+        kit.land(found, tops, 8, 0xFF0000, 0x0000FF)
+        thick = max(1, rows // 40)
+        for x in range(columns):
+            place = (x * (kit.SIZE * 256 // columns) + (kit.SIZE * 256 // columns >> 1)) >> 8
+            i = place >> 8
+            top = int(tops[i] + ((tops[i + 1] - tops[i]) * (place - (i << 8)) >> 8))
+            edge = max(0, top * rows >> 4)
+            if edge >> 8 < rows:
+                kit.blend(wanted, x, edge >> 8, 0xFF0000, 256 - (edge & 255))
+            wanted[(edge >> 8) + 1 :, x] = 0xFF0000
+            wanted[(edge >> 8) + 1 + thick :, x] = 0x0000FF
+        assert (found == wanted).all()
+        kit.ridge(hills, high, 700, 900, low, 0x00FF00)
+        foot = min(rows, -(-high * rows // kit.SIZE))
+        assert (hills[foot:] == 0x00FF00).all()
+        inside = hills == 0x00FF00
+        assert (inside[1:] >= inside[:-1]).all()  # below a pixel of a hill is hill
+
+
 def test_sine_is_a_sine() -> None:
     angles = np.arange(1024)
     wanted = 4096 * np.sin(angles * np.pi / 512)

@@ -16,6 +16,7 @@ from universe2.core.screen import ARROWS, KEYS
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import games
 from universe2.runtimes.compiled import CompiledRuntime
+from universe2.runtimes.compiled_pack import STREAM
 
 SPECS = list(games())
 IDS = [spec.name for spec in SPECS]
@@ -55,6 +56,22 @@ def test_alone_in_seven_and_in_subsets(spec: EnvSpec) -> None:
         assert np.array_equal(batch.obs[row], mine.obs[0])
         for name in ("reward", "terminated", "truncated", "step", "episode", "seed"):
             assert getattr(batch, name)[row] == getattr(mine, name)[0]
+
+
+def test_many_large_frames_are_those_of_few() -> None:
+    """Frames that are written past the caches by several threads: large ones, and others of odd sizes."""
+    spec = games()[0]
+    for size, count in ((256, 1 + STREAM // (256 * 256 * 3)), (84, 1 + STREAM // (84 * 84 * 3))):
+        many, few = begun(spec, count, size=size), begun(spec, 3, size=size)
+        assert many._frames_N.size >= STREAM > few._frames_N.size
+        for action in (1, 2, 1):
+            seen = stepped(many, range(count), np.full(count, action))
+            wanted = stepped(few, range(3), np.full(3, action))
+            assert (seen.obs[:3] == wanted.obs).all()
+        pictures = many.render(range(count), (size, size))
+        assert all((picture == frame).all() for picture, frame in zip(pictures, seen.obs, strict=True))
+        many.close()
+        few.close()
 
 
 @every_game

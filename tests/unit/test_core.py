@@ -29,7 +29,7 @@ from universe2.core.screen import (
     map_of,
     screen_observation_space,
 )
-from universe2.core.seeding import check_seed, fold31, mix, next_seed, vector_seeds
+from universe2.core.seeding import check_seed, fold31, mix, next_seed, next_seeds, vector_seeds
 from universe2.core.spaces import check_actions, empty, put, stack, take, unstack
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement
 
@@ -47,6 +47,11 @@ def test_splitmix_known_values() -> None:
         0x6E789E6AA1B965F4,
         0x06C45D188009454F,
     ]
+
+
+def test_seeds_of_many_are_those_of_each() -> None:
+    seeds = [0, 1, 2**31 - 1, 2**31, 2**63 - 1]
+    assert next_seeds(np.array(seeds, np.int64)).tolist() == [next_seed(seed) for seed in seeds]
 
 
 def test_seed_chain_stays_in_31_bits_and_does_not_stick() -> None:

@@ -15,7 +15,7 @@ import pytest
 from universe2.core.agents import agent_columns
 from universe2.core.batch import Fault
 from universe2.core.errors import FaultError, UsageError
-from universe2.core.seeding import next_seed
+from universe2.core.seeding import mix, next_seed
 from universe2.core.spec import EnvConfig
 from universe2.envs.arcade import game_spec
 from universe2.envs.arcade.game import DOWN, LEFT, LOST, RIGHT, RUNNING, UP, Game
@@ -23,7 +23,7 @@ from universe2.envs.arcade.kit import block
 from universe2.envs.arcade.match import FIELDS, Match
 from universe2.envs.arcade.matches import match_spec
 from universe2.runtimes import compiled_driver, match_driver
-from universe2.runtimes.compiled import CompiledRuntime, _mix
+from universe2.runtimes.compiled import CompiledRuntime
 from universe2.runtimes.match import MatchRuntime
 
 STILL, TRIP, END, BLIND, DIVIDE = range(5)
@@ -111,7 +111,7 @@ PLAIN_MATCH = dataclasses.replace(MATCH, instruction="Don't trip, plainly.")
 
 def level_of(seed: int) -> int:
     """Of two levels."""
-    return int(_mix(np.array([seed], np.int64))[0] >> np.uint64(1)) % 2
+    return (mix(seed) >> 1) % 2
 
 
 def seed_of(*levels: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.errors import ClosedError, InvalidSeedError, UsageError
-from universe2.core.seeding import check_seed, next_seed
+from universe2.core.seeding import check_seed, next_seeds
 from universe2.core.spec import Autoreset
 
 
@@ -112,7 +112,7 @@ class SlotLedger:
 
     def next_seeds(self, slots_K: np.ndarray) -> np.ndarray:
         """int64 (K,): the seeds of the slots' next episodes, if nobody gives another."""
-        return np.array([next_seed(seed) for seed in self.seed[slots_K].tolist()], np.int64)
+        return next_seeds(self.seed[slots_K])
 
     def finish(self, slots_K: np.ndarray, ended_K: np.ndarray, fault_K: np.ndarray | None = None) -> None:
         """Results are about to be returned. Ended and faulted slots become ENDED, others READY."""

@@ -26,9 +26,22 @@ def mix(value: int) -> int:
     return z ^ (z >> 31)
 
 
+def mix_each(numbers: np.ndarray) -> np.ndarray:
+    """``mix`` of each number, uint64."""
+    z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
 def next_seed(seed: int) -> int:
     """The seed of a slot's next episode, in [0, 2**31)."""
     return mix(seed) >> 33
+
+
+def next_seeds(seeds: np.ndarray) -> np.ndarray:
+    """``next_seed`` of each, int64."""
+    return (mix_each(seeds) >> np.uint64(33)).astype(np.int64)
 
 
 def fold31(seed: int) -> int:

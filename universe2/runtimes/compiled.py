@@ -22,6 +22,7 @@ from universe2.core.batch import Batch, Column, Fault, InfoColumns
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
+from universe2.core.seeding import mix_each
 from universe2.core.spaces import as_rows, check_actions
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade import check_options
@@ -34,6 +35,7 @@ from universe2.runtimes.states import SlotState, StateFormat
 TIME = OUTCOMES.index("time")
 _DOING = {RESET: "reset", STEP: "step", DRAW: "picture"}
 _LEVEL = struct.Struct("<q")
+_NAMES = np.array(OUTCOMES, dtype=object)
 
 
 class _Work(NamedTuple):
@@ -189,11 +191,11 @@ class CompiledRuntime(Runtime):
         fresh_K = task_K == RESET
         if fresh_K.any():
             fresh = slots_K[fresh_K]
-            words = _mix(self._ledger.seed[fresh])
+            words = mix_each(self._ledger.seed[fresh])
             start, span = self.options["start_level"], self.options["num_levels"]
             span = span or 2**31 - start
             self._level_N[fresh] = start + (words >> np.uint64(1)).astype(np.int64) % span
-            rng_K[fresh_K] = (_mix(words) >> np.uint64(33)).astype(np.int64)
+            rng_K[fresh_K] = (mix_each(words) >> np.uint64(33)).astype(np.int64)
             self._states_N[fresh] = self._blank
         reward_K, outcome_K, causes = self._drive(
             slots_K, task_K.astype(np.int64, copy=False), keys_K, self._level_N[slots_K], rng_K
@@ -302,8 +304,7 @@ class CompiledRuntime(Runtime):
         info = {"level": Column(np.where(shown_K, self._level_N[slots_K], 0), shown_K)}
         if ended_K.any():
             names = np.full(len(outcome_K), None, dtype=object)
-            for row in np.flatnonzero(ended_K):
-                names[row] = OUTCOMES[outcome_K[row]]
+            names[ended_K] = _NAMES[outcome_K[ended_K]]
             info["outcome"] = Column(names, ended_K)
         return info
 
@@ -395,11 +396,3 @@ class CompiledRuntime(Runtime):
 
     def close(self) -> None:
         self._posted.close()
-
-
-def _mix(numbers: np.ndarray) -> np.ndarray:
-    """splitmix64 of each number, uint64; the array form of ``core.seeding.mix``."""
-    z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

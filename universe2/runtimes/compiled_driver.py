@@ -1,8 +1,8 @@
 """The loops around a game's functions, and their machine code: one call works a batch of slots.
 
 ``game_reset``, ``game_step``, ``game_draw`` and ``game_heuristic`` are names that ``drivers``
-binds to a game's functions before compiling. Threads share the slots of a call evenly; each
-draws on a canvas of its own, which stays in its core's cache.
+binds to a game's functions before compiling. Threads take a few slots at a time until none of the
+call are left; each draws on a canvas of its own, which stays in its core's cache.
 
 Suffixes: K slots of a call, N slots of the runtime, T threads, F frames, H × W pixels.
 """
@@ -33,6 +33,7 @@ from universe2.runtimes.compiled_build import (
     helper,
     one_at_a_time,
 )
+from universe2.runtimes.compiled_pack import LINE, STREAM, pack, pack_plainly
 from universe2.runtimes.compiled_parts import allocates
 from universe2.runtimes.compiled_raised import FromMachineCode, causes, plain
 
@@ -41,7 +42,7 @@ _intrinsic: Any = intrinsic
 Pointer: Any = types.CPointer
 
 FEW = 16
-"""Fewer slots than this are worked by the calling thread alone."""
+"""Fewer steps than this are worked by the calling thread alone."""
 
 RESET, STEP, DRAW = 0, 1, 2
 """What to do with a slot; DRAW draws it as it is."""
@@ -79,23 +80,53 @@ def drive(
     ``game`` is the address of the game's ``work``: this loop is the same code for all games.
     """
     count = slots_K.shape[0]
-    # Waking the threads costs more than a few slots do.
-    threads = canvas_THW.shape[0] if count >= FEW else 1
+    threads, streams = threads_for(canvas_THW.shape[0], task_K), frame_FHW3.size >= STREAM
     if threads == 1:
         for k in range(count):
             invoke(
                 game, states_NB[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k],
                 canvas_THW[0], reward_K[k : k + 1], outcome_K[k : k + 1],
             )  # fmt: skip
-            pack(canvas_THW[0].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
+            pack(canvas_THW[0].reshape(-1), frame_FHW3[row_K[k]].reshape(-1), streams)
         return
+    grain, taken_1 = grain_of(count, threads), np.zeros(1, np.int64)
     for t in prange(threads):
-        for k in range(t * count // threads, (t + 1) * count // threads):
-            invoke(
-                game, states_NB[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k],
-                canvas_THW[t], reward_K[k : k + 1], outcome_K[k : k + 1],
-            )  # fmt: skip
-            pack(canvas_THW[t].reshape(-1), frame_FHW3[row_K[k]].reshape(-1))
+        first = take(taken_1, grain)
+        while first < count:
+            for k in range(first, min(first + grain, count)):
+                invoke(
+                    game, states_NB[slots_K[k]], task_K[k], keys_K[k], level_K[k], seed_K[k],
+                    canvas_THW[t], reward_K[k : k + 1], outcome_K[k : k + 1],
+                )  # fmt: skip
+                pack(canvas_THW[t].reshape(-1), frame_FHW3[row_K[k]].reshape(-1), streams)
+            first = take(taken_1, grain)
+
+
+def threads_for(most: int, task_K: Any) -> int:
+    """How many threads a call is worth. Waking them costs more than a few slots do."""
+    count = task_K.shape[0]
+    work = 4 * count if count > 0 and task_K[0] == RESET else count  # the layout of a level takes a while
+    return most if work >= FEW else 1
+
+
+def grain_of(count: int, threads: int) -> int:
+    """How many slots a thread takes at once.
+
+    Enough for the rewards of two threads to lie in different lines of the cache; of a short call fewer,
+    so that no thread waits long for another that has the slow slots or was woken late.
+    """
+    return max(1, min(LINE // 8, count // (8 * threads)))
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def take(_context: Any, taken_1: Any, grain: Any) -> Any:
+    """Machine code that adds ``grain`` to what all threads took, and gives what it was before."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = target.make_array(signature.args[0])(target, builder, arguments[0])
+        return builder.atomic_rmw("add", array.data, arguments[1], "monotonic")
+
+    return types.int64(taken_1, types.int64), generate
 
 
 def work(
@@ -148,46 +179,6 @@ def call_at(
         return target.get_dummy_value()
 
     return types.void(*[types.int64] * 11), generate
-
-
-def pack(colours: Any, octets: Any) -> None:
-    """0xRRGGBB → three bytes."""
-    count = colours.shape[0]
-    for i in range(0, count - 5, 4):
-        pack_four(colours, i, octets)
-    for i in range(max(0, (count - 2) // 4 * 4), count):
-        colour = colours[i]
-        octets[3 * i] = (colour >> 16) & 255
-        octets[3 * i + 1] = (colour >> 8) & 255
-        octets[3 * i + 2] = colour & 255
-
-
-@_intrinsic  # type: ignore[untyped-decorator]
-def pack_four(_context: Any, colours: Any, i: Any, octets: Any) -> Any:
-    """Machine code that packs pixels i to i + 3 by one shuffle, and writes four more bytes of nothing."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), 16)
-
-        def at(which: int, index: Any) -> Any:
-            array = target.make_array(signature.args[which])(target, builder, arguments[which])
-            return builder.bitcast(builder.gep(array.data, [index]), vector.as_pointer())
-
-        first = builder.sext(arguments[1], ir.IntType(64)) if arguments[1].type.width < 64 else arguments[1]
-        four = builder.load(at(0, first), align=4)
-        order = [2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, 3, 7, 11, 15]
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), 16), order)
-        octet = builder.mul(first, ir.Constant(first.type, 3))
-        builder.store(builder.shuffle_vector(four, four, mask), at(2, octet), align=1)
-        return target.get_dummy_value()
-
-    return types.void(colours, i, octets), generate
-
-
-def pack_plainly(colours: np.ndarray, octets: np.ndarray) -> None:
-    """``pack`` in plain Python."""
-    for part in range(3):
-        octets[part::3] = colours >> (16 - 8 * part) & 255
 
 
 def advise(states_N: Any, slots_K: Any, keys_K: Any) -> None:
@@ -314,6 +305,9 @@ def drivers(game: Game) -> Drivers:
 
 
 def canvases(height: int, width: int) -> np.ndarray:
-    """int32 (T, H, W): one canvas per thread."""
+    """int32 (T, H, W): one canvas per thread. They begin where lines of the cache do."""
     threads = 1 if debugging() else int(get_num_threads())
-    return np.zeros((threads, height, width), np.int32)
+    nbytes = threads * height * width * 4
+    memory = np.zeros(nbytes + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + nbytes].view(np.int32).reshape(threads, height, width)

@@ -21,7 +21,6 @@ from universe2.envs.arcade.match import MOST, SPECTATOR, Match
 from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper, rebind
 from universe2.runtimes.compiled_driver import (
     FAILED,
-    FEW,
     RESET,
     STEP,
     Drivers,
@@ -29,10 +28,12 @@ from universe2.runtimes.compiled_driver import (
     Pointer,
     call_at,
     call_plainly,
-    pack,
-    pack_plainly,
+    grain_of,
+    take,
+    threads_for,
     unbound,
 )
+from universe2.runtimes.compiled_pack import STREAM, pack, pack_plainly
 
 WATCH = 3
 """A task besides RESET, STEP and DRAW: the spectator's picture, in place of the players'."""
@@ -61,25 +62,29 @@ def drive(
     ``match`` is the address of the match's ``work``: this loop is the same code for all of them.
     """
     count = slots_K.shape[0]
-    threads = canvas_THW.shape[0] if count >= FEW else 1
+    threads, streams = threads_for(canvas_THW.shape[0], task_K), frame_PFHW3.size >= STREAM
     if threads == 1:
         for k in range(count):
             turn(
                 match, states_NB[slots_K[k]], task_K[k], keys_KP[k], level_K[k], seed_K[k],
-                canvas_THW[0], row_K[k], frame_PFHW3, reward_KP[k], outcome_K[k : k + 1],
+                canvas_THW[0], row_K[k], frame_PFHW3, streams, reward_KP[k], outcome_K[k : k + 1],
             )  # fmt: skip
         return
+    grain, taken_1 = grain_of(count, threads), np.zeros(1, np.int64)
     for t in prange(threads):
-        for k in range(t * count // threads, (t + 1) * count // threads):
-            turn(
-                match, states_NB[slots_K[k]], task_K[k], keys_KP[k], level_K[k], seed_K[k],
-                canvas_THW[t], row_K[k], frame_PFHW3, reward_KP[k], outcome_K[k : k + 1],
-            )  # fmt: skip
+        first = take(taken_1, grain)
+        while first < count:
+            for k in range(first, min(first + grain, count)):
+                turn(
+                    match, states_NB[slots_K[k]], task_K[k], keys_KP[k], level_K[k], seed_K[k],
+                    canvas_THW[t], row_K[k], frame_PFHW3, streams, reward_KP[k], outcome_K[k : k + 1],
+                )  # fmt: skip
+            first = take(taken_1, grain)
 
 
 def turn(
     match: Any, state_B: Any, task: int, keys_P: Any, level: int, seed: int,
-    canvas: Any, row: int, frame_PFHW3: Any, reward_P: Any, outcome: Any,
+    canvas: Any, row: int, frame_PFHW3: Any, streams: bool, reward_P: Any, outcome: Any,
 ) -> None:  # fmt: skip
     """One slot: do the task, then draw each view."""
     invoke(match, state_B, task, keys_P, level, seed, canvas, reward_P, outcome)
@@ -93,7 +98,7 @@ def turn(
             outcome[0] = FAILED
             return
         mirror(canvas, seat[0])
-        pack(canvas.reshape(-1), frame_PFHW3[p, row].reshape(-1))
+        pack(canvas.reshape(-1), frame_PFHW3[p, row].reshape(-1), streams)
 
 
 def work(
