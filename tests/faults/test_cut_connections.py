@@ -12,11 +12,14 @@ import pytest
 from cutting_proxy import CuttingProxy
 
 from universe2.client import open_remote
+from universe2.client.stream import Stream
 from universe2.core.batch import Fault
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig
 from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
+from universe2.wire.frames import encode
+from universe2.wire.v1 import universe_pb2 as pb
 
 
 class _Tallying(CountingRuntime):
@@ -193,11 +196,77 @@ def test_cut_for_thirty_seconds(proxy: CuttingProxy) -> None:
     runtime.close()
 
 
-def test_another_cannot_take_a_session_up(server: Server) -> None:
-    from universe2.client.stream import Stream
-    from universe2.wire.frames import encode
-    from universe2.wire.v1 import universe_pb2 as pb
+OPEN = pb.Open(protocol=1, env_id=COUNTING.id, interface="native", autoreset="next_step", num_slots=2)
 
+
+def just_opened(address: str, ask: pb.Open) -> pb.Opened:
+    """A session whose stream breaks as soon as the client knows of it."""
+    stream = Stream(address, None)
+    stream.send(encode(pb.Header(sequence=1, open=ask)))
+    opened = stream.first(5.0).opened
+    stream.hang_up()
+    return opened
+
+
+@pytest.mark.parametrize("received", [0, 1])
+def test_a_session_can_be_taken_up_before_a_second_frame(server: Server, received: int) -> None:
+    opened = just_opened(server.address, OPEN)
+    assert server.capacity.slots_free == 6
+    stream = Stream(server.address, None)
+    resume = pb.Resume(token=opened.resume_token, received=received)
+    stream.send(encode(pb.Header(session=opened.session, resume=resume)))
+    assert stream.first(5.0).resumed.received == 1
+    if not received:  # all that the client says it lacks comes again
+        assert stream.first(5.0).opened == opened
+    slots, seeds = np.arange(2, dtype="<i4"), np.array([4, 9], "<i8")
+    reset = pb.Header(sequence=2, session=opened.session, received=1, reset=pb.Reset())
+    stream.send(encode(reset, [slots, seeds]))
+    header = stream.first(5.0)
+    assert (header.sequence, header.batch.rows) == (2, 2)
+    stream.send(encode(pb.Header(sequence=3, session=opened.session, close=pb.Close())))
+    assert eventually(lambda: server.capacity.slots_free == 8)
+    stream.hang_up()
+
+
+def test_a_session_that_nobody_takes_up_ends_with_its_lease(server: Server) -> None:
+    ask = pb.Open()
+    ask.CopyFrom(OPEN)
+    ask.lease_seconds = 1.0
+    just_opened(server.address, ask)
+    assert server.capacity.slots_free == 6
+    assert eventually(lambda: server.capacity.slots_free == 8)
+
+
+def test_who_leaves_while_the_slots_open_leaves_nothing() -> None:
+    """There is nobody who could know the resume token."""
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        opening.set()
+        assert go_on.wait(20.0)
+        return CountingRuntime(COUNTING, num_slots, config)
+
+    class Watched(Server):
+        def _session(self, requests, context):  # type: ignore[no-untyped-def]
+            self.context = context
+            return super()._session(requests, context)
+
+    server = Watched(ServerConfig(port=0, slots=8), slow)
+    server.start()
+    try:
+        stream = Stream(server.address, None)
+        stream.send(encode(pb.Header(sequence=1, open=OPEN)))
+        assert opening.wait(20.0)
+        stream.hang_up()
+        assert eventually(lambda: not server.context.is_active())
+        go_on.set()
+        assert eventually(lambda: server.capacity.sessions_open == 0)
+        assert server.capacity.slots_free == 8
+    finally:
+        server.stop(1.0)
+
+
+def test_another_cannot_take_a_session_up(server: Server) -> None:
     runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
     name = runtime._parts[0].connection.opened.session  # type: ignore[attr-defined]
     for session, kind in ((name, "AuthenticationError"), ("nobody", "ServerLostError")):

@@ -280,12 +280,13 @@ def test_a_stream_that_begins_with_something_else(server: Server) -> None:
     "count", [25, pytest.param(1500, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 def test_damaged_openings(server: Server, count: int) -> None:
-    """It opens what it understood, or says what is wrong; what was opened ends with the stream."""
+    """It opens what it understood, or says what is wrong; what was opened, ``close`` ends."""
     rng, kinds = random.Random(count), set()
     sound = encode(pb.Header(sequence=1, open=opening()))
     for _ in range(count):
         stream = Stream(server.address, None)
         stream.send(mutated(sound, rng))
+        stream.send(encode(pb.Header(sequence=2, close=pb.Close())))
         stream.half_close()
         replies = said(stream)
         kinds |= {reply.error.type or reply.WhichOneof("body") for reply in replies}

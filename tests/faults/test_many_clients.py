@@ -31,7 +31,7 @@ def eventually(check: Callable[[], bool], timeout: float = 20.0) -> bool:
 
 
 def served(cls: type[CountingRuntime] = CountingRuntime, **config: Any) -> Server:
-    settings = {"port": 0, "slots": 1000, "sessions": 400, **config}
+    settings = {"port": 0, "slots": 1000, "sessions": 1000, **config}
     server = Server(ServerConfig(**settings), lambda _id, slots, config: cls(COUNTING, slots, config))
     server.start()
     return server
@@ -57,7 +57,7 @@ def play(address: str, steps: int) -> int:
 
 
 def drop(address: str) -> None:
-    """Open a session, and vanish without a word."""
+    """Open a session, and vanish without a word: it is over with its lease."""
     stream = Stream(address, None)
     ask = pb.Open(
         protocol=PROTOCOL, env_id=COUNTING.id, interface="native", autoreset="next_step", num_slots=1

@@ -104,12 +104,13 @@ class Connection:
             self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
             self._session = self.opened.session
             self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
-            # Once the server has it, it lets the session be resumed.
-            self.ask(pb.Header(heartbeat=pb.Heartbeat()), (), open_deadline)
+            self._go_local()
         except BaseException:  # also Ctrl-C, in a queue
-            self.close()
+            if self._session:
+                self.leave()  # without a goodbye the server would keep the slots for the lease
+            else:
+                self.close()
             raise
-        self._go_local()
 
     def _go_local(self) -> None:
         """If the server is on this machine, have the receiving thread take the session up at its socket."""

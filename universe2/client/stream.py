@@ -206,7 +206,7 @@ class Stream:
 
     def hang_up(self) -> None:
         """End it at once. May be called twice, from any thread."""
-        self._call.cancel()  # first: a half-closed stream would end the session
+        self._call.cancel()
         self._outbox.put(None)
         self._channel.close()
 

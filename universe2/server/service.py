@@ -226,6 +226,9 @@ class Server:
                 ticket.leave()
                 raise
             session = self._opened(first, assembler, ticket)
+            if not context.is_active():  # the client left meanwhile, without the token to come back with
+                session.close()
+                return
             yield from session.stream(requests, context)
         except Universe2Error as error:
             log.info("a stream is refused: %s: %s", type(error).__name__, error)

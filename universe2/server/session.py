@@ -239,7 +239,7 @@ class Session:
             yield from self._post(error_header(_failure(error)))
         finally:
             self._attached.release()
-            if self._ending or self._assembler.received <= 1:  # a client that knows its session says more
+            if self._ending:
                 self.close()
 
     def end(self, error: Universe2Error | None = None) -> None:
