@@ -12,24 +12,28 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core.errors import InvalidActionError, InvalidSeedError
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
-FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE, LEAK = range(11)
+FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE, LEAK, REFUSED = range(12)
 
 
 class Misbehaving(gym.Env):
-    """Observes its step count and seed; ``doom`` names a seed whose reset raises."""
+    """Observes its step count and seed; ``doom`` names a seed whose reset raises, ``refuse`` one that it
+    refuses."""
 
-    def __init__(self, doom: int = -1, length: int = 0) -> None:
+    def __init__(self, doom: int = -1, length: int = 0, refuse: int = -1) -> None:
         self.observation_space = spaces.Box(0, np.inf, (2,), np.float64)
-        self.action_space = spaces.Discrete(11)
-        self._doom, self._length = doom, length
+        self.action_space = spaces.Discrete(12)
+        self._doom, self._length, self._refuse = doom, length, refuse
         self._leaked: list[bytearray] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
         if seed == self._doom:
             raise ValueError(f"doomed seed {seed}")
+        if seed == self._refuse:
+            raise InvalidSeedError(f"no level has the seed {seed}")
         self._steps, self._seed = 0, seed
         return self._obs(), {"began": True}
 
@@ -37,6 +41,8 @@ class Misbehaving(gym.Env):
         self._steps += 1
         if action == RAISE:
             raise RuntimeError("the environment is unhappy")
+        if action == REFUSED:
+            raise InvalidActionError("that move isn't legal here")
         if action == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         if action == EXIT:
@@ -86,5 +92,5 @@ SPEC = EnvSpec(
     runtime="process",
     entry="misbehaving:Misbehaving",
     spaces_from="misbehaving:misbehaving_spaces",
-    options={"doom": -1, "length": 0},
+    options={"doom": -1, "length": 0, "refuse": -1},
 )

@@ -17,12 +17,14 @@ import numpy as np
 import psutil
 import pytest
 
+from universe2.client import open_remote
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ClosedError, DeadlineError
 from universe2.core.registry import find
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.runtimes.process import ProcessRuntime
+from universe2.server import Server, ServerConfig
 
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
@@ -199,6 +201,31 @@ def test_host_that_can_not_start(opened: Any) -> None:
         assert "No module named 'nowhere'" in begin(runtime)[0]["text"]
     finally:
         runtime.close()
+
+
+def here_and_served(opened: Any, slots: int, **options: Any) -> Iterator[Any]:
+    """A runtime as it is, and one like it through a server that parks a slot at its first fault."""
+    yield opened(slots, options=options)
+    behind = opened(slots, options=options)
+    server = Server(ServerConfig(port=0), lambda _id, _slots, _config: behind)
+    server.start()
+    remote = open_remote(m.SPEC, slots, EnvConfig(options=options), [server.address], max_faults=1)
+    yield remote
+    remote.close()
+    server.stop(1.0)
+
+
+def test_what_only_the_environment_can_refuse_is_the_users_fault_here_and_on_servers(opened: Any) -> None:
+    for runtime in here_and_served(opened, 2, refuse=7):
+        begin(runtime)
+        for again in range(2):  # and never parked: nothing is wrong with the slot
+            got = step(runtime, s0=m.REFUSED, s1=m.FINE)
+            assert (got[0]["fault"], got[0]["text"]) == (Fault.USER, "that move isn't legal here")
+            assert (got[1]["fault"], got[1]["step"]) == (Fault.NONE, 2 * again + 1)
+            assert step(runtime, s0=m.FINE, s1=m.FINE)[0]["step"] == 0
+        runtime.reset([0], [7])
+        got = rows(runtime, 1)
+        assert (got[0]["fault"], got[0]["text"]) == (Fault.USER, "no level has the seed 7")
 
 
 @pytest.mark.parametrize(

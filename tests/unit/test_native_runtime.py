@@ -11,17 +11,20 @@ import pytest
 from gymnasium import spaces
 
 from universe2.core.batch import Fault
-from universe2.core.errors import ClosedError, UsageError
+from universe2.core.errors import ClosedError, InvalidActionError, UsageError
 from universe2.core.native import Transition
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 from universe2.runtimes.native import NativeRuntime
 
-BREAKS, HANGS = 8, 9
+REFUSED, BREAKS, HANGS = 7, 8, 9
 
 
 class Tally:
-    """Shows (seed, steps, sum of actions); ends after ``length`` steps. Action 8 raises, 9 waits."""
+    """Shows (seed, steps, sum of actions); ends after ``length`` steps.
+
+    Action 8 raises, 9 waits, 7 is refused if ``picky``.
+    """
 
     state_version = "tally 1"
     instruction = "count"
@@ -30,7 +33,8 @@ class Tally:
     """a seed that can't be begun"""
 
     def __init__(self, spec: EnvSpec, config: EnvConfig, compiled: Any) -> None:
-        self.length = spec.resolve(config.options)["length"]
+        options = spec.resolve(config.options)
+        self.length, self.picky = options["length"], options["picky"]
 
     def reset(self, seed: int, out: np.ndarray) -> None:
         self.state = [seed, 0, 0]
@@ -39,6 +43,8 @@ class Tally:
             raise RuntimeError("this seed is cursed")
 
     def step(self, action: Any, out: np.ndarray) -> Transition:
+        if action == REFUSED and self.picky:
+            raise InvalidActionError("7 isn't legal here")
         if action == BREAKS:
             raise RuntimeError("broken on purpose")
         if action == HANGS:
@@ -74,7 +80,7 @@ SPEC = EnvSpec(
     runtime="native",
     entry=f"{__name__}:Tally",
     spaces_from=f"{__name__}:tally_spaces",
-    options={"length": 4},
+    options={"length": 4, "picky": False},
 )
 
 
@@ -153,6 +159,15 @@ def test_a_slot_that_raises_is_made_anew_and_others_do_not_notice() -> None:
     assert batch.fault.tolist() == [0, 0, 0]
     assert batch.obs.tolist() == [[100, 2, 2], [next_seed(101), 0, 0], [102, 2, 2]]
     assert runtime._slots[1] is not broken
+    runtime.close()
+
+
+def test_what_only_the_environment_can_refuse_is_the_users_fault() -> None:
+    runtime = begun(2, picky=True)
+    batch = stepped(runtime, [0, 1], [REFUSED, 1])
+    assert batch.fault.tolist() == [Fault.USER, 0]
+    assert "7 isn't legal here" in batch.fault_text[0]
+    assert stepped(runtime, [0, 1], [1, 1]).step.tolist() == [0, 2]
     runtime.close()
 
 

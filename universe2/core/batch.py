@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from universe2.core.errors import UnsupportedError
+from universe2.core.errors import InvalidActionError, InvalidSeedError, UnsupportedError
 
 
 class Fault(IntEnum):
@@ -24,7 +24,14 @@ class Fault(IntEnum):
     INFRASTRUCTURE = 2
     """A worker, browser, server or connection died or missed its deadline."""
     USER = 3
-    """The request for this slot was wrong; the slot did not move."""
+    """The request was wrong, which only the environment could find: its step raised InvalidActionError,
+    or its reset InvalidSeedError. The episode is over, as after any fault."""
+
+
+def blame(error: Exception) -> Fault:
+    """Who is to blame for what an environment's own code raised."""
+    wrong = isinstance(error, (InvalidActionError, InvalidSeedError))
+    return Fault.USER if wrong else Fault.ENVIRONMENT
 
 
 class Column(NamedTuple):

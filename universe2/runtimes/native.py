@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core import shareable
-from universe2.core.batch import Batch, Fault, check_info, info_columns
+from universe2.core.batch import Batch, Fault, blame, check_info, info_columns
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
@@ -55,6 +55,8 @@ class _Call:
         self.infos: list[dict[str, Any]] = [{} for _ in range(count)]
         self.final_infos: dict[int, dict[str, Any]] = {}
         self.faults: dict[int, str] = {}
+        self.blame_K = np.zeros(count, np.uint8)
+        """a Fault"""
 
 
 class NativeRuntime(Runtime):
@@ -77,7 +79,7 @@ class NativeRuntime(Runtime):
         self._ledger = SlotLedger(num_slots, self.config.autoreset)
         self._slots: list[NativeSlot | None] = [None] * num_slots
         self._ending_N = np.zeros(num_slots, np.uint8)
-        self._lost: dict[int, str] = {}
+        self._lost: dict[int, tuple[str, Fault]] = {}
         """slots whose reset right after an end failed → why; their next step says so"""
         box = self.observation_space["screen"] if self._on_screen else self.observation_space  # type: ignore[index]
         assert isinstance(box, spaces.Box), f"{spec.id}: a native slot shows a Box, not {box}"
@@ -149,9 +151,9 @@ class NativeRuntime(Runtime):
         slot, seed, job = int(call.slots_K[row]), int(call.seeds_K[row]), call.jobs[row]
         out = self._obs_N[slot]
         try:
-            if lost := self._lost.pop(slot, ""):
+            if lost := self._lost.pop(slot, None):
                 if job is not None:
-                    self._fault(call, row, lost)
+                    self._fault(call, row, *lost)
                     return
             one = self._slots[slot] or self._made(slot)
             if job is None:
@@ -159,9 +161,9 @@ class NativeRuntime(Runtime):
             else:
                 call.reward_K[row], call.terminated_K[row], call.truncated_K[row] = job(one, out)
             call.infos[row] = _info(one)
-        except Exception:  # noqa: BLE001 (told as the row's fault)
+        except Exception as error:  # noqa: BLE001 (told as the row's fault)
             self._slots[slot] = None
-            self._fault(call, row, traceback.format_exc())
+            self._fault(call, row, traceback.format_exc(), blame(error))
             return
         ending = _TERMINATED * call.terminated_K[row] + _TRUNCATED * call.truncated_K[row]
         self._ending_N[slot] = ending
@@ -176,9 +178,9 @@ class NativeRuntime(Runtime):
         try:
             one.reset(next_seed(int(call.seeds_K[row])), out)
             call.infos[row] = _info(one)
-        except Exception:  # noqa: BLE001 (told at the slot's next step; what was seen last stays)
+        except Exception as error:  # noqa: BLE001 (told at the slot's next step; what was seen last stays)
             self._slots[slot] = None
-            self._lost[slot] = traceback.format_exc()
+            self._lost[slot] = traceback.format_exc(), blame(error)
             out[...] = self._final_N[slot]
         self._ending_N[slot] = 0
 
@@ -188,8 +190,8 @@ class NativeRuntime(Runtime):
         self._instructions[slot] = one.instruction
         return one
 
-    def _fault(self, call: _Call, row: int, text: str) -> None:
-        call.faults[row] = text
+    def _fault(self, call: _Call, row: int, text: str, fault: Fault) -> None:
+        call.faults[row], call.blame_K[row] = text, fault
         call.reward_K[row] = np.nan
         call.terminated_K[row] = call.truncated_K[row] = False
         call.infos[row] = {}
@@ -200,8 +202,6 @@ class NativeRuntime(Runtime):
     def recv(self, timeout: float | None = None) -> Batch:
         call, ledger = self._done.take(timeout), self._ledger
         slots_K, rows_K = call.slots_K, as_rows(call.slots_K)
-        fault_K = np.zeros(len(slots_K), np.uint8)
-        fault_K[list(call.faults)] = Fault.ENVIRONMENT
         batch = Batch(
             slots=slots_K,
             obs=self._wrap(self._obs_N[rows_K], slots_K, call.faults),
@@ -211,11 +211,11 @@ class NativeRuntime(Runtime):
             episode=ledger.episode[slots_K],
             step=ledger.step[slots_K],
             seed=call.seeds_K,
-            fault=fault_K,
+            fault=call.blame_K,
             fault_text=call.faults,
             info=info_columns(call.infos),
         )
-        ledger.finish(slots_K, batch.ended, fault_K)
+        ledger.finish(slots_K, batch.ended, call.blame_K)
         if call.final_infos:
             rows_M = np.array(sorted(call.final_infos), np.int32)
             slots_M = slots_K[rows_M]

@@ -23,7 +23,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from universe2.core.batch import Fault, check_info
+from universe2.core.batch import Fault, blame, check_info
 from universe2.core.errors import Universe2Error
 from universe2.core.host import InfrastructureFault, SlotHost
 from universe2.core.seeding import next_seed
@@ -242,7 +242,7 @@ class Worker:
 
 
 def _blame(error: Exception) -> int:
-    return int(Fault.INFRASTRUCTURE if isinstance(error, InfrastructureFault) else Fault.ENVIRONMENT)
+    return int(Fault.INFRASTRUCTURE if isinstance(error, InfrastructureFault) else blame(error))
 
 
 def _told(error: Exception) -> str:
