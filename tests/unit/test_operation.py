@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+import universe2
 from universe2.client import open_remote, server_info
+from universe2.client.part import Terms
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
@@ -300,9 +302,10 @@ class _Broken(CountingRuntime):
         return batch
 
 
-def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on() -> None:
-    server = start(lambda _id, slots, config: _Broken(COUNTING, slots, config), max_faults=3)
-    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+@pytest.mark.parametrize(("servers", "asked"), [(3, None), (7, 3), (1, 3)])
+def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on(servers: int, asked: int | None) -> None:
+    server = start(lambda _id, slots, config: _Broken(COUNTING, slots, config), max_faults=servers)
+    runtime = universe2.open_runtime(COUNTING.id, 2, EnvConfig(), remotes=server.address, max_faults=asked)
     try:
         runtime.reset([0, 1], [4, 4])
         runtime.recv(5.0)
@@ -322,6 +325,38 @@ def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on() -> None:
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+FACES: dict[str, Callable[..., Any]] = {
+    "make": lambda **how: universe2.make(COUNTING.id, remote="here:1", **how),
+    "make_vec": lambda **how: universe2.make_vec(COUNTING.id, 2, remotes="here:1", **how),
+    "make_parallel": lambda **how: universe2.make_parallel(COUNTING.id, remote="here:1", **how),
+    "make_pool": lambda **how: universe2.make_pool({COUNTING.id: 2}, remotes="here:1", **how),
+    "open_runtime": lambda **how: universe2.open_runtime(COUNTING.id, 2, remotes="here:1", **how),
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_face_takes_max_faults(face: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def terms(_env: str, _config: EnvConfig, _shares: object, terms: Terms) -> None:
+        asked.append(terms.ask.max_faults)
+        raise CapacityError("that will do")
+
+    monkeypatch.setattr("universe2.client.placement.RemoteRuntime", terms)
+    for how in ({}, {"max_faults": 2}):
+        with pytest.raises(CapacityError, match="that will do"):
+            FACES[face](**how)
+    assert asked == [0, 2]
+    for wrong in (0, -1, 2**32, 1.5):
+        with pytest.raises(UsageError, match="max_faults must be a whole number from 1 on"):
+            FACES[face](max_faults=wrong)
+
+
+def test_max_faults_is_for_servers(counting: EnvSpec) -> None:
+    with pytest.raises(UsageError, match="max_faults was given but no remote"):
+        universe2.make(COUNTING.id, max_faults=3)
 
 
 def test_threads_of_sessions_end(server: Server) -> None:

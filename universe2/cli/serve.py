@@ -211,5 +211,6 @@ def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:
         behind,
         token,
         wait=0.0,  # the client waits, not this server
+        max_faults=2**32 - 1,  # the client's number counts, or this server's
         same_definition=False,  # the client's definition counts, not this server's
     )

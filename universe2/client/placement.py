@@ -43,6 +43,7 @@ def open_remote(
     reopen_deadline: float = 60.0,
     lease: float = 60.0,
     wait: float = 90.0,
+    max_faults: int | None = None,
     same_host: bool = True,
     codec: str | Sequence[str] = "raw",
     same_definition: bool = True,
@@ -57,7 +58,9 @@ def open_remote(
     a lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
     nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
     loss; servers that are full are waited for during ``wait``, with a line in the log that says the
-    place in the queue (0: CapacityError at once). A server on this machine is talked to through a
+    place in the queue (0: CapacityError at once). A slot is parked after ``max_faults`` faults in a row
+    (None: as many as its server is set to; at least 1): it is restarted no more and answers with a
+    fault that says so. A server on this machine is talked to through a
     Unix socket and shared memory unless ``same_host`` is False.
 
     ``codec``: how observations travel from a server, one name or several in the order of liking; the
@@ -82,6 +85,8 @@ def open_remote(
     codecs = [name for name in ([codec] if isinstance(codec, str) else codec) if name != "raw"]
     config = with_losses(config or EnvConfig(), codecs)
     check_codecs([*filter(None, [config.lossy]), *codecs])
+    if max_faults is not None and not (isinstance(max_faults, int) and 1 <= max_faults < 2**32):
+        raise UsageError(f"max_faults must be a whole number from 1 on, got {max_faults!r}")
     ask = pb.Open(
         protocol=PROTOCOL,
         env_id=env if isinstance(env, str) else env.id,
@@ -93,6 +98,7 @@ def open_remote(
         lease_seconds=lease,
         spec_hash=own_hash(env, config) if same_definition else "",
         max_message_bytes=MAX_MESSAGE_BYTES,
+        max_faults=max_faults or 0,
         same_host=same_host,
         codecs=[name for name in codecs if not is_lossy(name)],
         lossy=config.lossy,

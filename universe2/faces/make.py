@@ -35,6 +35,7 @@ def open_runtime(
     remotes: Remotes = None,
     token: str | None = None,
     wait: float = 90.0,
+    max_faults: int | None = None,
     codec: str | Sequence[str] = "raw",
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Runtime:
@@ -43,7 +44,8 @@ def open_runtime(
     ``remotes``: one ``"host:port"`` or several (an empty one is an error, None means here); ``token`` is
     what the servers ask for;
     ``wait``: for how many seconds to wait for servers that are full, in their queue (a client that
-    died holds its slots for a minute); ``codec``: how observations travel, see ``open_remote``.
+    died holds its slots for a minute); ``max_faults``: after how many faults in a row a server restarts
+    a slot no more (None: as it is set to); ``codec``: how observations travel, see ``open_remote``.
     ``device="cuda"``: arcade games on this machine's GPU, whose frames stay there. Raises
     UnknownEnvError, MissingDependencyError, UsageError, ServerLostError, AuthenticationError,
     CapacityError, VersionError.
@@ -56,10 +58,12 @@ def open_runtime(
 
         addresses = [remotes] if isinstance(remotes, str) else list(remotes)
         env = env.removeprefix("universe2:") if isinstance(env, str) else env
-        return open_remote(env, num_slots, config, addresses, token=token, wait=wait, codec=codec)
-    if token is not None or codec != "raw":
-        given = "codec" if token is None else "token"
-        raise UsageError(f"a {given} was given but no remote; did you forget remote=?")
+        return open_remote(
+            env, num_slots, config, addresses, token, wait=wait, max_faults=max_faults, codec=codec
+        )
+    given = {"token": token is not None, "codec": codec != "raw", "max_faults": max_faults is not None}
+    for name in (name for name, is_given in given.items() if is_given):
+        raise UsageError(f"a {name} was given but no remote; did you forget remote=?")
     from universe2.runtimes import open_runtime as open_local
 
     return open_local(env, num_slots, config, device)
@@ -71,6 +75,7 @@ def make(
     remote: Remotes = None,
     token: str | None = None,
     wait: float = 90.0,
+    max_faults: int | None = None,
     codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
@@ -80,7 +85,9 @@ def make(
 ) -> RuntimeEnv:
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, 1, config, remotes=remote, token=token, wait=wait, codec=codec)
+    runtime = open_runtime(
+        env_id, 1, config, remotes=remote, token=token, wait=wait, max_faults=max_faults, codec=codec
+    )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
         return RuntimeEnv(runtime, render_mode, on_fault)
@@ -94,6 +101,7 @@ def make_vec(
     remote: Remotes = None,
     token: str | None = None,
     wait: float = 90.0,
+    max_faults: int | None = None,
     codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
@@ -108,7 +116,9 @@ def make_vec(
     config = EnvConfig(
         interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
     )
-    runtime = open_runtime(env_id, num_envs, config, remotes=servers, token=token, wait=wait, codec=codec)
+    runtime = open_runtime(
+        env_id, num_envs, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
+    )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
         return RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
@@ -121,6 +131,7 @@ def make_parallel(
     remotes: Remotes = None,
     token: str | None = None,
     wait: float = 90.0,
+    max_faults: int | None = None,
     codec: str | Sequence[str] = "raw",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
@@ -133,7 +144,9 @@ def make_parallel(
 
     servers = _either(remote, remotes)
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
-    runtime = open_runtime(env_id, 1, config, remotes=servers, token=token, wait=wait, codec=codec)
+    runtime = open_runtime(
+        env_id, 1, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
+    )
     with _closed_if_raising(runtime):
         return RuntimeParallelEnv(runtime, render_mode, on_fault)
 
@@ -144,6 +157,7 @@ def make_pool(
     remotes: Remotes = None,
     token: str | None = None,
     wait: float = 90.0,
+    max_faults: int | None = None,
     codec: str | Sequence[str] = "raw",
     interface: Interface = "screen",
     screen_size: tuple[int, int] = (64, 64),
@@ -166,7 +180,14 @@ def make_pool(
             )
             left = max(end - time.monotonic(), 0.0)
             runtime = open_runtime(
-                env_id, count, config, remotes=remotes, token=token, wait=left, codec=codec
+                env_id,
+                count,
+                config,
+                remotes=remotes,
+                token=token,
+                wait=left,
+                max_faults=max_faults,
+                codec=codec,
             )
             opened.append((env_id, runtime))
             refuse_several(opened[-1][1])
