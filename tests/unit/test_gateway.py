@@ -12,7 +12,7 @@ import pytest
 
 from universe2.cli import serve
 from universe2.client import open_remote
-from universe2.core.batch import Batch
+from universe2.core.batch import Batch, Fault
 from universe2.core.errors import CapacityError, Universe2Error, UnsupportedError, UsageError, VersionError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -42,6 +42,40 @@ def gateway(counting: EnvSpec) -> Iterator[Server]:
 def test_the_contract_holds_through_a_gateway(gateway: Server) -> None:
     report = check_env(COUNTING.id, remotes=[gateway.address])
     assert len(report.passed) >= 12
+
+
+class _Failing(CountingRuntime):
+    """Every step is a fault."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        for row in np.flatnonzero(batch.step > 0).tolist():
+            batch.fault[row], batch.reward[row] = Fault.ENVIRONMENT, np.nan
+            batch.fault_text[row] = "it fell over"
+        self._ledger.finish(batch.slots[batch.fault > 0], np.ones(int((batch.fault > 0).sum()), bool))
+        return batch
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 2), (3, 3)])
+def test_a_slot_is_parked_after_the_clients_faults_or_the_gateways(asked: int | None, most: int) -> None:
+    behind = Server(
+        ServerConfig(port=0, max_faults=1), lambda _id, count, config: _Failing(COUNTING, count, config)
+    )
+    behind.start()
+    front = Server(ServerConfig(port=0, max_faults=2), serve._opener([behind.address], None))
+    front.start()
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [front.address], max_faults=asked)
+    try:
+        runtime.reset([0], [4])
+        texts = []
+        while len(texts) <= most:
+            texts += runtime.recv(10.0).fault_text.values()
+            runtime.send([0], [0])
+        assert [f"parked after {most} faults" in text for text in texts] == [False] * (most - 1) + [True] * 2
+    finally:
+        runtime.close()
+        front.stop(1.0)
+        behind.stop(1.0)
 
 
 def test_the_definitions_of_client_and_servers_count_not_the_gateways(counting: EnvSpec) -> None:

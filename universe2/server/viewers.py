@@ -17,7 +17,7 @@ from universe2.core.batch import Batch
 from universe2.core.errors import Universe2Error
 from universe2.core.runtime import Runtime
 
-MAX_PER_SECOND = 60.0
+MIN_PER_SECOND, MAX_PER_SECOND = 0.01, 60.0
 
 
 class Viewer:
@@ -26,7 +26,8 @@ class Viewer:
     def __init__(self, slots: Sequence[int], per_second: float, size: tuple[int, int] | None) -> None:
         self.slots = frozenset(slots)
         self.size = size
-        self._period = 1.0 / min(max(per_second, 0.01), MAX_PER_SECOND)
+        # in this order NaN is the least: of NaN and a number, min and max return the first
+        self._period = 1.0 / min(max(MIN_PER_SECOND, per_second), MAX_PER_SECOND)
         self._due = dict.fromkeys(self.slots, 0.0)
         self._newest: dict[int, np.ndarray] = {}
         self._error: Universe2Error | None = None
