@@ -12,6 +12,7 @@ import pytest
 from cutting_proxy import CuttingProxy
 
 from universe2.client import open_remote
+from universe2.client.connection import Connection
 from universe2.client.stream import Stream
 from universe2.core.batch import Fault
 from universe2.core.runtime import Runtime
@@ -264,6 +265,18 @@ def test_who_leaves_while_the_slots_open_leaves_nothing() -> None:
         assert server.capacity.slots_free == 8
     finally:
         server.stop(1.0)
+
+
+def test_opening_that_is_interrupted_at_its_end_leaves_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(connection: Connection) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Connection, "_go_local", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    assert eventually(lambda: server.capacity.slots_free == 8)
 
 
 def test_another_cannot_take_a_session_up(server: Server) -> None:
