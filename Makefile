@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 
-.PHONY: setup demo test test-slow soak lint protos bench clean
+.PHONY: setup demo test test-slow contract soak lint protos bench clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,11 @@ test: setup lint
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sb3,cuda]"
 	$(BIN)/python -m pytest -m slow --timeout=3600
+
+# Every registered id, here and through a server: hours. What passed is noted and not run again.
+contract: setup
+	UNIVERSE2_CONTRACT_RECORD=$(CURDIR)/benchmarks/scores/contract.tsv \
+		$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 tests/contract/test_every_family.py
 
 # Twenty minutes of clients of every kind, and of kills; writes benchmarks/scores/soak.json.
 soak: setup

@@ -1,8 +1,8 @@
 """Ids of every family pass the contract, here and through a server that must agree to the bit.
 
-A sample in the quick run; every registered id that can run here in the slow one. A web slot is a
-browser of its own and the suite opens dozens, so the quick run has one web task only: with the
-screen interface, through the server.
+A sample in the quick run; every registered id that can run here in the slow one (``make contract``,
+which notes what passed). A web slot is a browser of its own and the suite opens dozens, so the quick
+run has one web task only: with the screen interface, through the server.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from record import recorded
 
 from universe2.core.registry import list_envs
 from universe2.core.spec import EnvSpec, Interface
@@ -70,8 +71,9 @@ def test_sample(spec: EnvSpec, server: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", chosen(quick=False))
 def test_all(spec: EnvSpec, server: str) -> None:
-    passes_here(spec)
-    passes_through(server, spec.id)
+    with recorded(spec.id):
+        passes_here(spec)
+        passes_through(server, spec.id)
 
 
 SCREENS = [
