@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from universe2.client import open_remote
-from universe2.core.errors import ProtocolError
+from universe2.core.batch import Batch
+from universe2.core.errors import DeadlineError, ProtocolError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
-from universe2.testing.counting import COUNTING
+from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode, encode
 from universe2.wire.sockets import MessageSocket, connect
 from universe2.wire.v1 import universe_pb2 as pb
@@ -170,3 +171,55 @@ def test_messages_arrive_whole_and_none_too_large() -> None:
     sender.close()
     thread.join(10.0)
     assert not thread.is_alive()
+
+
+class _Together(CountingRuntime):
+    """Once ``armed``, slot 0 is ready only together with slot 1, whose ``send`` returns late."""
+
+    armed = False
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        super().__init__(spec, num_slots, config)
+        self._both, self.late = threading.Event(), threading.Event()
+
+    def send(self, slots: Any, actions: Any) -> None:
+        super().send(slots, actions)
+        if self.armed and list(slots) == [1]:
+            self._both.set()
+            self.late.wait(10.0)
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self.armed and not self._both.is_set():
+            self._both.wait(timeout)
+            raise DeadlineError("slot 0 waits for slot 1")
+        if self.armed and self._todo.qsize() == 2:
+            (a_K, one_K), (b_K, other_K) = (self._todo.get() for _ in range(2))  # type: ignore[misc]
+            self._todo.put((np.concatenate([a_K, b_K]), np.concatenate([one_K, other_K])))
+        return super().recv(timeout)
+
+
+def test_a_result_that_is_sent_before_its_request_is_noted_is_not_asked_for_again(counting: EnvSpec) -> None:
+    """It came along with another slot's. The session went down by an IdleError."""
+    made: list[_Together] = []
+
+    def make(_id: str, slots: int, config: EnvConfig) -> _Together:
+        made.append(_Together(COUNTING, slots, config))
+        return made[-1]
+
+    server = Server(ServerConfig(port=0, slots=8), make)
+    server.start()
+    runtime = opened(server)
+    assert eventually(runtime, "LocalStream")
+    runtime.reset([0, 1], [4, 9])
+    runtime.recv(10.0)
+    made[0].armed = True
+    runtime.send([0], np.zeros(1, np.int64))
+    runtime.send([1], np.zeros(1, np.int64))
+    batch = runtime.recv(10.0)
+    assert batch.slots.tolist() == [0, 1]
+    made[0].late.set()
+    made[0].armed = False
+    for _ in range(3):
+        step(runtime)
+    runtime.close()
+    server.stop(1.0)

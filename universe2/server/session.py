@@ -466,6 +466,8 @@ class Session:
             if self._outstanding > 0 or not self._events.empty():
                 return False
             self._owe(rows)
+            if self._outstanding <= 0:
+                return True  # the rows came with others' before they were owed, and were sent then
             for message in self._receive(0.0):
                 self._send(message)
             if self._outstanding > 0:
