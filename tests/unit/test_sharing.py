@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+import universe2
 from universe2.client import open_remote
 from universe2.client.connection import Connection
 from universe2.core import shareable
@@ -141,7 +142,10 @@ def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, share
 
 
 def named_files(pid: int) -> set[str]:
-    """What a process holds or maps that has a name, by which it could be left behind."""
+    """What a process holds or maps that has a name, by which it could be left behind.
+
+    Not its own program and libraries, which may lie there too.
+    """
     proc = Path(f"/proc/{pid}")
     mapped = {line.split()[-1] for line in (proc / "maps").read_text().splitlines()}
     held = set()
@@ -149,7 +153,8 @@ def named_files(pid: int) -> set[str]:
         with contextlib.suppress(OSError):
             held.add(os.readlink(fd))
     found = {name for name in mapped | held if name.startswith(("/dev/shm/", "/tmp/", "/run/"))}
-    return {name for name in found if not name.endswith("(deleted)")}
+    program = (sys.prefix, sys.base_prefix, str(Path(universe2.__file__).resolve().parents[1]))
+    return {name for name in found if not name.endswith("(deleted)") and not name.startswith(program)}
 
 
 def sockets(address: str) -> list[str]:
