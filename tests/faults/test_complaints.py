@@ -95,8 +95,8 @@ def test_complaint_01_a_remote_that_never_comes_up_or_drops(serve: Serve) -> Non
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises((DeadlineError, ServerLostError), match=address):
-            open_remote(COUNTING.id, 1, EnvConfig(), [address], open_deadline=1.0, wait=0.0)
-        assert time.monotonic() - began < 10.0
+            open_remote(COUNTING.id, 1, EnvConfig(), [address], open_deadline=1.0)
+        assert time.monotonic() - began < 4.0
     server = serve()
     with closing(CuttingProxy(server.address)) as proxy:
         runtime = begun(proxy.address, lease=1.0, same_host=False)

@@ -57,6 +57,9 @@ GOODBYE_SECONDS = 5.0
 class Connection:
     """One open session. Raises what the server answers if it can't be opened.
 
+    A server that says nothing for ``open_deadline`` seconds is waited for no longer; one that says that
+    the client is in its queue, for ``ask.queue_seconds`` on top.
+
     ``sink(connection, what)`` is called by whoever receives, one at a time: with every Frame that answers
     no question, and once, at the end, with the error that ended the session. A stream that breaks
     is no end: the session is taken up again, as long as its lease lasts.
@@ -85,6 +88,7 @@ class Connection:
         self._patience = patience
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
+        self._in_queue = False
         self._message_bytes = MAX_MESSAGE_BYTES
         self._delivered = 0
         """the last frame that was dealt with"""
@@ -93,13 +97,13 @@ class Connection:
         """how the stream ended for a caller who read it"""
         self._over = threading.Event()
         self._reason: Universe2Error | None = None
-        self._stream: Stream | LocalStream | None = Stream(address, token)
+        self._stream: Stream | LocalStream | None = Stream(address, token, open_deadline)
         self._local: LocalStream | None = None
         self._moved = threading.Event()
         self._thread = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
         self._thread.start()
         try:
-            frame = self.ask(pb.Header(open=ask), (), open_deadline + ask.queue_seconds)
+            frame = self.ask(pb.Header(open=ask), (), open_deadline, ask.queue_seconds)
             self.opened = frame.header.opened
             self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
             self._session = self.opened.session
@@ -129,18 +133,23 @@ class Connection:
         with self._lock:
             return self._send(header, buffers)
 
-    def ask(self, header: pb.Header, buffers: Sequence[Buffer], timeout: float) -> Frame:
-        """Send a frame and wait for the one that answers it. Raises the answer if it is an error."""
+    def ask(
+        self, header: pb.Header, buffers: Sequence[Buffer], timeout: float, queue_seconds: float = 0.0
+    ) -> Frame:
+        """Send a frame and wait for the one that answers it. Raises the answer if it is an error.
+
+        ``queue_seconds`` more if by then the server has said that this client is in its queue.
+        """
         answer: queue.SimpleQueue[Frame | Universe2Error] = queue.SimpleQueue()
         with self._lock:
             if self._over.is_set():
                 raise self.reason
             number = self._send(header, buffers, answer)
         try:
-            found = self.wait(answer, timeout)
+            found = self._answered(answer, timeout, queue_seconds)
         except queue.Empty:
-            kind = header.WhichOneof("body")
-            late = DeadlineError(f"{self.address}: no answer to {kind} within {timeout:g} s")
+            kind, waited = header.WhichOneof("body"), timeout + queue_seconds * self._in_queue
+            late = DeadlineError(f"{self.address}: no answer to {kind} within {waited:g} s")
             self.poison(late)
             raise late from None
         finally:
@@ -150,6 +159,16 @@ class Connection:
         if found.header.HasField("error"):
             raise told(found.header.error)
         return found
+
+    def _answered(
+        self, answer: queue.SimpleQueue[Frame | Universe2Error], timeout: float, queue_seconds: float
+    ) -> Frame | Universe2Error:
+        try:
+            return self.wait(answer, timeout)
+        except queue.Empty:
+            if not self._in_queue:
+                raise
+            return self.wait(answer, queue_seconds)
 
     def wait(self, inbox: queue.SimpleQueue[_Item], seconds: float) -> _Item:
         """What comes into ``inbox``, which is fed by what is received here; queue.Empty after ``seconds``.
@@ -332,6 +351,7 @@ class Connection:
     def _is_queued(self, header: pb.Header) -> bool:
         queued = header.queued
         if header.HasField("queued"):
+            self._in_queue = True
             self._patience.queued(self.address, queued.place, queued.retry_after_seconds)
             return True
         return False

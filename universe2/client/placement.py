@@ -39,7 +39,7 @@ def open_remote(
     token: str | None = None,
     *,
     deadline: float | None = None,
-    open_deadline: float = 120.0,
+    open_deadline: float = 150.0,
     reopen_deadline: float = 60.0,
     lease: float = 60.0,
     wait: float = 90.0,
@@ -53,15 +53,16 @@ def open_remote(
     A server with TLS is ``"tls://host:port"``, with PEM files as in ``?ca=ca.pem&cert=me.pem&key=me.key``.
 
     The environment's own packages need not be installed here, nor its id be known. Times are in
-    seconds: a request without a result for ``deadline`` makes its session count as lost (None: a
-    little longer than the server says that it may take itself, until it returns a fault); slots of
-    a lost server are looked for elsewhere for at most ``reopen_deadline``; a server that hears
-    nothing for ``lease`` frees the slots, and for as long a broken connection is resumed without
-    loss; servers that are full are waited for during ``wait``, with a line in the log that says the
-    place in the queue (0: CapacityError at once). A slot is parked after ``max_faults`` faults in a row
-    (None: as many as its server is set to; at least 1): it is restarted no more and answers with a
-    fault that says so. A server on this machine is talked to through a
-    Unix socket and shared memory unless ``same_host`` is False.
+    seconds: a server that says nothing for ``open_deadline`` when it is called or while it opens slots is
+    waited for no longer (unless told otherwise it gives itself 120 s for that); a request without a
+    result for ``deadline`` makes its session count as lost (None: a little longer than the server says
+    that it may take itself, until it returns a fault); slots of a lost server are looked for elsewhere
+    for at most ``reopen_deadline``; a server that hears nothing for ``lease`` frees the slots, and for
+    as long a broken connection is resumed without loss; servers that are full are waited for during
+    ``wait``, with a line in the log that says the place in the queue (0: CapacityError at once). A slot
+    is parked after ``max_faults`` faults in a row (None: as many as its server is set to; at least 1):
+    it is restarted no more and answers with a fault that says so. A server on this machine is talked to
+    through a Unix socket and shared memory unless ``same_host`` is False.
 
     ``codec``: how observations travel from a server, one name or several in the order of liking; the
     first that the server has and that fits a leaf is taken, "raw" if none. "delta" sends only those
@@ -112,7 +113,9 @@ def open_remote(
         reopen_deadline=reopen_deadline,
         wait=wait,
     )
-    shares = plan(num_slots, remotes, token, wait > 0) if len(remotes) > 1 else [(remotes[0], num_slots)]
+    shares = [(remotes[0], num_slots)]
+    if len(remotes) > 1:
+        shares = plan(num_slots, remotes, token, wait > 0, min(INFO_DEADLINE, open_deadline))
     return RemoteRuntime(env, config, shares, terms)
 
 
@@ -144,7 +147,11 @@ def with_losses(config: EnvConfig, codecs: Sequence[str]) -> EnvConfig:
 
 
 def plan(
-    num_slots: int, remotes: Sequence[str], token: str | None, may_wait: bool = False
+    num_slots: int,
+    remotes: Sequence[str],
+    token: str | None,
+    may_wait: bool = False,
+    info_deadline: float = INFO_DEADLINE,
 ) -> list[tuple[str, int]]:
     """(address, slots) for the servers that get any, in proportion to what they have free.
 
@@ -152,7 +159,7 @@ def plan(
     names, so that no two clients that wait hold what the other waits for.
     """
     with ThreadPoolExecutor(min(len(remotes), 32)) as pool:
-        infos = list(pool.map(lambda address: server_info(address, token), remotes))
+        infos = list(pool.map(lambda address: server_info(address, token, info_deadline), remotes))
     for address, info in zip(remotes, infos, strict=True):
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")

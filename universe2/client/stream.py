@@ -17,6 +17,7 @@ import grpc
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
+    DeadlineError,
     ProtocolError,
     ServerLostError,
     Universe2Error,
@@ -28,6 +29,10 @@ from universe2.wire.sockets import MessageSocket
 from universe2.wire.v1 import universe_pb2 as pb
 
 METHOD = "/universe2.wire.v1.Universe/Session"
+CONNECT_SECONDS = 20.0
+"""How long a connection may take at most until the other side speaks gRPC."""
+_EARLIER = 0.25
+"""So much before our own deadline gRPC gives a connection up: it knows why that came to nothing."""
 _SLACK = 2**16
 _PLACE = re.compile(r"(\[[^\s\[\]]+\]|[^\s:/?#@\[\]]+):(\d{1,5})")
 """host:port, an IPv6 address in brackets"""
@@ -41,8 +46,11 @@ class Broken(ServerLostError):
         self.refused = refused
 
 
-def channel_to(address: str) -> grpc.Channel:
+def channel_to(address: str, connect_seconds: float = CONNECT_SECONDS) -> grpc.Channel:
     """A channel of its own TCP connection to ``host:port`` or ``tls://host:port``. Nothing is sent yet.
+
+    An attempt to connect that came to nothing fails a little before ``connect_seconds`` are over (but gRPC
+    takes a second or so at least).
 
     With TLS, ``?ca=FILE`` names who signed the server's certificate (otherwise those that the
     system trusts), ``&cert=FILE&key=FILE`` the client's own, and ``&name=HOST`` the name in the
@@ -55,6 +63,11 @@ def channel_to(address: str) -> grpc.Channel:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
+        # despite its name also the time that one attempt to connect may take
+        (
+            "grpc.min_reconnect_backoff_ms",
+            int(1000 * max(min(connect_seconds, CONNECT_SECONDS) - _EARLIER, 0.1)),
+        ),
     ]
     if not address.startswith("tls://"):
         return grpc.insecure_channel(place, options=options)
@@ -116,8 +129,15 @@ def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
     return Broken(f"{address}: {next(causes, said)}", "Connection refused" in said)
 
 
+_UNANSWERED = "nothing there answered: is the machine up, and does a firewall drop what is sent to it?"
 _CAUSES = {
     "DNS resolution failed": "no such host: the name is not known here; is it spelled right?",
+    "SETTINGS frame": "something there takes connections and never speaks: is it a universe2 server's port, "
+    "and does that server still run (is it stopped, or its machine overloaded)?",
+    "Handshake": "something there takes connections, but no TLS came to be: is it the port of a server with "
+    "TLS, and does that server still run?",
+    "Timeout occurred": _UNANSWERED,
+    "tcp handshaker shutdown": _UNANSWERED,
     "Connection refused": "nobody listens there (connection refused): does a server run there, on that port?",
     "Socket closed": "the connection broke (socket closed): the server ended, or the network between",
 }
@@ -170,11 +190,11 @@ class LocalStream:
 class Stream:
     """Messages out without waiting, messages in by iteration, which raises Universe2Error at a bad end."""
 
-    def __init__(self, address: str, token: str | None) -> None:
+    def __init__(self, address: str, token: str | None, connect_seconds: float = CONNECT_SECONDS) -> None:
         self.began = time.monotonic()
         self._address = address
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._channel = channel_to(address)
+        self._channel = channel_to(address, connect_seconds)
         stream = self._channel.stream_stream(METHOD)
         self._call: Any = stream(iter(self._outbox.get, None), metadata=credentials(token))
 
@@ -212,8 +232,8 @@ class Stream:
 
 
 def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
-    """What a server says about itself."""
-    with channel_to(address) as channel:
+    """What a server says about itself. Raises ServerLostError, AuthenticationError, DeadlineError."""
+    with channel_to(address, timeout) as channel:
         info: Any = channel.unary_unary(
             "/universe2.wire.v1.Universe/Info",
             request_serializer=pb.InfoRequest.SerializeToString,
@@ -222,5 +242,7 @@ def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
         try:
             reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
         except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise DeadlineError(f"{address}: no answer to info within {timeout:g} s") from None
             raise as_error(error, address) from None
     return reply
