@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
+from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 from universe2.core.screen import screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
@@ -98,7 +99,9 @@ class _Probe:
     def __init__(self, spec: EnvSpec, interface: str, size: tuple[int, int], options: dict[str, Any]) -> None:
         self.spec, self.interface, self.size, self.options = spec, interface, size, options
         shape = size if interface == "screen" else None
-        self._key = (spec.id, interface, shape, repr(options), repr(spec.kwargs))
+        # by repr too, which cuts long arrays but tells tuples from lists
+        given = (spec.kwargs, options)
+        self._key = (spec.id, interface, shape, canonical(given), repr(given))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Probe) and self._key == other._key

@@ -11,7 +11,6 @@ import copy
 import hashlib
 import importlib
 import importlib.util
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, UsageError
 
 Interface = Literal["native", "screen"]
@@ -201,7 +201,9 @@ class EnvSpec:
     def hash(self, config: EnvConfig | None = None) -> str:
         """16 hex digits over everything that an episode depends on besides seed and actions.
 
-        Raises UsageError for options that can't be written down in one order.
+        Options count as ``core.canonical`` writes them: to the last element and type, save that a tuple is
+        as good as a list, and that objects of other kinds than data count by their type and ``repr``.
+        Raises UsageError for options that can't be written down, because they hold themselves.
         """
         config = config or EnvConfig()
         identity = {
@@ -213,11 +215,10 @@ class EnvSpec:
         if config.lossy:
             identity["lossy"] = config.lossy
         try:
-            text = json.dumps(identity, sort_keys=True, default=str)
-        except (TypeError, ValueError) as error:  # keys of several kinds, or a value that holds itself
-            raise UsageError(
-                f"{self.id}: options {dict(config.options)!r:.200} have no hash: {error}"
-            ) from None
+            text = canonical(identity)
+        except (TypeError, ValueError) as error:  # the first from somebody's __repr__
+            # by name only: what has no hash may be unable to print, too
+            raise UsageError(f"{self.id}: options {list(config.options)} have no hash: {error}") from None
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
