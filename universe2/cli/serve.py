@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import threading
+
     from universe2.server import ServerConfig
     from universe2.server.config import TlsFiles
     from universe2.server.opening import OpenRuntime
@@ -60,6 +62,12 @@ def command(
     drain: Annotated[
         float | None, typer.Option(help="Seconds that running sessions may go on after SIGTERM [30].")
     ] = None,
+    until_eof: Annotated[
+        bool,
+        typer.Option(
+            "--until-eof", help="End, as by Ctrl-C, when stdin ends: with the program that holds it."
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of Prometheus metrics, on the same address [none].")
     ] = None,
@@ -125,7 +133,7 @@ def command(
     if check:
         print(f"the settings are right: {settings.host}:{settings.port} ({about})")
     else:
-        _run(settings, opener, about)
+        _run(settings, opener, about, until_eof)
 
 
 def _bytes(flag: str, megabytes: float | None) -> int | None:
@@ -164,8 +172,8 @@ def _settings(config: Path | None, given: dict[str, Any]) -> ServerConfig:
     return settings
 
 
-def _run(settings: ServerConfig, opener: OpenRuntime, about: str) -> None:
-    """Serve until a signal says otherwise."""
+def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: bool) -> None:
+    """Serve until a signal says otherwise, or the end of stdin if that counts."""
     import signal
     import threading
 
@@ -176,9 +184,25 @@ def _run(settings: ServerConfig, opener: OpenRuntime, about: str) -> None:
     stop, drained = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     signal.signal(signal.SIGTERM, lambda *_: stop.set() if drained.is_set() else drained.set())
+    if until_eof:
+        threading.Thread(target=_set_at_eof, args=(stop,), daemon=True, name="stdin").start()
     serve_forever(
         server, stop, lambda ready: print(f"serving on {ready.address} ({about})", flush=True), drained
     )
+
+
+def _set_at_eof(stop: threading.Event) -> None:
+    """Wait until stdin ends: the other end of a pipe is closed even if its holder was killed."""
+    import contextlib
+    import logging
+    import os
+
+    with contextlib.suppress(OSError):  # there is no stdin
+        # not sys.stdin, whose lock a thread that waits would hold when the interpreter ends
+        while os.read(0, 4096):
+            pass
+    logging.getLogger("universe2.server").warning("stdin ended, and this server with it (--until-eof)")
+    stop.set()
 
 
 def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:

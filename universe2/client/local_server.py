@@ -1,6 +1,7 @@
 """A server of one's own: ``universe2 serve`` in another process of this host, for as long as needed.
 
-It knows the line by which a server says that it is ready, nothing else about servers.
+It knows the line by which a server says that it is ready, nothing else about servers. The server holds one
+end of a pipe whose other end is here, so it ends with this process however that ends, SIGKILL included.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ class LocalServer(NamedTuple):
 
 @contextlib.contextmanager
 def local_server(*arguments: str, log: Path | None = None) -> Iterator[LocalServer]:
-    """Start ``universe2 serve --port 0 *arguments``; it ends with the block.
+    """Start ``universe2 serve --port 0 *arguments``; it ends with the block, or with this process.
 
     ``log`` takes what the server says on stderr. Raises ServerLostError if it doesn't start.
     """
-    argv = [sys.executable, "-m", "universe2", "serve", "--port", "0", *arguments]
+    argv = [sys.executable, "-m", "universe2", "serve", "--port", "0", "--until-eof", *arguments]
     with contextlib.ExitStack() as stack:
         stderr = stack.enter_context(log.open("w")) if log else None
         process = stack.enter_context(
-            subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr, text=True)
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
         )
         stack.callback(_stop, process)
         yield LocalServer(_address(process, f"; see {log}" if log else ""), process)
