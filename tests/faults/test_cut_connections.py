@@ -281,7 +281,7 @@ def test_opening_that_is_interrupted_at_its_end_leaves_nothing(
 
 def test_another_cannot_take_a_session_up(server: Server) -> None:
     runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
-    name = runtime._parts[0].connection.opened.session  # type: ignore[attr-defined]
+    name = runtime._parts[0].lane.opened.session  # type: ignore[attr-defined]
     for session, kind in ((name, "AuthenticationError"), ("nobody", "ServerLostError")):
         stream = Stream(server.address, None)
         stream.send(encode(pb.Header(session=session, resume=pb.Resume(token=b"x" * 16))))

@@ -336,7 +336,7 @@ def test_the_garbage_collector_waits_for_no_lock() -> None:
     runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
     dropped = threading.Event()
     weakref.finalize(runtime, dropped.set)
-    connection = runtime._parts[0].connection  # type: ignore[attr-defined]
+    connection = runtime._parts[0].lane.connection  # type: ignore[attr-defined]
     locks = [connection._lock, connection._over._cond, runtime._lock, runtime._closed._cond]  # type: ignore[attr-defined]
     box = [runtime]
     del runtime

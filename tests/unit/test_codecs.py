@@ -54,7 +54,7 @@ def opened(server: Server, codec: Any, **settings: Any) -> Any:
 
 
 def agreed(runtime: Any) -> list[str]:
-    return list(runtime._parts[0].connection.opened.codecs)
+    return list(runtime._parts[0].lane.opened.codecs)
 
 
 def worst(runtime: Runtime) -> int:
@@ -97,7 +97,7 @@ def test_codecs_without_losses_lose_nothing(
 def test_losses_are_asked_for_and_show_in_the_hash(server: Server, codec: str) -> None:
     runtime = opened(server, ["delta", codec])
     assert sorted(agreed(runtime)) == ["", codec]
-    found = runtime._parts[0].connection.opened.spec_hash
+    found = runtime._parts[0].lane.opened.spec_hash
     assert found == COUNTING.hash(EnvConfig(lossy=codec)) == runtime.spec.hash(runtime.config)
     assert found != COUNTING.hash()
     assert 0 < worst(runtime) < 200

@@ -50,7 +50,7 @@ def at_the_door(server: Server) -> MessageSocket:
 
 
 def carrier(runtime: Any) -> str:
-    return type(runtime._parts[0].connection._stream).__name__
+    return type(runtime._parts[0].lane.connection._stream).__name__
 
 
 def eventually(runtime: Any, name: str) -> bool:

@@ -129,7 +129,7 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize(("shared", "codec"), [(True, "raw"), (False, "raw"), (False, "delta")])
 def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, shared: bool, codec: str) -> None:
     runtime: Any = open_remote(COUNTING.id, 4, EnvConfig(), [server.address], same_host=shared, codec=codec)
-    connection: Connection = runtime._parts[0].connection
+    connection: Connection = runtime._parts[0].lane.connection
     runtime.reset(range(4), [4] * 4)
     runtime.recv(5.0)
     for step in range(1, 4):
@@ -180,7 +180,7 @@ def test_nothing_is_left_when_the_server_is_killed() -> None:
         runtime.recv(5.0)
         runtime.send([0, 1], [0, 0])
         batch = runtime.recv(5.0)
-        connection: Connection = runtime._parts[0].connection
+        connection: Connection = runtime._parts[0].lane.connection
         assert connection._borrower._regions  # it is in use, and yet nothing of it has a name
         assert named_files(process.pid) == set()
         door = connection.opened.local_socket

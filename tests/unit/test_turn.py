@@ -114,7 +114,7 @@ def test_two_who_wait_at_once_both_get_theirs(runtime: Any) -> None:
             take(runtime)
         done.set()
 
-    connection = runtime._parts[0].connection
+    connection = runtime._parts[0].lane.connection
     player = threading.Thread(target=play)
     player.start()
     while not done.is_set():

@@ -12,9 +12,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
+from universe2.client.lane import Lane, Sink
 from universe2.client.resuming import resumed
 from universe2.client.stream import Broken, LocalStream, Stream, told
 from universe2.client.turn import Turn
@@ -24,9 +25,9 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
+    VersionError,
 )
 from universe2.wire.buffers import Buffer
-from universe2.wire.codecs import Coder
 from universe2.wire.frames import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
@@ -38,7 +39,6 @@ from universe2.wire.frames import (
 )
 from universe2.wire.heap import keep_heap
 from universe2.wire.journal import Journal
-from universe2.wire.schema import read_space
 from universe2.wire.sharing import Borrower
 from universe2.wire.sockets import connect
 from universe2.wire.v1 import universe_pb2 as pb
@@ -50,26 +50,26 @@ _Item = TypeVar("_Item")
 MOVE_SECONDS = 10.0
 """How long opening waits until the session goes on at the server's socket."""
 
+OPENING_AT_A_TIME = 8
+"""Members of a session that a server opens at a time."""
+
 GOODBYE_SECONDS = 5.0
 """How long a server may take to end the stream of a session that is not needed any more."""
 
 
 class Connection:
-    """One open session. Raises what the server answers if it can't be opened.
+    """One open session, with a lane for each of ``asks``. Raises what the server answers if it has none.
 
-    A server that says nothing for ``open_deadline`` seconds is waited for no longer; one that says that
-    the client is in its queue, for ``ask.queue_seconds`` on top.
-
-    ``sink(connection, what)`` is called by whoever receives, one at a time: with every Frame that answers
-    no question, and once, at the end, with the error that ended the session. A stream that breaks
-    is no end: the session is taken up again, as long as its lease lasts.
+    A server that says nothing for ``open_deadline`` seconds (for every 8 lanes that it opens) is waited for
+    no longer; one that says that the client is in its queue, for ``ask.queue_seconds`` on top. A stream
+    that breaks is no end: the session is taken up again, as long as its lease lasts.
     """
 
     def __init__(
         self,
         address: str,
-        ask: pb.Open,
-        sink: Callable[[Connection, Frame | Universe2Error], None],
+        asks: Sequence[pb.Open],
+        sinks: Sequence[Sink],
         token: str | None,
         open_deadline: float,
         patience: Patience,
@@ -77,15 +77,14 @@ class Connection:
         keep_heap()
         self.address = address
         self.heard = time.monotonic()
-        self._sink = sink
+        self.lanes = [Lane(self, i, *pair) for i, pair in enumerate(zip(asks, sinks, strict=True))]
         self.token = token
         self._lock = threading.Lock()
         self._journal = Journal(2 * MAX_FRAME_BYTES)
         self._assembler = Assembler()
         self._borrower = Borrower()
-        self._coder: Coder | None = None
-        self._ask = ask
         self._patience = patience
+        self._beaten = 0.0
         self._answers: dict[int, queue.SimpleQueue[Frame | Universe2Error]] = {}
         self._session = ""
         self._in_queue = False
@@ -103,9 +102,7 @@ class Connection:
         self._thread = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
         self._thread.start()
         try:
-            frame = self.ask(pb.Header(open=ask), (), open_deadline, ask.queue_seconds)
-            self.opened = frame.header.opened
-            self.mask = bytes(frame.buffers[0]) if frame.buffers else b""
+            self.opened = self._open(asks, open_deadline)
             self._session = self.opened.session
             self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
             self._go_local()
@@ -115,6 +112,35 @@ class Connection:
             else:
                 self.close()
             raise
+
+    def _open(self, asks: Sequence[pb.Open], deadline: float) -> pb.Opened:
+        """Ask for all lanes; each hears what the server says of it."""
+        whole = pb.Open()
+        whole.CopyFrom(asks[0])
+        whole.more.extend(asks[1:])
+        rounds = -(-len(asks) // OPENING_AT_A_TIME)
+        frame = self.ask(pb.Header(open=whole), (), rounds * deadline, whole.queue_seconds)
+        first = frame.header.opened
+        masks = [bytes(buffer) for buffer in frame.buffers]
+        told = [first, *first.more]
+        if len(told) != len(asks) or len(masks) != sum(opened.has_action_mask for opened in told):
+            self._session = first.session
+            raise VersionError(
+                f"{self.address}: {len(told)} environments opened where {len(asks)} were asked for; "
+                "install the same release of universe2 on both sides"
+            )
+        for lane, opened in zip(self.lanes, told, strict=True):
+            lane.opened.CopyFrom(opened)
+            lane.opened.ClearField("more")
+            lane.mask = masks.pop(0) if opened.has_action_mask else b""
+            for name in ("session", "resume_token", "lease_seconds", "max_message_bytes", "local_socket"):
+                setattr(lane.opened, name, getattr(first, name))
+        return first
+
+    @property
+    def deserted(self) -> bool:
+        """Does no lane need the session any more?"""
+        return all(lane.left for lane in self.lanes)
 
     def _go_local(self) -> None:
         """If the server is on this machine, have the receiving thread take the session up at its socket."""
@@ -179,11 +205,15 @@ class Connection:
         return self._turn.wait(inbox, seconds, self._receive_one if near else None)
 
     def beat(self, patience: float) -> None:
-        """Renew the lease; if nothing was heard for ``patience`` seconds, try another stream."""
-        stream = self._stream
-        if stream is None:
+        """Renew the lease; if nothing was heard for ``patience`` seconds, try another stream.
+
+        Of several lanes' beats at about the same time one is enough.
+        """
+        stream, now = self._stream, time.monotonic()
+        if stream is None or now - self._beaten < patience / 8:
             return
-        if time.monotonic() - max(self.heard, stream.began) > patience:
+        self._beaten = now
+        if now - max(self.heard, stream.began) > patience:
             stream.hang_up()
         else:
             self.send(pb.Header(heartbeat=pb.Heartbeat()))
@@ -393,8 +423,6 @@ class Connection:
         self._journal.acknowledge(header.received)
         if header.shared:
             self._borrower.resolve(frame)
-        if header.coded:
-            self._decode(frame)
         answer = self._answers.get(header.reply_to)
         if answer is not None:
             answer.put(frame)
@@ -407,17 +435,10 @@ class Connection:
         elif header.HasField("error") and not header.reply_to:
             return told(header.error, f"{self.address}: ")
         elif not self._over.is_set():
-            self._sink(self, frame)
+            if header.member >= len(self.lanes):
+                raise ProtocolError(f"{self.address}: a frame of member {header.member}, which wasn't opened")
+            self.lanes[header.member].tell(frame)
         return None
-
-    def _decode(self, frame: Frame) -> None:
-        if self._coder is None:
-            codecs, asked = list(self.opened.codecs), {"", self._ask.lossy, *self._ask.codecs}
-            if not asked.issuperset(codecs):
-                raise ProtocolError(f"the server codes as {codecs}, which nobody asked for")
-            space = read_space(self.opened.observation_space)
-            self._coder = Coder(space, self._ask.num_slots, codecs)
-        self._coder.read(frame)
 
     def _finish(self, reason: Universe2Error) -> None:
         with self._lock:
@@ -432,4 +453,5 @@ class Connection:
         for answer in waiting:
             answer.put(reason)
         if tell:
-            self._sink(self, reason)
+            for lane in self.lanes:
+                lane.tell(reason)

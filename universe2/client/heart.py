@@ -70,31 +70,31 @@ class Heart:
                 end_sessions(self._parts, self._inbox)
 
     def _renew(self, part: Part, patience: float) -> None:
-        connection = part.connection
-        if connection is None or not connection.alive:
+        lane = part.lane
+        if lane is None or not lane.alive:
             return
         with self._lock:
             busy_K = self._book.busy_on(part.start, part.stop)
             oldest = self._book.asked_N[busy_K].min() if len(busy_K) else np.inf
-        now, limit = time.monotonic(), part.deadline(connection)
+        now, limit = time.monotonic(), part.deadline(lane)
         if now - oldest > limit:
-            text = f"{connection.address}: no result for {len(busy_K)} slots within {limit:g} s"
-            connection.poison(DeadlineError(text))
+            text = f"{lane.address}: no result for {len(busy_K)} slots within {limit:g} s"
+            lane.poison(DeadlineError(text))
         else:
-            connection.beat(patience)
+            lane.beat(patience)
 
 
 def end_sessions(parts: Sequence[Part], inbox: queue.SimpleQueue[object]) -> None:
     """Say goodbye to all servers, and wait at most CLOSE_WAIT seconds until they have freed the slots."""
-    connections = [part.connection for part in parts if part.connection is not None]
+    lanes = [part.lane for part in parts if part.lane is not None]
     while not inbox.empty():
         with contextlib.suppress(queue.Empty):  # a receiving thread may be faster
             event = inbox.get_nowait()
-            if isinstance(event, Reopened) and event.connection is not None:
-                connections.append(event.connection)
+            if isinstance(event, Reopened) and event.lane is not None:
+                lanes.append(event.lane)
     inbox.put(None)
-    for connection in connections:
-        connection.say_goodbye()
+    for lane in lanes:
+        lane.say_goodbye()
     end = time.monotonic() + CLOSE_WAIT
-    for connection in connections:
-        connection.close(wait=max(end - time.monotonic(), 0.0))
+    for lane in lanes:
+        lane.close(wait=max(end - time.monotonic(), 0.0))

@@ -1,26 +1,23 @@
 """Part: a contiguous range of a remote runtime's slots, on one server at a time.
 
-It opens its session, and when that is lost opens another, on the same server if it is back or
-else on any that has room, in a thread of its own, so that other parts never wait.
+Where its sessions come from, the first and those after a loss, is its berth's business.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from universe2.client.connection import Connection
-from universe2.client.waiting import Patience
-from universe2.core.errors import CapacityError, ServerLostError, Universe2Error, VersionError
+from universe2.client.lane import Lane
+from universe2.core.errors import Universe2Error, VersionError
 from universe2.wire.frames import Frame
 from universe2.wire.v1 import universe_pb2 as pb
 
-log = logging.getLogger("universe2.client")
+if TYPE_CHECKING:
+    from universe2.client.berth import Berth
 
 SPARE_SECONDS = 30.0
 """For how long a result is waited for beyond the time by which the server itself gives it up: one slot's
@@ -29,10 +26,8 @@ fault, which comes from there, must not cost the whole session."""
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What all parts of a runtime share. Times in seconds."""
+    """What all parts of a runtime, and of those that share its sessions, have in common. Times in seconds."""
 
-    ask: pb.Open
-    """num_slots and queue_seconds are filled in by each part"""
     addresses: Sequence[str]
     token: str | None
     deadline: float | None
@@ -44,67 +39,36 @@ class Terms:
 
 
 class Arrival(NamedTuple):
-    """What a connection delivered: a frame, or the error that ended it."""
+    """What a lane delivered: a frame, or the error that ended its session."""
 
     part: Part
-    connection: Connection
+    lane: Lane
     what: Frame | Universe2Error
 
 
 class Reopened(NamedTuple):
-    """A part has a session again, or (connection None) gave up, and why."""
+    """A part has a session again, or (lane None) gave up, and why."""
 
     part: Part
-    connection: Connection | None
+    lane: Lane | None
     error: Universe2Error | None
 
 
-class Part:
-    """Slots ``start`` … ``start + count - 1``; arrivals go to ``inbox``."""
+class Likeness:
+    """What all sessions of a runtime must look like: as the first one that opened."""
 
-    def __init__(
-        self, start: int, count: int, address: str, terms: Terms, inbox: queue.SimpleQueue[object]
-    ) -> None:
-        self.start, self.count, self.stop = start, count, start + count
-        self.address = address
-        self.connection: Connection | None = None
-        """None while the part is lost; changed by the runtime alone, under its lock"""
-        self.reopening = False
-        self.gave_up: Universe2Error | None = None
-        self._terms = terms
-        self._inbox = inbox
-        self._like: pb.Opened | None = None
+    def __init__(self) -> None:
+        self._first: pb.Opened | None = None
 
     @property
-    def name(self) -> str:
-        """For the log: which environment, which slots."""
-        return f"{self._terms.ask.env_id}: slots {self.start}…{self.stop - 1}"
+    def first(self) -> pb.Opened:
+        """What a server said at the first opening."""
+        assert self._first is not None
+        return self._first
 
-    def open(self, address: str, deadline: float, patience: Patience) -> Connection:
-        """A session for the part's slots on ``address``, equal to those it had before."""
-        connection = self._open(address, deadline, patience)
-        try:
-            self.check_like(connection.opened)
-        except VersionError:
-            connection.leave()
-            raise
-        return connection
-
-    def _open(self, address: str, deadline: float, patience: Patience) -> Connection:
-        ask = pb.Open()
-        ask.CopyFrom(self._terms.ask)
-        ask.num_slots = self.count
-        while True:
-            ask.queue_seconds = patience.left
-            try:
-                return Connection(address, ask, self._arrived, self._terms.token, deadline, patience)
-            except CapacityError as error:
-                if not patience.outlasts(address, error):
-                    raise
-
-    def check_like(self, opened: pb.Opened) -> None:
-        """Servers must agree on the environment: hash, spaces and grouping."""
-        first = self._like = self._like or opened
+    def check(self, opened: pb.Opened) -> None:
+        """Servers must agree on the environment: hash, spaces and grouping. Raises VersionError."""
+        first = self._first = self._first or opened
         for name in ("spec_hash", "observation_space", "action_space", "has_action_mask"):
             if getattr(opened, name) != getattr(first, name):
                 raise VersionError(
@@ -112,58 +76,67 @@ class Part:
                     "install the same releases on all of them"
                 )
 
-    def deadline(self, connection: Connection) -> float:
-        """For how many seconds a result is waited for, on one of the part's connections."""
-        if self._terms.deadline is not None:
-            return self._terms.deadline
-        return connection.opened.result_seconds + SPARE_SECONDS
+
+class Part:
+    """Slots ``start`` … ``start + ask.num_slots - 1`` of a runtime; arrivals go to ``inbox``."""
+
+    def __init__(
+        self,
+        start: int,
+        ask: pb.Open,
+        berth: Berth,
+        likeness: Likeness,
+        inbox: queue.SimpleQueue[object],
+        closed: threading.Event,
+    ) -> None:
+        """``closed``: of the runtime."""
+        self.start, self.count, self.stop = start, ask.num_slots, start + ask.num_slots
+        self.ask = ask
+        self.closed = closed
+        self.address = berth.address
+        self.lane: Lane | None = None
+        """None while the part is lost; changed by the runtime alone, under its lock"""
+        self.reopening = False
+        self.gave_up: Universe2Error | None = None
+        self.opened = pb.Opened()
+        """what its server said at the first opening"""
+        self._berth = berth
+        self._likeness = likeness
+        self._inbox = inbox
+        berth.parts.append(self)
 
     @property
-    def opened(self) -> pb.Opened:
-        """What the server said at the first opening."""
-        assert self._like is not None
-        return self._like
+    def name(self) -> str:
+        """For the log: which environment, which slots."""
+        return f"{self.ask.env_id}: slots {self.start}…{self.stop - 1}"
 
-    def same_as(self, opened: pb.Opened) -> None:
-        """What every session of this part must look like."""
-        self._like = opened
+    def check_like(self, opened: pb.Opened) -> None:
+        """Raise VersionError unless it is as every session of the runtime."""
+        self._likeness.check(opened)
 
-    def reopen(self, closed: threading.Event) -> None:
+    def begin(self, lane: Lane) -> None:
+        """The first session is there."""
+        self.lane, self.opened = lane, lane.opened
+
+    def deadline(self, lane: Lane) -> float:
+        """For how many seconds a result is waited for, on one of the part's lanes."""
+        if self._berth.terms.deadline is not None:
+            return self._berth.terms.deadline
+        return lane.opened.result_seconds + SPARE_SECONDS
+
+    def reopen(self) -> None:
         """Begin to look for a server, unless that is going on."""
         if not self.reopening:
             self.reopening = True
             self.gave_up = None
-            threading.Thread(
-                target=self._reopen, args=(closed,), daemon=True, name=f"reopen {self.name}"
-            ).start()
+            self._berth.reopen()
 
-    def _reopen(self, closed: threading.Event) -> None:
-        last: Universe2Error = ServerLostError(f"{self.address}: not tried")
-        give_up = time.monotonic() + self._terms.reopen_deadline
-        others = [address for address in self._terms.addresses if address != self.address]
-        pause = 0.05
-        while True:
-            for address in [self.address, *others]:
-                left = give_up - time.monotonic()
-                if closed.is_set() or left <= 0:
-                    break
-                try:
-                    connection = self.open(address, min(left, self._terms.open_deadline), Patience(0.0))
-                except Universe2Error as error:
-                    last = error
-                    continue
-                log.warning("%s are open again, on %s", self.name, address)
-                self._inbox.put(Reopened(self, connection, None))
-                if closed.is_set():
-                    connection.leave()
-                return
-            if closed.wait(min(pause, max(give_up - time.monotonic(), 0.0))):
-                return
-            if time.monotonic() >= give_up:
-                break
-            pause = min(2 * pause, 2.0)
-        log.error("%s could not be opened again: %s", self.name, last)
-        self._inbox.put(Reopened(self, None, last))
+    def reopened(self, lane: Lane | None, error: Universe2Error | None) -> None:
+        """Tell the runtime."""
+        self._inbox.put(Reopened(self, lane, error))
+        if lane is not None and self.closed.is_set():
+            lane.leave()
 
-    def _arrived(self, connection: Connection, what: Frame | Universe2Error) -> None:
-        self._inbox.put(Arrival(self, connection, what))
+    def arrived(self, lane: Lane, what: Frame | Universe2Error) -> None:
+        """What the part's lanes call."""
+        self._inbox.put(Arrival(self, lane, what))

@@ -1,4 +1,4 @@
-"""Which slots go to which server, and ``open_remote``, which opens them there."""
+"""Which slots go to which server, and ``open_remote`` and ``open_together``, which open them there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from universe2.client.berth import Berth
 from universe2.client.part import Terms
 from universe2.client.remote import RemoteRuntime
 from universe2.client.stream import call_info
+from universe2.client.waiting import Patience
 from universe2.core.errors import CapacityError, UnknownEnvError, UsageError, VersionError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
@@ -21,6 +23,10 @@ from universe2.wire.values import read_value, write_value
 INFO_DEADLINE = 10.0
 RETRY_SECONDS = 5.0
 """When to look again whether servers that are full together have room."""
+
+
+Wanted = tuple[str | EnvSpec, int, EnvConfig | None]
+"""An environment, how many slots of it, and how."""
 
 
 def server_info(address: str, token: str | None = None, timeout: float = INFO_DEADLINE) -> pb.InfoReply:
@@ -77,35 +83,56 @@ def open_remote(
     if the servers' definition of the environment differs from that here), AuthenticationError,
     ServerLostError, DeadlineError.
     """
-    if num_slots < 1:
-        raise UsageError(f"num_slots must be at least 1, got {num_slots}")
-    if not remotes:
-        raise UsageError("remotes is empty: name one server or several as host:port")
-    if isinstance(remotes, str) or len(set(remotes)) != len(remotes):
-        raise UsageError(f"remotes must be a list of different host:port, got {remotes!r}")
-    codecs = [name for name in ([codec] if isinstance(codec, str) else codec) if name != "raw"]
-    config = with_losses(config or EnvConfig(), codecs)
-    check_codecs([*filter(None, [config.lossy]), *codecs])
+    (runtime,) = open_together(
+        [(env, num_slots, config)],
+        remotes,
+        token,
+        deadline=deadline,
+        open_deadline=open_deadline,
+        reopen_deadline=reopen_deadline,
+        lease=lease,
+        wait=wait,
+        max_faults=max_faults,
+        same_host=same_host,
+        codec=codec,
+        same_definition=same_definition,
+    )
+    return runtime
+
+
+def open_together(
+    wanted: Sequence[Wanted],
+    remotes: Sequence[str] = (),
+    token: str | None = None,
+    *,
+    deadline: float | None = None,
+    open_deadline: float = 150.0,
+    reopen_deadline: float = 60.0,
+    lease: float = 60.0,
+    wait: float = 90.0,
+    max_faults: int | None = None,
+    same_host: bool = True,
+    codec: str | Sequence[str] = "raw",
+    same_definition: bool = True,
+) -> list[Runtime]:
+    """``open_remote`` of several environments, whose slots on a server share one session: all or none.
+
+    A session that is lost is lost for all its environments, and is opened again for them together. It
+    ends when all have closed their part. Raises what ``open_remote`` does.
+    """
+    _check_remotes(remotes)
     if max_faults is not None and not (isinstance(max_faults, int) and 1 <= max_faults < 2**32):
         raise UsageError(f"max_faults must be a whole number from 1 on, got {max_faults!r}")
-    ask = pb.Open(
+    codecs = [name for name in ([codec] if isinstance(codec, str) else codec) if name != "raw"]
+    common = pb.Open(
         protocol=PROTOCOL,
-        env_id=env if isinstance(env, str) else env.id,
-        interface=config.interface,
-        screen_height=config.screen_size[0],
-        screen_width=config.screen_size[1],
-        autoreset=config.autoreset,
-        options={name: write_value(value) for name, value in config.options.items()},
         lease_seconds=lease,
-        spec_hash=own_hash(env, config) if same_definition else "",
         max_message_bytes=MAX_MESSAGE_BYTES,
         max_faults=max_faults or 0,
         same_host=same_host,
         codecs=[name for name in codecs if not is_lossy(name)],
-        lossy=config.lossy,
     )
     terms = Terms(
-        ask=ask,
         addresses=tuple(remotes),
         token=token,
         deadline=deadline,
@@ -113,10 +140,57 @@ def open_remote(
         reopen_deadline=reopen_deadline,
         wait=wait,
     )
-    shares = [(remotes[0], num_slots)]
-    if len(remotes) > 1:
-        shares = plan(num_slots, remotes, token, wait > 0, min(INFO_DEADLINE, open_deadline))
-    return RemoteRuntime(env, config, shares, terms)
+    asked = [_asked(one, codecs, common, same_definition) for one in wanted]
+    counts = [count for _, count, _ in wanted]
+    planned = plan(counts, remotes, token, wait > 0, min(INFO_DEADLINE, open_deadline))
+    berths = {address: Berth(address, terms) for address in sorted(remotes)}
+    runtimes = [
+        RemoteRuntime(config, ask, [(berths[address], count) for address, count in shares], terms)
+        for (config, ask), shares in zip(asked, planned, strict=True)
+    ]
+    patience = Patience(wait)
+    try:
+        # In the order of their names, so that no two clients that wait hold what the other waits for.
+        for berth in berths.values():
+            if berth.parts:
+                berth.open(patience)
+        for runtime, (env, _, _) in zip(runtimes, wanted, strict=True):
+            runtime.begin(env)
+    except BaseException:
+        for runtime in runtimes:
+            runtime.close()
+        raise
+    return list(runtimes)
+
+
+def _check_remotes(remotes: Sequence[str]) -> None:
+    if not remotes:
+        raise UsageError("remotes is empty: name one server or several as host:port")
+    if isinstance(remotes, str) or len(set(remotes)) != len(remotes):
+        raise UsageError(f"remotes must be a list of different host:port, got {remotes!r}")
+
+
+def _asked(
+    wanted: Wanted, codecs: Sequence[str], common: pb.Open, same_definition: bool
+) -> tuple[EnvConfig, pb.Open]:
+    """The config of an environment, with what is lost on the way, and what its servers are asked for."""
+    env, num_slots, config = wanted
+    if num_slots < 1:
+        raise UsageError(f"num_slots must be at least 1, got {num_slots}")
+    config = with_losses(config or EnvConfig(), codecs)
+    check_codecs([*filter(None, [config.lossy]), *codecs])
+    ask = pb.Open(
+        env_id=env if isinstance(env, str) else env.id,
+        interface=config.interface,
+        screen_height=config.screen_size[0],
+        screen_width=config.screen_size[1],
+        autoreset=config.autoreset,
+        options={name: write_value(value) for name, value in config.options.items()},
+        spec_hash=own_hash(env, config) if same_definition else "",
+        lossy=config.lossy,
+    )
+    ask.MergeFrom(common)
+    return config, ask
 
 
 def own_hash(env: str | EnvSpec, config: EnvConfig) -> str:
@@ -147,27 +221,35 @@ def with_losses(config: EnvConfig, codecs: Sequence[str]) -> EnvConfig:
 
 
 def plan(
-    num_slots: int,
+    counts: Sequence[int],
     remotes: Sequence[str],
     token: str | None,
     may_wait: bool = False,
     info_deadline: float = INFO_DEADLINE,
-) -> list[tuple[str, int]]:
-    """(address, slots) for the servers that get any, in proportion to what they have free.
+) -> list[list[tuple[str, int]]]:
+    """For each of ``counts`` slots, (address, slots) for the servers that get any of them.
 
-    If that is too little and the caller may wait: as if all were free, and in the order of their
-    names, so that no two clients that wait hold what the other waits for.
+    In proportion to what they have free. If that is too little and the caller may wait: as if all
+    were free.
     """
+    if len(remotes) == 1:
+        return [[(remotes[0], count)] for count in counts]
     with ThreadPoolExecutor(min(len(remotes), 32)) as pool:
         infos = list(pool.map(lambda address: server_info(address, token, info_deadline), remotes))
     for address, info in zip(remotes, infos, strict=True):
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")
-    free = {address: info.slots_free for address, info in zip(remotes, infos, strict=True)}
+    left = {address: info.slots_free for address, info in zip(remotes, infos, strict=True)}
     total = {address: info.slots_total for address, info in zip(remotes, infos, strict=True)}
-    if may_wait and num_slots > sum(free.values()):
-        return sorted(shares(num_slots, total))
-    return shares(num_slots, free, RETRY_SECONDS if num_slots <= sum(total.values()) else 0.0)
+    retry_after = RETRY_SECONDS if sum(counts) <= sum(total.values()) else 0.0
+    if may_wait and sum(counts) > sum(left.values()):
+        left = total
+    found = []
+    for count in counts:
+        found.append(shares(count, left, retry_after))
+        for address, given in found[-1]:
+            left[address] -= given
+    return found
 
 
 def shares(num_slots: int, free: dict[str, int], retry_after: float = 0.0) -> list[tuple[str, int]]:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from universe2.client.connection import Connection
+from universe2.client.berth import Berth
 from universe2.client.heart import Heart, end_sessions
-from universe2.client.part import Arrival, Part, Reopened, Terms
+from universe2.client.lane import Lane
+from universe2.client.part import Arrival, Likeness, Part, Reopened, Terms
 from universe2.client.slots import Place, SlotBook
-from universe2.client.waiting import Patience
 from universe2.client.watch import watch
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
@@ -60,14 +60,16 @@ class _Lost(NamedTuple):
 
 
 class RemoteRuntime(Runtime):
-    """Slots on one server or several. Opened by ``universe2.client.open_remote``.
+    """Slots on one server or several. Made by ``universe2.client.placement``, which then opens the berths and
+    calls ``begin``.
 
     One that is dropped without ``close`` frees its slots when it is collected.
     """
 
     def __init__(
-        self, env: str | EnvSpec, config: EnvConfig, shares: Sequence[tuple[str, int]], terms: Terms
+        self, config: EnvConfig, ask: pb.Open, shares: Sequence[tuple[Berth, int]], terms: Terms
     ) -> None:
+        """``shares``: how many slots at which berth. ``ask`` without a number of slots."""
         self.config = config
         self.num_slots = sum(count for _, count in shares)
         self._terms = terms
@@ -77,32 +79,28 @@ class RemoteRuntime(Runtime):
         self._book = SlotBook(self.num_slots, config.autoreset)
         self._parts: list[Part] = []
         self._heart = Heart(self._parts, self._book, self._lock, self._inbox, self._closed)
-        patience = Patience(terms.wait)
-        try:
-            start = 0
-            for address, count in shares:
-                part = Part(start, count, address, terms, self._inbox)
-                self._parts.append(part)
-                if start:
-                    part.same_as(self._parts[0].opened)
-                part.connection = part.open(address, terms.open_deadline, patience)
-                start += count
-        except BaseException:
-            self.close()
-            raise
+        likeness, start = Likeness(), 0
+        for berth, count in shares:
+            mine = pb.Open(num_slots=count)
+            mine.MergeFrom(ask)
+            self._parts.append(Part(start, mine, berth, likeness, self._inbox, self._closed))
+            start += count
+
+    def begin(self, env: str | EnvSpec) -> None:
+        """All parts have a session."""
         self._describe(env, self._parts[0].opened)
         lease = min(p.opened.lease_seconds for p in self._parts)
-        longest = [p.deadline(p.connection) for p in self._parts if p.connection is not None]
-        self.result_seconds = max(longest) + terms.reopen_deadline
+        longest = [p.deadline(p.lane) for p in self._parts if p.lane is not None]
+        self.result_seconds = max(longest) + self._terms.reopen_deadline
         self._heart.start(min(lease / 4, min(longest) / 4, 5.0))
         weakref.finalize(self, self._heart.stop).atexit = False
 
     def _describe(self, env: str | EnvSpec, opened: pb.Opened) -> None:
         self.observation_space = read_space(opened.observation_space)
         self.action_space = read_space(opened.action_space)
-        connection = self._parts[0].connection
-        assert connection is not None
-        self.action_mask = np.frombuffer(connection.mask, np.uint8) > 0 if opened.has_action_mask else None
+        lane = self._parts[0].lane
+        assert lane is not None
+        self.action_mask = np.frombuffer(lane.mask, np.uint8) > 0 if opened.has_action_mask else None
         sizes = {p.opened.group_size for p in self._parts}
         size = max(sizes)
         aligned = len(sizes) == 1 and all(p.start % size == 0 for p in self._parts)
@@ -140,11 +138,11 @@ class RemoteRuntime(Runtime):
     def _sent_first(self, slots_K: np.ndarray, actions: Any) -> int | None:
         """With one server, which has all the slots, the request's number: it works while the book is kept."""
         part = self._parts[0]
-        if len(self._parts) > 1 or part.connection is None or not self._book.all_known(slots_K):
+        if len(self._parts) > 1 or part.lane is None or not self._book.all_known(slots_K):
             return None
         buffers: list[Buffer] = [as_buffer(slots_K, I32)]
         write_values(self.action_space, actions, buffers)
-        return part.connection.send(pb.Header(send=pb.Send()), buffers)
+        return part.lane.send(pb.Header(send=pb.Send()), buffers)
 
     def _send_after_loss(
         self, part: Part, slots_K: np.ndarray, again_K: np.ndarray, actions: Any, rows: slice | np.ndarray
@@ -195,7 +193,7 @@ class RemoteRuntime(Runtime):
                 raise UsageError(f"expected {len(slots_K)} states, one per slot, got {len(states)}")
             parts = list(self._split(slots_K))
             for part, _ in parts:
-                if part.connection is None:
+                if part.lane is None:
                     raise ServerLostError(f"{part.address} was lost; reset its slots first")
             self._book.save(slots_K)
             self._book.restoring(slots_K)
@@ -230,9 +228,9 @@ class RemoteRuntime(Runtime):
         the slot's session. Raises UnsupportedError, ServerLostError.
         """
         (part,) = (part for part in self._parts if part.start <= slot < part.stop)
-        if part.connection is None:
+        if part.lane is None:
             raise ServerLostError(f"{part.address} was lost; reset its slots first")
-        for _, picture in watch(part.connection, [slot - part.start], per_second, size):
+        for _, picture in watch(part.lane, [slot - part.start], per_second, size):
             yield picture
 
     def close(self) -> None:
@@ -271,18 +269,18 @@ class RemoteRuntime(Runtime):
         self._out(part, slots_K, pb.Header(send=pb.Send()), buffers)
 
     def _reset_on(self, part: Part, slots_K: np.ndarray, seeds_K: np.ndarray) -> None:
-        if part.connection is None:
+        if part.lane is None:
             self._book.place_N[slots_K] = Place.NOWHERE
-            part.reopen(self._closed)
+            part.reopen()
             return
         self._book.placed(slots_K)
         self._out(part, slots_K, pb.Header(reset=pb.Reset()), [as_buffer(seeds_K, I64)])
 
     def _out(self, part: Part, slots_K: np.ndarray, header: pb.Header, buffers: Sequence[Buffer]) -> None:
-        # Known slots have a connection; if it is dead by now, its end is in the inbox.
-        assert part.connection is not None
+        # Known slots have a lane; if it is dead by now, its end is in the inbox.
+        assert part.lane is not None
         local_K = as_buffer(slots_K - part.start if part.start else slots_K, I32)
-        self._book.asked(slots_K, part.connection.send(header, [local_K, *buffers]))
+        self._book.asked(slots_K, part.lane.send(header, [local_K, *buffers]))
 
     def _ask(self, slots_K: np.ndarray, header: Any) -> Iterator[tuple[np.ndarray, Frame]]:
         """Ask each server for its share of idle slots: (rows of the call, answer)."""
@@ -293,11 +291,11 @@ class RemoteRuntime(Runtime):
                 raise ServerLostError(
                     f"slot {slots_K[np.argmax(lost_K)]}: its server was lost; reset it first"
                 )
-            shares = [(part, part.connection, rows) for part, rows in self._split(slots_K)]
-        for part, connection, rows in shares:
-            assert connection is not None
+            shares = [(part, part.lane, rows) for part, rows in self._split(slots_K)]
+        for part, lane, rows in shares:
+            assert lane is not None
             local_K = as_buffer(slots_K[rows] - part.start, I32)
-            frame = connection.ask(header(), [local_K], part.deadline(connection))
+            frame = lane.ask(header(), [local_K], part.deadline(lane))
             yield np.arange(len(slots_K))[rows], frame
 
     # Receiving
@@ -318,10 +316,10 @@ class RemoteRuntime(Runtime):
 
     def _next(self, seconds: float) -> object:
         """What comes into the inbox next; queue.Empty if nothing does in time."""
-        connection = self._parts[0].connection
-        if connection is None or len(self._parts) > 1:
+        lane = self._parts[0].lane
+        if lane is None or len(self._parts) > 1:
             return self._inbox.get(timeout=seconds)
-        return connection.wait(self._inbox, seconds)
+        return lane.wait(self._inbox, seconds)
 
     def _check_hope(self) -> None:
         """Raise unless some slot's result can still come."""
@@ -345,21 +343,21 @@ class RemoteRuntime(Runtime):
         if isinstance(event, _Lost):
             return self._fault_batch(event.slots, event.text)
         if isinstance(event, Reopened):
-            self._reopened(event.part, event.connection, event.error)
+            self._reopened(event.part, event.lane, event.error)
             return None
-        if not isinstance(event, Arrival) or event.part.connection is not event.connection:
+        if not isinstance(event, Arrival) or event.part.lane is not event.lane:
             return None
-        part, connection, what = event
+        part, lane, what = event
         if isinstance(what, Universe2Error):
-            return self._lost(part, connection, what)
+            return self._lost(part, what)
         if what.header.HasField("error"):
             raise self._refused(part, what.header)
         try:
             batch = read_batch(what, self.observation_space, part.count)
             self._book.accept(batch, part.start)
         except ProtocolError as error:
-            connection.poison(error)
-            return self._lost(part, connection, error)
+            lane.poison(error)
+            return self._lost(part, error)
         return batch
 
     def _refused(self, part: Part, header: pb.Header) -> Universe2Error:
@@ -373,23 +371,23 @@ class RemoteRuntime(Runtime):
         error.slots = tuple(refused_K.tolist())
         return error
 
-    def _lost(self, part: Part, connection: Connection, reason: Universe2Error) -> Batch | None:
-        part.connection = None
+    def _lost(self, part: Part, reason: Universe2Error) -> Batch | None:
+        part.lane = None
         slots_K = self._book.lose(part.start, part.stop)
         log.warning("%s lost their server: %s", part.name, reason)
         if not len(slots_K):
             return None
         return self._fault_batch(slots_K, f"{type(reason).__name__}: {reason}")
 
-    def _reopened(self, part: Part, connection: Connection | None, error: Universe2Error | None) -> None:
+    def _reopened(self, part: Part, lane: Lane | None, error: Universe2Error | None) -> None:
         part.reopening = False
         part.gave_up = error
-        if connection is None:
+        if lane is None:
             return
-        if not connection.alive:
-            part.reopen(self._closed)
+        if not lane.alive:
+            part.reopen()
             return
-        part.connection, part.address = connection, connection.address
+        part.lane, part.address = lane, lane.address
         slots_K = self._book.queued_on(part.start, part.stop)
         if len(slots_K):
             self._reset_on(part, slots_K, self._book.ledger.seed[slots_K])

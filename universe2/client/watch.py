@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from universe2.client.connection import Connection
+from universe2.client.lane import Lane
 from universe2.client.stream import as_error, channel_to, credentials, told
 from universe2.core.errors import ProtocolError
 from universe2.wire.frames import decode
@@ -18,7 +18,7 @@ METHOD = "/universe2.wire.v1.Universe/Watch"
 
 
 def watch(
-    connection: Connection,
+    lane: Lane,
     slots: Sequence[int],
     per_second: float = 10.0,
     size: tuple[int, int] | None = None,
@@ -30,24 +30,25 @@ def watch(
     """
     height, width = size or (0, 0)
     ask = pb.WatchRequest(
-        session=connection.opened.session,
-        token=connection.opened.resume_token,
+        session=lane.opened.session,
+        token=lane.opened.resume_token,
+        member=lane.number,
         slots=slots,
         per_second=per_second,
         height=height,
         width=width,
     )
-    with channel_to(connection.address) as channel:
+    with channel_to(lane.address) as channel:
         stream: Any = channel.unary_stream(METHOD, request_serializer=pb.WatchRequest.SerializeToString)
-        call = stream(ask, metadata=credentials(connection.token))
+        call = stream(ask, metadata=credentials(lane.connection.token))
         try:
             for message in call:
                 frame = decode(message)
                 if frame.header.HasField("error"):
-                    raise told(frame.header.error, f"{connection.address}: ")
+                    raise told(frame.header.error, f"{lane.address}: ")
                 yield from _pictures(frame.header.pictures, frame.buffers)
         except grpc.RpcError as error:
-            raise as_error(error, connection.address) from None
+            raise as_error(error, lane.address) from None
         finally:
             call.cancel()
 

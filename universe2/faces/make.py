@@ -6,7 +6,6 @@ Keyword arguments that aren't named here are the family's own options (``spec.op
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,10 +55,9 @@ def open_runtime(
             raise UsageError("remote environments run on their servers' CPUs; leave device= out")
         from universe2.client import open_remote
 
-        addresses = [remotes] if isinstance(remotes, str) else list(remotes)
         env = env.removeprefix("universe2:") if isinstance(env, str) else env
         return open_remote(
-            env, num_slots, config, addresses, token, wait=wait, max_faults=max_faults, codec=codec
+            env, num_slots, config, _addresses(remotes), token, wait=wait, max_faults=max_faults, codec=codec
         )
     given = {"token": token is not None, "codec": codec != "raw", "max_faults": max_faults is not None}
     for name in (name for name, is_given in given.items() if is_given):
@@ -164,38 +162,47 @@ def make_pool(
     autoreset: AutoresetMode | str = "same_step",
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Pool:
-    """Many tasks as one Pool: ``slots`` maps ids to how many slots; ``options`` ids to theirs."""
+    """Many tasks as one Pool: ``slots`` maps ids to how many slots; ``options`` ids to theirs.
+
+    On ``remotes`` they share one session per server, which has room for all of them or is waited for.
+    """
     options = options or {}
     if unknown := set(options) - set(slots):
         raise UsageError(f"options for {sorted(unknown)}, which the pool doesn't hold")
-    opened: list[tuple[str, Runtime]] = []
-    end = time.monotonic() + wait
+    mode = _mode(autoreset)
+    configs = {
+        env_id: EnvConfig(
+            interface=interface, screen_size=screen_size, autoreset=mode, options=options.get(env_id, {})
+        )
+        for env_id in slots
+    }
+    opened: list[Runtime] = []
     try:
-        for env_id, count in slots.items():
-            config = EnvConfig(
-                interface=interface,
-                screen_size=screen_size,
-                autoreset=_mode(autoreset),
-                options=options.get(env_id, {}),
+        if remotes is not None and slots:
+            from universe2.client import open_together
+
+            wanted = [(env_id.removeprefix("universe2:"), slots[env_id], configs[env_id]) for env_id in slots]
+            opened += open_together(
+                wanted, _addresses(remotes), token, wait=wait, max_faults=max_faults, codec=codec
             )
-            left = max(end - time.monotonic(), 0.0)
-            runtime = open_runtime(
-                env_id,
-                count,
-                config,
-                remotes=remotes,
-                token=token,
-                wait=left,
-                max_faults=max_faults,
-                codec=codec,
-            )
-            opened.append((env_id, runtime))
-            refuse_several(opened[-1][1])
-        return Pool(opened)
+        else:
+            for env_id, count in slots.items():
+                opened.append(
+                    open_runtime(
+                        env_id, count, configs[env_id], token=token, max_faults=max_faults, codec=codec
+                    )
+                )
+        for runtime in opened:
+            refuse_several(runtime)
+        return Pool(list(zip(slots, opened, strict=True)))
     except BaseException:
-        for _, runtime in opened:
+        for runtime in opened:
             runtime.close()
         raise
+
+
+def _addresses(remotes: str | Sequence[str]) -> list[str]:
+    return [remotes] if isinstance(remotes, str) else list(remotes)
 
 
 @contextlib.contextmanager

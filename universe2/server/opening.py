@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -21,6 +22,10 @@ from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
 
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
+
+MOST_MEMBERS = 1024
+AT_A_TIME = 8
+"""Members of a session that open at a time."""
 
 
 def check_ask(ask: pb.Open) -> EnvConfig:
@@ -39,6 +44,72 @@ def check_ask(ask: pb.Open) -> EnvConfig:
         options={name: read_value(value) for name, value in ask.options.items()},
         lossy=ask.lossy,
     )
+
+
+def members_of(ask: pb.Open) -> list[pb.Open]:
+    """What each member of the session is asked to be. Raises UsageError."""
+    asks = [ask, *ask.more]
+    if len(asks) > MOST_MEMBERS:
+        raise UsageError(f"a session has at most {MOST_MEMBERS} members, got {len(asks)}")
+    if any(further.more for further in ask.more):
+        raise UsageError("members of a session have no members themselves")
+    return asks
+
+
+def check_asks(ask: pb.Open) -> None:
+    """``check_ask`` of all members."""
+    for further in members_of(ask):
+        if further is not ask:
+            further.protocol = ask.protocol
+        check_ask(further)
+
+
+def open_all(
+    open_runtime: OpenRuntime, asks: Sequence[pb.Open], deadline: float, give_back: Callable[[], None]
+) -> list[Runtime]:
+    """``open_in_time`` of all members of a session, a few at a time: all of them or none.
+
+    ``give_back`` is called once, when all that failed or came too late is closed again.
+    """
+    if len(asks) == 1:
+        return [open_in_time(open_runtime, asks[0], deadline, give_back)]
+    left = _Countdown(len(asks), give_back)
+    failed = threading.Event()
+
+    def open_one(ask: pb.Open) -> Runtime | Exception | None:
+        if failed.is_set():
+            left.down()
+            return None
+        try:
+            return open_in_time(open_runtime, ask, deadline, left.down)
+        except Exception as error:  # noqa: BLE001  raised again when all are closed
+            failed.set()
+            return error
+
+    with ThreadPoolExecutor(min(len(asks), AT_A_TIME), thread_name_prefix="session-members") as pool:
+        found = list(pool.map(open_one, asks))
+    runtimes = [runtime for runtime in found if isinstance(runtime, Runtime)]
+    if len(runtimes) == len(asks):
+        return runtimes
+    for runtime in runtimes:
+        runtime.close()
+        left.down()
+    raise next(error for error in found if isinstance(error, Exception))
+
+
+class _Countdown:
+    """Calls ``done`` when it was counted down ``count`` times, from any threads."""
+
+    def __init__(self, count: int, done: Callable[[], None]) -> None:
+        self._count, self._done = count, done
+        self._lock = threading.Lock()
+
+    def down(self) -> None:
+        with self._lock:
+            self._count -= 1
+            over = self._count == 0
+        if over:
+            self._done()
 
 
 def open_in_time(
@@ -100,7 +171,6 @@ def describe(runtime: Runtime, ask: pb.Open) -> tuple[pb.Opened, list[Buffer]]:
     """What the client must know of an open runtime. The session fills in what is its own."""
     spec, mask = runtime.spec, runtime.action_mask
     opened = pb.Opened(
-        protocol=PROTOCOL,
         spec_hash=spec.hash(dataclasses.replace(runtime.config, lossy=ask.lossy)),
         codecs=_codecs(runtime, ask),
         observation_space=write_space(runtime.observation_space),

@@ -30,7 +30,7 @@ from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig
 from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, check_ask
+from universe2.server.opening import OpenRuntime, check_asks, members_of
 from universe2.server.session import Send, Session, error_header
 from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
@@ -50,6 +50,7 @@ FEATURES = (
     "local_socket",
     "delta",
     "watch",
+    "members",
 )
 SPARE_THREADS = 16
 """Beyond one per session, viewer and place in the queue: for Info, health, and refusals."""
@@ -215,7 +216,7 @@ class Server:
             ask = first.header.open
             self._admit(ask)
             ticket = self.capacity.enter(
-                ask.num_slots,
+                sum(member.num_slots for member in members_of(ask)),
                 may_wait=ask.queue_seconds > 0,
                 owner="" if holder is None else holder.name,
                 share=share,
@@ -295,13 +296,14 @@ class Server:
 
     def _admit(self, ask: pb.Open) -> None:
         """Raise unless what is asked for may be opened here at all."""
-        check_ask(ask)
-        family = ask.env_id.split("/", 1)[0]
+        check_asks(ask)
         self._check_admitting()
-        if self.config.families and family not in self.config.families:
-            raise UnknownEnvError(
-                f"this server doesn't offer the family {family!r}, only {', '.join(self.config.families)}"
-            )
+        offered = self.config.families
+        for family in (member.env_id.split("/", 1)[0] for member in members_of(ask)):
+            if offered and family not in offered:
+                raise UnknownEnvError(
+                    f"this server doesn't offer the family {family!r}, only {', '.join(offered)}"
+                )
 
     def _waited(self, ticket: Ticket, seconds: float, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Tell the client its place in the queue until it is served, or CapacityError."""

@@ -1,11 +1,11 @@
-"""Session: a Runtime that one client holds, over one stream after the other.
+"""Session: slots that one client holds, over one stream after the other.
 
 Two threads a stream: its own runs ``stream`` and waits for the runtime; another reads requests
 and asks the runtime. That is what the Runtime contract allows: one sends, one receives. Where the
-stream allows it, the reading thread answers at once what the runtime has ready at once. Requests
-that are wrong are answered with an error and the session goes on; frames that break the protocol
-end it. A stream that breaks leaves the session as it is, until another takes it up or its lease
-is over.
+stream allows it, the reading thread answers at once what the runtime has ready at once. Of a session
+of several members each has a thread of its own that receives (``core.traffic``). Requests that are
+wrong are answered with an error and the session goes on; frames that break the protocol end it. A
+stream that breaks leaves the session as it is, until another takes it up or its lease is over.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
+    UsageError,
 )
 from universe2.core.runtime import Runtime
+from universe2.core.traffic import Traffic
 from universe2.server.door import Hanger
+from universe2.server.member import Member
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, describe, open_in_time
+from universe2.server.opening import OpenRuntime, describe, members_of, open_all
 from universe2.server.parking import ParkingRuntime
-from universe2.server.requests import HANDLERS, picture_size, pictures_frame
+from universe2.server.requests import picture_size, pictures_frame
 from universe2.server.viewers import Viewer
-from universe2.wire.batches import I32, write_batch
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
-from universe2.wire.frames import MIN_MESSAGE_BYTES, Assembler, Frame, Message, encode
+from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Lender
 from universe2.wire.v1 import universe_pb2 as pb
@@ -111,18 +113,14 @@ class Session:
         self._assembler = assembler
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
-        self._viewers: tuple[Viewer, ...] = ()
-        self._coder: Coder | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
-        self._runtime: Runtime | None = None
+        self._members: list[Member] = []
+        self._traffic: Traffic | None = None
+        """of several members; what there is to receive of a single one is asked for directly"""
         self._give_back: Callable[[], None] = lambda: None
         self._turn = threading.Lock()
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
         self._send: Send | None = None
-        self._asking = threading.Lock()
-        """held while the runtime is asked, until it is known in whose name"""
-        self._request_N = np.zeros(0, np.int64)
-        """number of the frame that last asked each slot"""
         self._outstanding = 0
         """rows owed less rows received; below 0 while rows have come that are sent for but not owed yet"""
         self._asked: deque[float] = deque()
@@ -148,33 +146,46 @@ class Session:
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
         self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        runtime = open_in_time(open_runtime, ask, self._limits.open_deadline, give_back)
+        asks = members_of(ask)
+        runtimes = open_all(open_runtime, asks, self._limits.open_deadline, give_back)
         self._give_back = give_back
-        if runtime.group_size == 1:
-            most = ask.max_faults or self._limits.max_faults
-            runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
-        self._runtime = runtime
-        self._request_N = np.zeros(runtime.num_slots, np.int64)
-        opened, mask = describe(runtime, ask)
-        if opened.codecs:
-            self._coder = Coder(runtime.observation_space, runtime.num_slots, opened.codecs)
-        elif ask.same_host:
-            self._lender = Lender()
-        opened.session, opened.resume_token = self.id, self.token
+        self._members = [self._member(i, *pair) for i, pair in enumerate(zip(runtimes, asks, strict=True))]
+        opened, masks = pb.Opened(), list[Buffer]()
+        for member, its_ask in zip(self._members, asks, strict=True):
+            told, mask = describe(member.runtime, its_ask)
+            masks += mask
+            if told.codecs:
+                space, count = member.runtime.observation_space, member.runtime.num_slots
+                member.coder = Coder(space, count, told.codecs)
+            elif ask.same_host:
+                self._lender = self._lender or Lender()
+            (opened if member.number == 0 else opened.more.add()).MergeFrom(told)
+        if len(self._members) > 1:
+            self._traffic = Traffic([member.runtime for member in self._members])
+        opened.protocol, opened.session, opened.resume_token = PROTOCOL, self.id, self.token
         opened.local_socket = door if ask.same_host else ""
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._assembler.max_message_bytes
         self.heard = time.monotonic()
-        log.info("session %s: %d × %s", self.id, ask.num_slots, ask.env_id)
-        self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), mask)
+        log.info("session %s: %s", self.id, ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks))
+        self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), masks)
+
+    def _member(self, number: int, runtime: Runtime, ask: pb.Open) -> Member:
+        """Its slots, parked if they fail too often."""
+        if runtime.group_size == 1:
+            most = ask.max_faults or self._limits.max_faults
+            runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
+        return Member(number, runtime)
 
     def pictures(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """What a viewer's stream says, until the session or the stream ends."""
         size = picture_size(ask.height, ask.width)
-        viewer = Viewer(ask.slots, ask.per_second, size)
+        if ask.member >= len(self._members):
+            raise UsageError(f"the session has {len(self._members)} members, none of number {ask.member}")
+        member, viewer = self._members[ask.member], Viewer(ask.slots, ask.per_second, size)
         with self._closing:
             if self._ended:
                 return
-            self._viewers = (*self._viewers, viewer)
+            member.viewers = (*member.viewers, viewer)
         try:
             while context.is_active() and (found := viewer.next(1.0)) is not None:
                 if found:
@@ -183,7 +194,7 @@ class Session:
                     yield encode(header, buffers)
         finally:
             with self._closing:
-                self._viewers = tuple(other for other in self._viewers if other is not viewer)
+                member.viewers = tuple(other for other in member.viewers if other is not viewer)
 
     @property
     def silent(self) -> float:
@@ -260,15 +271,21 @@ class Session:
             if self._ended:
                 return
             self._ended = True
-            for viewer in self._viewers:
-                viewer.end()
+            for member in self._members:
+                member.over()
             try:
-                if self._runtime is not None:
-                    self._runtime.close()
+                self._close_runtimes()
             finally:
                 self._give_back()
                 self._over(self)
         log.info("session %s closed", self.id)
+
+    def _close_runtimes(self) -> None:
+        if self._traffic is not None:
+            self._traffic.close()
+            return
+        for member in self._members:
+            member.runtime.close()
 
     # Streams
 
@@ -297,7 +314,6 @@ class Session:
 
     def _serve(self, stream: int) -> Iterator[bytes]:
         """Replies and batches, until the stream or the session ends."""
-        assert self._runtime is not None
         while True:
             event = None
             with contextlib.suppress(queue.Empty):  # the lease is the server's business
@@ -326,15 +342,15 @@ class Session:
             self._asked.append(time.monotonic())
 
     def _receive(self, timeout: float) -> Iterator[bytes]:
-        """What the runtime has ready, after a short wait."""
-        assert self._runtime is not None
-        try:
-            batch = self._runtime.recv(timeout)
-        except Universe2Error as error:
-            if error.slots:
-                yield from self._refusals(error)
-            elif not isinstance(error, DeadlineError):
-                raise
+        """What is ready, after a short wait."""
+        found = self._next(timeout)
+        if found is None:
+            return
+        member, batch = found
+        if isinstance(batch, Universe2Error):
+            if not batch.slots:
+                raise batch
+            yield from self._refusals(member, batch)
             return
         self._outstanding -= len(batch)
         ready = time.monotonic()
@@ -342,40 +358,46 @@ class Session:
             self._metrics.step_seconds.observe(ready - self._asked.popleft())
         if self._outstanding <= 0:
             self._asked.clear()
-        batch, body, buffers = self._written(batch)
+        batch, body, buffers = member.written(batch)
         self._metrics.batch(batch)
-        for viewer in self._viewers:
-            viewer.show(self._runtime, batch)
-        header = pb.Header(batch=body)
-        if self._coder is not None:
-            self._coder.write(header, buffers)
-        offers = [] if self._lender is None else self._lender.lend(header, buffers)
+        for viewer in member.viewers:
+            viewer.show(member.runtime, batch)
+        header = pb.Header(batch=body, member=member.number)
+        offers: list[pb.Header] = []
+        if member.coder is not None:
+            member.coder.write(header, buffers)
+        elif self._lender is not None:
+            offers = self._lender.lend(header, buffers)
         yield from self._post(header, buffers)
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
         for offer in offers:
             yield from self._post(offer)
 
-    def _refusals(self, error: Universe2Error) -> Iterator[bytes]:
+    def _next(self, timeout: float) -> tuple[Member, Batch | Universe2Error] | None:
+        """What some member has or raises; None if nothing is ready in time."""
+        found: Batch | Universe2Error
+        index = 0
+        try:
+            if self._traffic is None:
+                found = self._members[0].runtime.recv(timeout)
+            else:
+                index, found = self._traffic.recv(timeout)
+        except Universe2Error as error:
+            found = error
+        if isinstance(found, DeadlineError) and not found.slots:
+            return None
+        return self._members[index], found
+
+    def _refusals(self, member: Member, error: Universe2Error) -> Iterator[bytes]:
         """A server behind this one refused requests: so are those that asked here, as far as they were."""
         slots_K = np.array(error.slots, np.int32)
-        with self._asking:
-            request_K = self._request_N[slots_K]
+        request_K = member.askers(slots_K)
         self._outstanding -= len(slots_K)
         for request in np.unique(request_K).tolist():
             header = error_header(error, request)
+            header.member = member.number
             header.error.slots.extend(slots_K[request_K == request].tolist())
             yield from self._post(header)
-
-    def _written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
-        """The batch as it is sent: rows that can't be written are faults of their environments."""
-        assert self._runtime is not None
-        try:
-            return batch, *write_batch(batch, self._runtime.observation_space)
-        except Exception:  # whatever a foreign object does when it is written
-            if not isinstance(self._runtime, ParkingRuntime):
-                raise
-        batch = self._runtime.reject(batch)
-        return batch, *write_batch(batch, self._runtime.observation_space)
 
     def _post(self, header: pb.Header, buffers: list[Buffer] | None = None) -> list[bytes]:
         """Number and keep a frame: the messages to send."""
@@ -426,35 +448,44 @@ class Session:
         self._journal.acknowledge(header.received)
         kind = header.WhichOneof("body") or ""
         if kind == "attach" and self._lender is not None:
-            return self._lender.answered(header.attach)
-        handler, runtime = HANDLERS.get(kind), self._runtime
-        if runtime is None:
-            raise ClosedError("the session is closed")
-        if handler is None:
-            raise ProtocolError(f"a client can't send {kind or None}")
+            self._lender.answered(header.attach)
+            return
+        if header.member >= len(self._members):
+            raise ProtocolError(f"member {header.member} of a session that has {len(self._members)}")
+        member = self._members[header.member]
+        if self._traffic is not None and member.must_wait(frame):
+            member.do_aside(lambda: self._carry_out_aside(member, frame), MAX_REPLIES)
+        else:
+            self._carry_out(member, frame)
+
+    def _carry_out_aside(self, member: Member, frame: Frame) -> None:
         try:
-            with self._asking:
-                event = handler(runtime, frame)
-                if isinstance(event, int):
-                    self._note(np.frombuffer(frame.buffers[0], I32), header.sequence)
+            self._carry_out(member, frame)
+        except Universe2Error as error:
+            self._events.put(_End(error))
+        except Exception as error:
+            log.exception("session %s failed", self.id)
+            self._events.put(_End(_failure(error)))
+
+    def _carry_out(self, member: Member, frame: Frame) -> None:
+        """Ask the member; what it owes for that, or its answer, is the stream's to say."""
+        header = frame.header
+        try:
+            event = member.ask(frame)
         except (ProtocolError, ClosedError):
             raise
         except Universe2Error as error:
             event = (error_header(error), [])
-        if not isinstance(event, int):
-            event[0].reply_to = header.sequence
+        if isinstance(event, int):
+            if self._traffic is not None:
+                self._traffic.sent(member.number, event)
+            elif self._answered_at_once(event):
+                return
+        else:
+            event[0].reply_to, event[0].member = header.sequence, member.number
             if self._events.qsize() >= MAX_REPLIES:
                 raise ProtocolError(f"the client asks and doesn't read: {MAX_REPLIES} replies are waiting")
-        elif self._answered_at_once(event):
-            return None
         self._events.put(event)
-        return None
-
-    def _note(self, slots_K: np.ndarray, request: int) -> None:
-        if len(slots_K) == len(self._request_N):  # mostly all are, and an index costs 30 times as much
-            self._request_N.fill(request)
-        else:
-            self._request_N[slots_K] = request
 
     def _answered_at_once(self, rows: int) -> bool:
         """In the reading thread: what the runtime has ready now. Saves two switches between threads."""

@@ -49,20 +49,22 @@ class InfoReply(_message.Message):
     def __init__(self, protocols: _Optional[_Iterable[int]] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., slots_total: _Optional[int] = ..., slots_free: _Optional[int] = ..., sessions_total: _Optional[int] = ..., sessions_open: _Optional[int] = ..., families: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("session", "token", "slots", "per_second", "height", "width")
+    __slots__ = ("session", "token", "slots", "per_second", "height", "width", "member")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     session: str
     token: bytes
     slots: _containers.RepeatedScalarFieldContainer[int]
     per_second: float
     height: int
     width: int
-    def __init__(self, session: _Optional[str] = ..., token: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., per_second: _Optional[float] = ..., height: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
+    member: int
+    def __init__(self, session: _Optional[str] = ..., token: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., per_second: _Optional[float] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., member: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("header", "buffers")
@@ -73,13 +75,14 @@ class Frame(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., buffers: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("sequence", "reply_to", "session", "received", "shared", "coded", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk", "resume", "resumed", "queued", "offer", "attach", "drain")
+    __slots__ = ("sequence", "reply_to", "session", "received", "shared", "coded", "member", "open", "opened", "reset", "send", "batch", "snapshot", "snapshots", "restore", "render", "pictures", "heartbeat", "error", "close", "chunk", "resume", "resumed", "queued", "offer", "attach", "drain")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
     CODED_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +109,7 @@ class Header(_message.Message):
     received: int
     shared: _containers.RepeatedCompositeFieldContainer[SharedBuffer]
     coded: _containers.RepeatedScalarFieldContainer[int]
+    member: int
     open: Open
     opened: Opened
     reset: Reset
@@ -126,10 +130,10 @@ class Header(_message.Message):
     offer: Offer
     attach: Attach
     drain: Drain
-    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., coded: _Optional[_Iterable[int]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., reply_to: _Optional[int] = ..., session: _Optional[str] = ..., received: _Optional[int] = ..., shared: _Optional[_Iterable[_Union[SharedBuffer, _Mapping]]] = ..., coded: _Optional[_Iterable[int]] = ..., member: _Optional[int] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., snapshots: _Optional[_Union[Snapshots, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., render: _Optional[_Union[Render, _Mapping]] = ..., pictures: _Optional[_Union[Pictures, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., queued: _Optional[_Union[Queued, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "codecs", "lossy", "same_host")
+    __slots__ = ("protocol", "env_id", "interface", "screen_height", "screen_width", "autoreset", "options", "num_slots", "lease_seconds", "spec_hash", "max_message_bytes", "queue_seconds", "max_faults", "codecs", "lossy", "same_host", "more")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +157,7 @@ class Open(_message.Message):
     CODECS_FIELD_NUMBER: _ClassVar[int]
     LOSSY_FIELD_NUMBER: _ClassVar[int]
     SAME_HOST_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     env_id: str
     interface: str
@@ -169,10 +174,11 @@ class Open(_message.Message):
     codecs: _containers.RepeatedScalarFieldContainer[str]
     lossy: str
     same_host: bool
-    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., lossy: _Optional[str] = ..., same_host: bool = ...) -> None: ...
+    more: _containers.RepeatedCompositeFieldContainer[Open]
+    def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., lossy: _Optional[str] = ..., same_host: bool = ..., more: _Optional[_Iterable[_Union[Open, _Mapping]]] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codecs", "local_socket", "result_seconds")
+    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codecs", "local_socket", "result_seconds", "more")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +193,7 @@ class Opened(_message.Message):
     CODECS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_SOCKET_FIELD_NUMBER: _ClassVar[int]
     RESULT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session: str
     spec_hash: str
@@ -201,7 +208,8 @@ class Opened(_message.Message):
     codecs: _containers.RepeatedScalarFieldContainer[str]
     local_socket: str
     result_seconds: float
-    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codecs: _Optional[_Iterable[str]] = ..., local_socket: _Optional[str] = ..., result_seconds: _Optional[float] = ...) -> None: ...
+    more: _containers.RepeatedCompositeFieldContainer[Opened]
+    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codecs: _Optional[_Iterable[str]] = ..., local_socket: _Optional[str] = ..., result_seconds: _Optional[float] = ..., more: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ...) -> None: ...
 
 class Queued(_message.Message):
     __slots__ = ("place", "retry_after_seconds")

@@ -1,0 +1,113 @@
+"""Member: one environment of a session, mostly the only one: its runtime, and who asked it for what.
+
+Requests are carried out in the order in which they came. What may take long and would hold up the other
+members of a session (``SLOW``) is done aside, by a thread of the member's own, and so is what comes
+after it until that is done. It doesn't know streams.
+
+Suffixes: N slots of the member, K slots of one call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from universe2.core.batch import Batch
+from universe2.core.errors import ProtocolError
+from universe2.core.runtime import Runtime
+from universe2.server.parking import ParkingRuntime
+from universe2.server.requests import HANDLERS, Outcome
+from universe2.server.viewers import Viewer
+from universe2.wire.batches import I32, write_batch
+from universe2.wire.buffers import Buffer
+from universe2.wire.codecs import Coder
+from universe2.wire.frames import Frame
+from universe2.wire.v1 import universe_pb2 as pb
+
+SLOW = frozenset({"render", "snapshot"})
+"""Requests that the runtime answers before it returns."""
+
+
+class Member:
+    """Slots of one environment. ``number`` is its place in the session."""
+
+    def __init__(self, number: int, runtime: Runtime) -> None:
+        self.number = number
+        self.runtime = runtime
+        self.coder: Coder | None = None
+        self.viewers: tuple[Viewer, ...] = ()
+        self._asking = threading.Lock()
+        """held while the runtime is asked, until it is known in whose name"""
+        self._request_N = np.zeros(runtime.num_slots, np.int64)
+        """number of the frame that last asked each slot"""
+        self._aside: ThreadPoolExecutor | None = None
+        self._counting = threading.Lock()
+        self._waiting = 0
+        """requests aside that are not done"""
+
+    def ask(self, frame: Frame) -> Outcome:
+        """Carry a request out. Raises what the runtime does, and ProtocolError."""
+        kind = frame.header.WhichOneof("body") or ""
+        handler = HANDLERS.get(kind)
+        if handler is None:
+            raise ProtocolError(f"a client can't send {kind or None}")
+        with self._asking:
+            outcome = handler(self.runtime, frame)
+            if isinstance(outcome, int):
+                self._note(np.frombuffer(frame.buffers[0], I32), frame.header.sequence)
+        return outcome
+
+    def _note(self, slots_K: np.ndarray, request: int) -> None:
+        if len(slots_K) == len(self._request_N):  # mostly all are, and an index costs 30 times as much
+            self._request_N.fill(request)
+        else:
+            self._request_N[slots_K] = request
+
+    def askers(self, slots_K: np.ndarray) -> np.ndarray:
+        """int64 (K,): the numbers of the frames that last asked these slots."""
+        with self._asking:
+            return self._request_N[slots_K]
+
+    def must_wait(self, frame: Frame) -> bool:
+        """Whether the request is one for ``do_aside``. From one thread only."""
+        kind = frame.header.WhichOneof("body")
+        return kind != "heartbeat" and (self._waiting > 0 or kind in SLOW)
+
+    def do_aside(self, work: Callable[[], None], most: int) -> None:
+        """Have ``work``, which doesn't raise, done by the member's own thread, in order.
+
+        Raises ProtocolError if ``most`` are waiting already.
+        """
+        if self._waiting >= most:
+            raise ProtocolError(f"the client asks and doesn't wait: {most} requests are not answered yet")
+        if self._aside is None:
+            self._aside = ThreadPoolExecutor(1, thread_name_prefix="session-aside")
+        with self._counting:
+            self._waiting += 1
+        self._aside.submit(self._do, work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        work()
+        with self._counting:
+            self._waiting -= 1
+
+    def written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
+        """The batch as it is sent: rows that can't be written are faults of their environments."""
+        runtime = self.runtime
+        try:
+            return batch, *write_batch(batch, runtime.observation_space)
+        except Exception:  # whatever a foreign object does when it is written
+            if not isinstance(runtime, ParkingRuntime):
+                raise
+        batch = runtime.reject(batch)
+        return batch, *write_batch(batch, runtime.observation_space)
+
+    def over(self) -> None:
+        """The session is over: nothing more is done aside, and viewers go."""
+        for viewer in self.viewers:
+            viewer.end()
+        if self._aside is not None:
+            self._aside.shutdown(wait=False, cancel_futures=True)
