@@ -247,7 +247,7 @@ def test_a_pool_that_is_dropped_is_closed() -> None:
     pool = Pool([("a", member)])
     pool.reset(seed=0)
     pool.recv(timeout=5)
-    threads = [thread for thread in threading.enumerate() if thread.name == "pool-a"]
+    threads = [thread for thread in threading.enumerate() if thread.name == f"receive {COUNTING.id}"]
     assert threads
     del pool
     gc.collect()

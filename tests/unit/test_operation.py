@@ -22,7 +22,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import universe2
 from universe2.client import open_remote, server_info
-from universe2.client.part import Terms
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
@@ -340,11 +339,11 @@ FACES: dict[str, Callable[..., Any]] = {
 def test_every_face_takes_max_faults(face: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def terms(_env: str, _config: EnvConfig, _shares: object, terms: Terms) -> None:
-        asked.append(terms.ask.max_faults)
+    def opened(_config: EnvConfig, ask: pb.Open, *_: object) -> None:
+        asked.append(ask.max_faults)
         raise CapacityError("that will do")
 
-    monkeypatch.setattr("universe2.client.placement.RemoteRuntime", terms)
+    monkeypatch.setattr("universe2.client.placement.RemoteRuntime", opened)
     for how in ({}, {"max_faults": 2}):
         with pytest.raises(CapacityError, match="that will do"):
             FACES[face](**how)
