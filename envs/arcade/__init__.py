@@ -1,7 +1,8 @@
 """The arcade family: our own games, scalar Python compiled by the compiled runtime.
 
 A game is one file here and one line in ``games``; docs/adding-a-game.md shows a whole one.
-``difficulty`` is "easy" or "hard": the same rules with harder levels.
+``difficulty`` is "easy" or "hard": the same rules with harder levels. ``frame_skip``: for how many steps
+of the game an action holds, whose rewards are added; only the last is drawn. ``max_steps`` counts the game's.
 Levels: ``start_level`` is the first and ``num_levels`` how many there are, 0 meaning no limit;
 an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, test on
 ``start_level=200, num_levels=0``. Importing this starts no compiler.
@@ -20,7 +21,14 @@ from universe2.core.errors import UsageError
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
 
 DIFFICULTIES = ("easy", "hard")
-OPTIONS: dict[str, Any] = {"size": 64, "difficulty": "easy", "num_levels": 0, "start_level": 0, "expert": 0}
+OPTIONS: dict[str, Any] = {
+    "size": 64,
+    "difficulty": "easy",
+    "num_levels": 0,
+    "start_level": 0,
+    "frame_skip": 1,
+    "expert": 0,
+}
 """``expert`` = 1 adds info["expert"]: what the game's heuristic would do on what is seen now."""
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
@@ -93,6 +101,7 @@ _RANGES = {
     "size": (8, 1024),
     "num_levels": (0, 2**31 - 1),
     "start_level": (0, 2**31 - 1),
+    "frame_skip": (1, 64),
     "expert": (0, 1),
     "max_steps": (1, 2**31 - 1),
     "players": (2, 4),

@@ -21,7 +21,8 @@ import hashlib, sys
 import numpy as np
 from universe2 import EnvConfig, open_runtime
 
-config = EnvConfig(autoreset="same_step", options={"size": 8, "max_steps": 3, "num_levels": 5})
+options = {"size": 8, "frame_skip": 2, "max_steps": 6, "num_levels": 5}
+config = EnvConfig(autoreset="same_step", options=options)
 runtime = open_runtime(sys.argv[1], 3, config, device=sys.argv[2])
 host = lambda frames: frames if sys.argv[2] == "cpu" else frames.copy_to_host()
 sums = hashlib.sha256()

@@ -86,6 +86,8 @@ class CompiledRuntime(Runtime):
         self._states_N = np.zeros(num_slots, self.game.state)
         self._blank = np.zeros(1, self.game.state)
         self._blank["hard"] = self.options["difficulty"]
+        self._skip = self.options["frame_skip"]
+        self._most_actions = -(-self.options["max_steps"] // self._skip)
         self._level_N = np.zeros(num_slots, np.int64)
         self._outcome_N = np.zeros(num_slots, np.int64)
         self._lost: dict[int, str] = {}
@@ -132,7 +134,7 @@ class CompiledRuntime(Runtime):
         reward_K, outcome_K, advice_K, faults = self._run(slots_K, task_K, keys_K, lost)
         ledger = self._ledger
         episode_K, step_K, seed_K = (a[slots_K] for a in (ledger.episode, ledger.step, ledger.seed))
-        late_K = (outcome_K == RUNNING) & (task_K == STEP) & (step_K >= self.options["max_steps"])
+        late_K = (outcome_K == RUNNING) & (task_K == STEP) & (step_K >= self._most_actions)
         outcome_K[late_K] = TIME
         restored_K = task_K == DRAW
         outcome_K[restored_K] = self._outcome_N[slots_K[restored_K]]
@@ -197,8 +199,9 @@ class CompiledRuntime(Runtime):
             self._level_N[fresh] = start + (words >> np.uint64(1)).astype(np.int64) % span
             rng_K[fresh_K] = (mix_each(words) >> np.uint64(33)).astype(np.int64)
             self._states_N[fresh] = self._blank
+        work_K = np.where(task_K == STEP, STEP * self._skip, task_K) if self._skip > 1 else task_K
         reward_K, outcome_K, causes = self._drive(
-            slots_K, task_K.astype(np.int64, copy=False), keys_K, self._level_N[slots_K], rng_K
+            slots_K, work_K.astype(np.int64, copy=False), keys_K, self._level_N[slots_K], rng_K
         )
         faults = {row: self._told(_DOING[int(task_K[row])], int(slots_K[row]), causes[row]) for row in causes}
         advice_K = self._counsel(slots_K, outcome_K, faults) if self.options["expert"] else None

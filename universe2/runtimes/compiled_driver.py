@@ -44,8 +44,8 @@ Pointer: Any = types.CPointer
 FEW = 16
 """Fewer steps than this are worked by the calling thread alone."""
 
-RESET, STEP, DRAW = 0, 1, 2
-"""What to do with a slot; DRAW draws it as it is."""
+RESET, DRAW, STEP = 0, 1, -1
+"""What to do with a slot; DRAW draws it as it is, and -n steps n times, unless the episode ends before."""
 
 FAILED = -1
 """The outcome of a slot whose game raised an exception: what a loop finds there if nobody writes another."""
@@ -136,8 +136,10 @@ def work(
     gained, ending = 0, 0
     if task == RESET:
         game_reset(state, level, seed)
-    elif task == STEP:
-        gained, ending = game_step(state, keys)
+    for _ in range(-task):
+        if ending == 0:
+            more, ending = game_step(state, keys)
+            gained += more
     game_draw(state, canvas)
     reward[0] = gained
     outcome[0] = ending

@@ -19,7 +19,7 @@ from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.arcade.game import OUTCOMES, RUNNING
 from universe2.envs.arcade.match import Match
 from universe2.runtimes.compiled import CompiledRuntime
-from universe2.runtimes.compiled_driver import FAILED, STEP, canvases
+from universe2.runtimes.compiled_driver import FAILED, canvases
 from universe2.runtimes.match_driver import WATCH, match_drivers
 
 TIME = OUTCOMES.index("time")
@@ -73,7 +73,7 @@ class MatchRuntime(CompiledRuntime):
             self._states_N, slots_K, task_K, keys_KP, level_K, rng_K, self._canvases, slots_K,
             self._frames_PN, gained_KP, outcome_K,
         )  # fmt: skip
-        stepped_K = task_K == STEP
+        stepped_K = task_K < 0
         self._gained_NP[slots_K] = np.where(stepped_K[:, None], gained_KP, 0.0)
         self._before_NP[slots_K] = np.where(stepped_K[:, None], before_KP, self._playing(slots_K))
         return self._gained_NP[slots_K].sum(axis=1), outcome_K, causes

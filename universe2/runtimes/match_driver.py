@@ -22,7 +22,6 @@ from universe2.runtimes.compiled_build import Function, build, debugging, digest
 from universe2.runtimes.compiled_driver import (
     FAILED,
     RESET,
-    STEP,
     Drivers,
     Loops,
     Pointer,
@@ -114,13 +113,18 @@ def work(
         found = 0 if which == SPECTATOR else state.seat[which]
     elif task == RESET:
         match_reset(state, level, which)
-    elif task == STEP:
+    elif task < 0:
         for p in range(state.players):
-            state.gained[p] = 0
-            keys_P[p] = mirrored(keys_P[p], state.seat[p]) if state.live[p] else 0
-        found = match_step(state, keys_P)
-        for p in range(state.players):
-            reward_P[p] = float(state.gained[p])
+            keys_P[p] = mirrored(keys_P[p], state.seat[p])
+            reward_P[p] = 0.0
+        for _ in range(-task):
+            if found == 0:
+                for p in range(state.players):
+                    state.gained[p] = 0
+                    keys_P[p] *= state.live[p]
+                found = match_step(state, keys_P)
+                for p in range(state.players):
+                    reward_P[p] += float(state.gained[p])
     answer[0] = found
 
 
