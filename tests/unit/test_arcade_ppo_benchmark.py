@@ -38,7 +38,7 @@ def test_only_a_result_of_the_same_size_is_taken_over(trained, monkeypatch, tmp_
     for size in (("100", "5"), ("100", "5"), ("200", "5"), ("200", "7")):
         run(monkeypatch, tmp_path, "--games", "Snake", "--steps", size[0], "--episodes", size[1])
     assert trained == [(ENV, 100, 5), (ENV, 200, 5), (ENV, 200, 7)]
-    assert "after 200 steps" in capsys.readouterr().out.splitlines()[-1]
+    assert "after 200 actions" in capsys.readouterr().out.splitlines()[-1]
     assert not (tmp_path / "scores.json").exists()
 
 
