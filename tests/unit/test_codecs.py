@@ -18,6 +18,7 @@ from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig, opening
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire import codecs
+from universe2.wire.delta import _AT_A_TIME, Delta
 
 SPACE = spaces.Dict(
     {"screen": spaces.Box(0, 255, (40, 48, 3), np.uint8), "count": spaces.Box(0, 99, (3,), np.int64)}
@@ -130,3 +131,48 @@ def test_what_cannot_be_is_refused(server: Server, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(codecs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install lz4"):
         opened(server, "lz4")
+
+
+def test_elsewhere_only_what_changed_is_sent_and_here_everything_is_seen(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = Delta.write
+
+    def noted(self: Delta, slots_K: np.ndarray, rows_KB: np.ndarray) -> np.ndarray:
+        coded = write(self, slots_K, rows_KB)
+        written.append(coded.nbytes)
+        return coded
+
+    monkeypatch.setattr(Delta, "write", noted)
+    here = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    assert sorted(agreed(here)) == ["", "delta"]
+    assert worst(here) == 0
+    here.close()
+    assert written == []
+    elsewhere = open_remote(COUNTING.id, 3, EnvConfig(), [server.address], same_host=False)
+    assert worst(elsewhere) == 0
+    elsewhere.close()
+    first, *later = written
+    assert first > 3 * RAMP.nbytes * 0.95
+    assert max(later) < first / 10
+
+
+@pytest.mark.parametrize("row_bytes", [64, 100, 12288])
+def test_changes_are_of_the_slots_that_they_say(row_bytes: int) -> None:
+    """In any order, neighbours or not, more than are compared at a time, and none changed."""
+    rng = np.random.default_rng(row_bytes)
+    count = 2 * _AT_A_TIME // row_bytes if row_bytes > 1000 else 40
+    writer, reader = Delta(count, row_bytes), Delta(count, row_bytes)
+    truth = np.zeros((count, row_bytes), np.uint8)
+    for number in range(12):
+        slots = np.sort(rng.permutation(count)[: rng.integers(1, count + 1)]) if number % 2 else None
+        slots = np.arange(count) if slots is None else slots
+        if number % 3 == 0:
+            slots = rng.permutation(slots)
+        slots = slots.astype(np.int32)
+        truth[slots, rng.integers(0, row_bytes)] += np.uint8(number % 4)
+        coded = writer.write(slots, truth[slots])
+        read = np.frombuffer(reader.read(slots, memoryview(coded)), np.uint8)
+        assert np.array_equal(read.reshape(len(slots), row_bytes), truth[slots])
+        assert not read.flags.writeable

@@ -60,12 +60,14 @@ def opened() -> Iterator[Any]:
     """Opens a runtime behind a server in this process: (the runtime, its client)."""
     servers: list[Server] = []
 
-    def open_(runtime: Runtime, same_host: bool) -> tuple[Any, Runtime]:
+    def open_(runtime: Runtime, same_host: bool, codec: str = "auto") -> tuple[Any, Runtime]:
         server = Server(ServerConfig(port=0), lambda _id, _slots, _config: runtime)
         server.start()
         servers.append(server)
         count = runtime.num_slots
-        client = open_remote(runtime.spec, count, runtime.config, [server.address], same_host=same_host)
+        client = open_remote(
+            runtime.spec, count, runtime.config, [server.address], same_host=same_host, codec=codec
+        )
         client.reset(range(count), [7] * count)
         client.recv(10.0)
         step(client)  # from the second batch on memory is shared
@@ -146,7 +148,7 @@ def peak(call: Any) -> float:
 
 def test_over_tcp_an_observation_is_copied_twice_at_most(opened: Any) -> None:
     """Server and client are in this process. gRPC makes one of the copies: what arrives."""
-    _, client = opened(_Frames(COUNTING, SLOTS, EnvConfig()), same_host=False)
+    _, client = opened(_Frames(COUNTING, SLOTS, EnvConfig()), same_host=False, codec="raw")
     taken = peak(lambda: step(client))
     batch = step(client)
     assert (batch.obs == 3).all()

@@ -51,7 +51,7 @@ def open_remote(
     wait: float = 90.0,
     max_faults: int | None = None,
     same_host: bool = True,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     same_definition: bool = True,
 ) -> Runtime:
     """Open ``num_slots`` slots on one server or several (``"host:port"``), by their free capacity.
@@ -70,11 +70,12 @@ def open_remote(
     it is restarted no more and answers with a fault that says so. A server on this machine is talked to
     through a Unix socket and shared memory unless ``same_host`` is False.
 
-    ``codec``: how observations travel from a server, one name or several in the order of liking; the
-    first that the server has and that fits a leaf is taken, "raw" if none. "delta" sends only those
-    blocks that changed, "lz4" packs them (needs the package lz4), "png" sends picture files: which
-    pays on which network, benchmarks/codecs.py measures. "jpeg-90" and "webp-80" (any quality) lose
-    something of the pictures: they are part of ``config`` and its hash. No memory is shared then.
+    ``codec``: how observations travel from a server on another machine, one name or several in the order
+    of liking; the first that the server has and that fits a leaf is taken, "raw" if none. "delta", which
+    is what "auto" takes, sends only those blocks that changed, "lz4" packs them (needs the package lz4),
+    "png" sends picture files: which pays on which network, benchmarks/codecs.py measures. "jpeg-90" and
+    "webp-80" (any quality) lose something of the pictures: they are part of ``config`` and its hash, and
+    no memory is shared.
 
     ``same_definition``: of an environment that is known here the servers must have the same definition,
     or episodes would differ. A gateway, whose clients see to that themselves, sets it to False.
@@ -112,7 +113,7 @@ def open_together(
     wait: float = 90.0,
     max_faults: int | None = None,
     same_host: bool = True,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     same_definition: bool = True,
 ) -> list[Runtime]:
     """``open_remote`` of several environments, whose slots on a server share one session: all or none.
@@ -123,7 +124,8 @@ def open_together(
     _check_remotes(remotes)
     if max_faults is not None and not (isinstance(max_faults, int) and 1 <= max_faults < 2**32):
         raise UsageError(f"max_faults must be a whole number from 1 on, got {max_faults!r}")
-    codecs = [name for name in ([codec] if isinstance(codec, str) else codec) if name != "raw"]
+    asked_codecs = ["delta"] if codec == "auto" else [codec] if isinstance(codec, str) else codec
+    codecs = [name for name in asked_codecs if name != "raw"]
     common = pb.Open(
         protocol=PROTOCOL,
         lease_seconds=lease,

@@ -35,7 +35,7 @@ def open_runtime(
     token: str | None = None,
     wait: float = 90.0,
     max_faults: int | None = None,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Runtime:
     """``num_slots`` slots of an environment, on this machine or spread over ``remotes``.
@@ -59,7 +59,11 @@ def open_runtime(
         return open_remote(
             env, num_slots, config, _addresses(remotes), token, wait=wait, max_faults=max_faults, codec=codec
         )
-    given = {"token": token is not None, "codec": codec != "raw", "max_faults": max_faults is not None}
+    given = {
+        "token": token is not None,
+        "codec": codec not in ("auto", "raw"),
+        "max_faults": max_faults is not None,
+    }
     for name in (name for name, is_given in given.items() if is_given):
         raise UsageError(f"a {name} was given but no remote; did you forget remote=?")
     from universe2.runtimes import open_runtime as open_local
@@ -74,7 +78,7 @@ def make(
     token: str | None = None,
     wait: float = 90.0,
     max_faults: int | None = None,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     render_mode: str | None = None,
@@ -100,7 +104,7 @@ def make_vec(
     token: str | None = None,
     wait: float = 90.0,
     max_faults: int | None = None,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "next_step",
@@ -130,7 +134,7 @@ def make_parallel(
     token: str | None = None,
     wait: float = 90.0,
     max_faults: int | None = None,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
     screen_size: tuple[int, int] = (64, 64),
     render_mode: str | None = None,
@@ -156,7 +160,7 @@ def make_pool(
     token: str | None = None,
     wait: float = 90.0,
     max_faults: int | None = None,
-    codec: str | Sequence[str] = "raw",
+    codec: str | Sequence[str] = "auto",
     interface: Interface = "screen",
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "same_step",

@@ -38,6 +38,8 @@ class Member:
         self.number = number
         self.runtime = runtime
         self.coder: Coder | None = None
+        self.exact = True
+        """whether what it observes may be sent as it is; otherwise the coder's losses are part of it"""
         self.viewers: tuple[Viewer, ...] = ()
         self._asking = threading.Lock()
         """held while the runtime is asked, until it is known in whose name"""

@@ -157,7 +157,8 @@ class Session:
             if told.codecs:
                 space, count = member.runtime.observation_space, member.runtime.num_slots
                 member.coder = Coder(space, count, told.codecs)
-            elif ask.same_host:
+            member.exact = not its_ask.lossy
+            if ask.same_host and member.exact:
                 self._lender = self._lender or Lender()
             (opened if member.number == 0 else opened.more.add()).MergeFrom(told)
         if len(self._members) > 1:
@@ -364,7 +365,8 @@ class Session:
             viewer.show(member.runtime, batch)
         header = pb.Header(batch=body, member=member.number)
         offers: list[pb.Header] = []
-        if member.coder is not None:
+        # On this machine what is coded would cost more than it saves.
+        if member.coder is not None and not (self._send is not None and member.exact):
             member.coder.write(header, buffers)
         elif self._lender is not None:
             offers = self._lender.lend(header, buffers)
