@@ -522,7 +522,8 @@ class _Pictures(CountingRuntime):
 
     def recv(self, timeout: float | None = None) -> Batch:
         batch = super().recv(timeout)
-        batch.obs = np.random.default_rng(0).integers(0, 256, (len(batch), 84, 84), np.uint8)
+        noise = np.random.default_rng(int(batch.step[0]))
+        batch.obs = noise.integers(0, 256, (len(batch), 84, 84), np.uint8)
         return batch
 
 

@@ -16,6 +16,7 @@ from universe2.client import open_together, server_info
 from universe2.client.connection import Connection
 from universe2.client.lane import Lane
 from universe2.client.waiting import Patience
+from universe2.client.watch import watch
 from universe2.core.batch import Batch
 from universe2.core.errors import (
     CapacityError,
@@ -280,6 +281,16 @@ def test_each_can_be_watched(start: Callable[..., Server]) -> None:
     looking.join(10)
 
 
+def test_who_is_not_there_cannot_be_watched(start: Callable[..., Server]) -> None:
+    with pool_of([start().address]) as pool:
+        lane = pool.members[2].runtime._parts[0].lane  # type: ignore[attr-defined]
+        lane.number = 3
+        with pytest.raises(ProtocolError, match="member 3 of a session that has 3"):
+            next(watch(lane, [0]))
+        lane.number = 2
+        play(pool, 2)  # which has not touched the session
+
+
 def connect(server: Server, asks: list[pb.Open], sinks: Any = None) -> Connection:
     sinks = sinks or [lambda lane, what: None for _ in asks]
     return Connection(server.address, asks, sinks, None, 10.0, Patience(0.0))
@@ -320,7 +331,7 @@ def test_a_server_that_knows_no_members_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, start: Callable[..., Server]
 ) -> None:
     server = start()
-    for module in ("session", "service", "opening"):
+    for module in ("session", "service"):
         monkeypatch.setattr(f"universe2.server.{module}.members_of", lambda ask: [ask])
     with pytest.raises(VersionError, match="1 environments opened where 3 were asked for"):
         pool_of([server.address])

@@ -486,7 +486,7 @@ def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server)
     seen: list[int] = []
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(next, slow)
-        while not server._sessions[next(iter(server._sessions))]._members[0].viewers:
+        while not server._sessions[next(iter(server._sessions))]._members.numbered(0).viewers:
             threading.Event().wait(0.01)
         for _ in range(6):  # nobody takes more than the first picture
             runtime.send([0, 1], np.zeros(2, np.int64))

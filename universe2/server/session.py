@@ -2,10 +2,9 @@
 
 Two threads a stream: its own runs ``stream`` and waits for the runtime; another reads requests
 and asks the runtime. That is what the Runtime contract allows: one sends, one receives. Where the
-stream allows it, the reading thread answers at once what the runtime has ready at once. Of a session
-of several members each has a thread of its own that receives (``core.traffic``). Requests that are
-wrong are answered with an error and the session goes on; frames that break the protocol end it. A
-stream that breaks leaves the session as it is, until another takes it up or its lease is over.
+stream allows it, the reading thread answers at once what the runtime has ready at once. Requests
+that are wrong are answered with an error and the session goes on; frames that break the protocol
+end it. A stream that breaks leaves the session as it is, until another takes it up or its lease is over.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from typing import Protocol
 import grpc
 import numpy as np
 
-from universe2.core.batch import Batch
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
@@ -34,19 +32,17 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
-    UsageError,
 )
 from universe2.core.runtime import Runtime
-from universe2.core.traffic import Traffic
 from universe2.server.door import Hanger
 from universe2.server.member import Member
+from universe2.server.members import Members
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, describe, members_of, open_all
+from universe2.server.opening import OpenRuntime, members_of, open_all
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import picture_size, pictures_frame
 from universe2.server.viewers import Viewer
 from universe2.wire.buffers import Buffer
-from universe2.wire.codecs import Coder
 from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Lender
@@ -114,9 +110,7 @@ class Session:
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
-        self._members: list[Member] = []
-        self._traffic: Traffic | None = None
-        """of several members; what there is to receive of a single one is asked for directly"""
+        self._members = Members()
         self._give_back: Callable[[], None] = lambda: None
         self._turn = threading.Lock()
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
@@ -149,20 +143,10 @@ class Session:
         asks = members_of(ask)
         runtimes = open_all(open_runtime, asks, self._limits.open_deadline, give_back)
         self._give_back = give_back
-        self._members = [self._member(i, *pair) for i, pair in enumerate(zip(runtimes, asks, strict=True))]
-        opened, masks = pb.Opened(), list[Buffer]()
-        for member, its_ask in zip(self._members, asks, strict=True):
-            told, mask = describe(member.runtime, its_ask)
-            masks += mask
-            if told.codecs:
-                space, count = member.runtime.observation_space, member.runtime.num_slots
-                member.coder = Coder(space, count, told.codecs)
-            member.exact = not its_ask.lossy
-            if ask.same_host and member.exact:
-                self._lender = self._lender or Lender()
-            (opened if member.number == 0 else opened.more.add()).MergeFrom(told)
-        if len(self._members) > 1:
-            self._traffic = Traffic([member.runtime for member in self._members])
+        self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
+        opened, masks = self._members.begin()
+        if ask.same_host:
+            self._lender = Lender()
         opened.protocol, opened.session, opened.resume_token = PROTOCOL, self.id, self.token
         opened.local_socket = door if ask.same_host else ""
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._assembler.max_message_bytes
@@ -170,19 +154,17 @@ class Session:
         log.info("session %s: %s", self.id, ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks))
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), masks)
 
-    def _member(self, number: int, runtime: Runtime, ask: pb.Open) -> Member:
-        """Its slots, parked if they fail too often."""
-        if runtime.group_size == 1:
-            most = ask.max_faults or self._limits.max_faults
-            runtime = ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
-        return Member(number, runtime)
+    def _patient(self, runtime: Runtime, ask: pb.Open) -> Runtime:
+        """With slots that are parked if they fail too often."""
+        if runtime.group_size != 1:
+            return runtime
+        most = ask.max_faults or self._limits.max_faults
+        return ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
 
     def pictures(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """What a viewer's stream says, until the session or the stream ends."""
         size = picture_size(ask.height, ask.width)
-        if ask.member >= len(self._members):
-            raise UsageError(f"the session has {len(self._members)} members, none of number {ask.member}")
-        member, viewer = self._members[ask.member], Viewer(ask.slots, ask.per_second, size)
+        member, viewer = self._members.numbered(ask.member), Viewer(ask.slots, ask.per_second, size)
         with self._closing:
             if self._ended:
                 return
@@ -272,21 +254,12 @@ class Session:
             if self._ended:
                 return
             self._ended = True
-            for member in self._members:
-                member.over()
             try:
-                self._close_runtimes()
+                self._members.close()
             finally:
                 self._give_back()
                 self._over(self)
         log.info("session %s closed", self.id)
-
-    def _close_runtimes(self) -> None:
-        if self._traffic is not None:
-            self._traffic.close()
-            return
-        for member in self._members:
-            member.runtime.close()
 
     # Streams
 
@@ -344,7 +317,7 @@ class Session:
 
     def _receive(self, timeout: float) -> Iterator[bytes]:
         """What is ready, after a short wait."""
-        found = self._next(timeout)
+        found = self._members.next(timeout)
         if found is None:
             return
         member, batch = found
@@ -368,27 +341,12 @@ class Session:
         # On this machine what is coded would cost more than it saves.
         if member.coder is not None and not (self._send is not None and member.exact):
             member.coder.write(header, buffers)
-        elif self._lender is not None:
+        elif self._lender is not None and member.exact:
             offers = self._lender.lend(header, buffers)
         yield from self._post(header, buffers)
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
         for offer in offers:
             yield from self._post(offer)
-
-    def _next(self, timeout: float) -> tuple[Member, Batch | Universe2Error] | None:
-        """What some member has or raises; None if nothing is ready in time."""
-        found: Batch | Universe2Error
-        index = 0
-        try:
-            if self._traffic is None:
-                found = self._members[0].runtime.recv(timeout)
-            else:
-                index, found = self._traffic.recv(timeout)
-        except Universe2Error as error:
-            found = error
-        if isinstance(found, DeadlineError) and not found.slots:
-            return None
-        return self._members[index], found
 
     def _refusals(self, member: Member, error: Universe2Error) -> Iterator[bytes]:
         """A server behind this one refused requests: so are those that asked here, as far as they were."""
@@ -452,10 +410,8 @@ class Session:
         if kind == "attach" and self._lender is not None:
             self._lender.answered(header.attach)
             return
-        if header.member >= len(self._members):
-            raise ProtocolError(f"member {header.member} of a session that has {len(self._members)}")
-        member = self._members[header.member]
-        if self._traffic is not None and member.must_wait(frame):
+        member = self._members.numbered(header.member)
+        if self._members.several and member.must_wait(frame):
             member.do_aside(lambda: self._carry_out_aside(member, frame), MAX_REPLIES)
         else:
             self._carry_out(member, frame)
@@ -479,8 +435,8 @@ class Session:
         except Universe2Error as error:
             event = (error_header(error), [])
         if isinstance(event, int):
-            if self._traffic is not None:
-                self._traffic.sent(member.number, event)
+            if self._members.several:
+                self._members.sent(member, event)
             elif self._answered_at_once(event):
                 return
         else:
