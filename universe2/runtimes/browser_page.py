@@ -43,9 +43,11 @@ _HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
 """the document around the frame that an ``in_frame`` page is written into"""
 _LOADING_MS = 1000
 """virtual time given at once to a page that loads"""
-_FRAMES = 10
+_FRAMES = 100
 """Where one document replaces another, on a busy machine, the first frames may come without a picture
 (seen in 2 of 100 episodes of our sites). Page time stands still meanwhile."""
+_AT_ONCE = 3
+"""Of those, how many are drawn before the page itself is waited for in between."""
 _STARTING_MS = 100
 """virtual time given at once to a page that starts its problem"""
 
@@ -275,6 +277,8 @@ class EpisodePage:
         async with self.browser.frames:
             if self.browser.on_command:
                 for attempt in range(_FRAMES):
+                    if attempt >= _AT_ONCE:
+                        await self._run("0")  # answered by a renderer that has got on with its document
                     data = await self._frame(interval, picture, later=0.002 * attempt)
                     if data or not picture:
                         break
