@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +24,7 @@ from universe2.core.errors import MissingDependencyError, Universe2Error, UsageE
 from universe2.core.screen import screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
 
+_IMPORTING = threading.RLock()
 _OWN = "gymnasium.envs."
 _NEEDS = {
     "gymnasium.envs.box2d": (Requirement("Box2D", 'pip install "gymnasium[box2d]"'),),
@@ -147,6 +150,10 @@ def _render(spec: GymSpec) -> dict[str, str]:
     """``render_mode="rgb_array"`` for an environment that has it."""
     from gymnasium.envs.registration import load_env_creator
 
+    if _code(spec):
+        # Threads that import a package and its parts in crossing order make one of them fail.
+        with _IMPORTING:
+            importlib.import_module(_code(spec))
     creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
     modes = (getattr(creator, "metadata", None) or {}).get("render_modes", [])
     asked = "render_mode" in (spec.kwargs or {})

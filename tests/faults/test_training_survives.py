@@ -147,6 +147,7 @@ def test_training_survives_kill_9(servers: list[LocalServer], tmp_path: Path) ->
     try:
         run.until_all_step(20, START_S)
 
+        run.until("a browser on the server that stays", lambda: bool(browsers(kept)), START_S)
         browsers(kept)[0].kill()
         run.until_logged(rf"fault \(INFRASTRUCTURE\) in {CLICK}, slots \[\d\]: .*browser")
         run.until_all_step(20, STEPS_S)

@@ -155,12 +155,12 @@ def test_members_that_open_too_late_give_their_slots_back_when_they_are_closed(
 
     server = start(open_deadline=0.2)
     monkeypatch.setattr(server, "_open_runtime", open_slowly)
-    with pytest.raises(DeadlineError, match=r"were not open after 0\.2 s"):
+    with pytest.raises(DeadlineError, match=r"were not open after 0\.\d+ s"):
         pool_of([server.address])
     assert server.capacity.slots_free == 3, "what is still opening holds its slots"
     go_on.set()
     until(lambda: server.capacity.slots_free == 12)
-    assert len(opened) == 3
+    assert len(opened) == 2, "what was not begun when one came too late is not begun any more"
     assert all(runtime._ledger.closed for runtime in opened)
 
 
@@ -241,6 +241,33 @@ def test_a_lost_session_faults_all_and_is_opened_again_as_one(
         pool.send(0, [0, 1], np.zeros(2, np.int64))
         assert [batch.step.tolist() for batch in rows(pool, 2)] == [[1, 1]]
     until(lambda: other.capacity.sessions_open == 0)
+
+
+def test_who_hears_later_that_the_session_is_open_again_opens_no_other(start: Callable[..., Server]) -> None:
+    doomed, other = start(), start()
+    first, second = open_together([(FIRST, 1, NEXT), (SECOND, 1, NEXT)], [doomed.address])
+    terms = first._parts[0]._berth.terms  # type: ignore[attr-defined]
+    object.__setattr__(terms, "addresses", (doomed.address, other.address))
+    for runtime in (first, second):
+        runtime.reset([0], [4])
+        runtime.recv(10.0)
+    doomed.stop(0.0)
+    for runtime in (first, second):
+        runtime.send([0], np.zeros(1, np.int64))
+        assert runtime.recv(10.0).fault.all()
+    for runtime in (first, second):  # the first has them both opened
+        for step in range(3):
+            runtime.send([0], np.zeros(1, np.int64))
+            batch = runtime.recv(10.0)
+            assert (batch.fault[0], batch.step[0]) == (0, step)
+            for thread in threading.enumerate():
+                if thread.name.startswith("reopen"):
+                    thread.join(10)
+    first.send([0], np.zeros(1, np.int64))
+    assert first.recv(10.0).step[0] == 3
+    assert (other.capacity.sessions_open, other.capacity.slots_free) == (1, 12 - 2)
+    for runtime in (first, second):
+        runtime.close()
 
 
 def test_when_no_server_comes_back_each_says_so(start: Callable[..., Server]) -> None:

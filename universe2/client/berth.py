@@ -61,10 +61,11 @@ class Berth:
             raise
         return connection.lanes
 
-    def reopen(self) -> None:
-        """Begin to look for a server, unless that is going on. All parts hear what comes of it."""
+    def reopen(self, part: Part) -> None:
+        """Begin to look for a server for all parts, unless that is going on, or was done and ``part`` hasn't
+        dealt with what it was told of it. All parts hear what comes of it."""
         with self._lock:
-            if self._reopening:
+            if self._reopening or (part.offered is not None and part.offered.alive):
                 return
             self._reopening = True
         name = f"reopen {self.address}"
@@ -94,14 +95,18 @@ class Berth:
             pause = min(2 * pause, 2.0)
         with self._lock:
             self._reopening = False
-        for part in parts:
-            log.error("%s could not be opened again: %s", part.name, last)
-            part.reopened(None, last)
+            for part in parts:
+                log.error("%s could not be opened again: %s", part.name, last)
+                part.reopened(None, last)
 
     def _found(self, parts: Sequence[Part], address: str, lanes: Sequence[Lane]) -> None:
         self.address = address
-        for part, lane in zip(parts, lanes, strict=True):
-            log.warning("%s are open again, on %s", part.name, address)
-            part.reopened(lane, None)
+        # Together, so that whoever asks meanwhile is either waited for or has been told.
         with self._lock:
             self._reopening = False
+            for part, lane in zip(parts, lanes, strict=True):
+                log.warning("%s are open again, on %s", part.name, address)
+                part.reopened(lane, None)
+        for part, lane in zip(parts, lanes, strict=True):
+            if part.closed.is_set():
+                lane.leave()

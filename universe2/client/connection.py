@@ -50,8 +50,8 @@ _Item = TypeVar("_Item")
 MOVE_SECONDS = 10.0
 """How long opening waits until the session goes on at the server's socket."""
 
-OPENING_AT_A_TIME = 8
-"""Members of a session that a server opens at a time."""
+MEMBERS_PER_DEADLINE = 8
+"""A server may take its open_deadline for every so many members of a session."""
 
 GOODBYE_SECONDS = 5.0
 """How long a server may take to end the stream of a session that is not needed any more."""
@@ -118,7 +118,7 @@ class Connection:
         whole = pb.Open()
         whole.CopyFrom(asks[0])
         whole.more.extend(asks[1:])
-        rounds = -(-len(asks) // OPENING_AT_A_TIME)
+        rounds = -(-len(asks) // MEMBERS_PER_DEADLINE)
         frame = self.ask(pb.Header(open=whole), (), rounds * deadline, whole.queue_seconds)
         first = frame.header.opened
         masks = [bytes(buffer) for buffer in frame.buffers]

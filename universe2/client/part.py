@@ -96,6 +96,8 @@ class Part:
         self.address = berth.address
         self.lane: Lane | None = None
         """None while the part is lost; changed by the runtime alone, under its lock"""
+        self.offered: Lane | None = None
+        """the lane of the last reopening, which the runtime may not have heard of yet"""
         self.reopening = False
         self.gave_up: Universe2Error | None = None
         self.opened = pb.Opened()
@@ -129,13 +131,12 @@ class Part:
         if not self.reopening:
             self.reopening = True
             self.gave_up = None
-            self._berth.reopen()
+            self._berth.reopen(self)
 
     def reopened(self, lane: Lane | None, error: Universe2Error | None) -> None:
         """Tell the runtime."""
+        self.offered = lane
         self._inbox.put(Reopened(self, lane, error))
-        if lane is not None and self.closed.is_set():
-            lane.leave()
 
     def arrived(self, lane: Lane, what: Frame | Universe2Error) -> None:
         """What the part's lanes call."""

@@ -343,8 +343,11 @@ class RemoteRuntime(Runtime):
         if isinstance(event, _Lost):
             return self._fault_batch(event.slots, event.text)
         if isinstance(event, Reopened):
+            # Another runtime of the session may have heard sooner that it was lost.
+            known = event.part.lane is not None and event.lane is not None
+            batch = self._lost(event.part, ServerLostError("the session was lost")) if known else None
             self._reopened(event.part, event.lane, event.error)
-            return None
+            return batch
         if not isinstance(event, Arrival) or event.part.lane is not event.lane:
             return None
         part, lane, what = event

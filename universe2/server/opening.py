@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -24,8 +24,8 @@ from universe2.wire.values import read_value, write_value
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
 
 MOST_MEMBERS = 1024
-AT_A_TIME = 8
-"""Members of a session that open at a time."""
+MEMBERS_PER_DEADLINE = 8
+"""A session of more members may take the server's open_deadline for every so many of them."""
 
 
 def check_ask(ask: pb.Open) -> EnvConfig:
@@ -67,34 +67,27 @@ def check_asks(ask: pb.Open) -> None:
 def open_all(
     open_runtime: OpenRuntime, asks: Sequence[pb.Open], deadline: float, give_back: Callable[[], None]
 ) -> list[Runtime]:
-    """``open_in_time`` of all members of a session, a few at a time: all of them or none.
+    """``open_in_time`` of all members of a session, one after the other: all of them or none.
 
-    ``give_back`` is called once, when all that failed or came too late is closed again.
+    One after the other because what they import, and foreign code that is asked for its spaces, need not
+    bear to run at the same time. ``give_back`` is called once, when all that failed or came too late is
+    closed again.
     """
     if len(asks) == 1:
         return [open_in_time(open_runtime, asks[0], deadline, give_back)]
     left = _Countdown(len(asks), give_back)
-    failed = threading.Event()
-
-    def open_one(ask: pb.Open) -> Runtime | Exception | None:
-        if failed.is_set():
+    end = time.monotonic() + deadline * -(-len(asks) // MEMBERS_PER_DEADLINE)
+    runtimes: list[Runtime] = []
+    try:
+        for ask in asks:
+            runtimes.append(open_in_time(open_runtime, ask, max(end - time.monotonic(), 0.0), left.down))
+    except Exception:
+        for runtime in runtimes:
+            runtime.close()
+        for _ in range(len(asks) - 1):  # the one that failed counts itself
             left.down()
-            return None
-        try:
-            return open_in_time(open_runtime, ask, deadline, left.down)
-        except Exception as error:  # noqa: BLE001  raised again when all are closed
-            failed.set()
-            return error
-
-    with ThreadPoolExecutor(min(len(asks), AT_A_TIME), thread_name_prefix="session-members") as pool:
-        found = list(pool.map(open_one, asks))
-    runtimes = [runtime for runtime in found if isinstance(runtime, Runtime)]
-    if len(runtimes) == len(asks):
-        return runtimes
-    for runtime in runtimes:
-        runtime.close()
-        left.down()
-    raise next(error for error in found if isinstance(error, Exception))
+        raise
+    return runtimes
 
 
 class _Countdown:
@@ -148,7 +141,7 @@ def open_in_time(
             if done.empty():
                 late.set()
                 raise DeadlineError(
-                    f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline} s"
+                    f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline:.3g} s"
                 ) from None
         result = done.get_nowait()
     if isinstance(result, Exception):
