@@ -1,6 +1,6 @@
 """Does PPO learn the arcade from pixels, on two cores, in minutes? One short run for each game.
 
-    python benchmarks/arcade_ppo.py [--steps 250000] [--games Snake Lander] [--out runs/arcade_ppo]
+    python benchmarks/arcade_ppo.py [--steps 200000] [--games Snake Lander] [--out runs/arcade_ppo]
     python benchmarks/arcade_ppo.py --draw        # the table and the picture of what is stored
 
 Each single-player game is trained alone: rewards only (no expert), 64×64×3 screens, easy levels
@@ -160,7 +160,7 @@ def draw(rows: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=250_000, help="actions of training, for each game")
+    parser.add_argument("--steps", type=int, default=200_000, help="actions of training, for each game")
     parser.add_argument("--episodes", type=int, default=200, help="of each evaluation")
     parser.add_argument("--games", nargs="*", help="only these, such as Snake")
     parser.add_argument("--out", type=Path, default=Path("runs/arcade_ppo"))
