@@ -358,7 +358,7 @@ def test_a_server_that_knows_no_members_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, start: Callable[..., Server]
 ) -> None:
     server = start()
-    for module in ("session", "service"):
+    for module in ("session", "opening"):
         monkeypatch.setattr(f"universe2.server.{module}.members_of", lambda ask: [ask])
     with pytest.raises(VersionError, match="1 environments opened where 3 were asked for"):
         pool_of([server.address])

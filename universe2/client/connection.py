@@ -31,6 +31,7 @@ from universe2.wire.buffers import Buffer
 from universe2.wire.frames import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
+    MEMBERS_PER_DEADLINE,
     Assembler,
     Frame,
     Message,
@@ -49,9 +50,6 @@ _Item = TypeVar("_Item")
 
 MOVE_SECONDS = 10.0
 """How long opening waits until the session goes on at the server's socket."""
-
-MEMBERS_PER_DEADLINE = 8
-"""A server may take its open_deadline for every so many members of a session."""
 
 GOODBYE_SECONDS = 5.0
 """How long a server may take to end the stream of a session that is not needed any more."""

@@ -60,12 +60,6 @@ class Likeness:
     def __init__(self) -> None:
         self._first: pb.Opened | None = None
 
-    @property
-    def first(self) -> pb.Opened:
-        """What a server said at the first opening."""
-        assert self._first is not None
-        return self._first
-
     def check(self, opened: pb.Opened) -> None:
         """Servers must agree on the environment: hash, spaces and grouping. Raises VersionError."""
         first = self._first = self._first or opened

@@ -26,9 +26,8 @@ _MARK = "\0"
 def canonical(value: Any) -> str:
     """The text. Raises ValueError if there is none: a value that holds itself, a number without end."""
     try:
-        with np.printoptions(
-            threshold=sys.maxsize, floatmode="unique"
-        ):  # for arrays within what prints itself
+        # for arrays within what prints itself
+        with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
             return _text(_plain(value))
     except RecursionError:
         raise ValueError("it holds itself, or nests too deep") from None

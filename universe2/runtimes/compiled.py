@@ -134,6 +134,8 @@ class CompiledRuntime(Runtime):
         reward_K, outcome_K, advice_K, faults = self._run(slots_K, task_K, keys_K, lost)
         ledger = self._ledger
         rows = ledger.rows(slots_K)  # mostly all, and what is not a gather takes a tenth of the time
+        if not isinstance(rows, slice):
+            rows = as_rows(slots_K)
         episode_K, step_K, seed_K = ledger.episode[rows], ledger.step[rows], ledger.seed[rows]
         if isinstance(rows, slice):
             episode_K, step_K, seed_K = episode_K.copy(), step_K.copy(), seed_K.copy()
@@ -168,7 +170,7 @@ class CompiledRuntime(Runtime):
             began_K, outcome_K[rows_M] = began_K | ended_K, again.outcome_K
             if advice_K is not None:
                 advice_K[rows_M] = again.advice_K
-        batch.obs = self._wrap(self._frames_of(rows if isinstance(rows, slice) else as_rows(slots_K)), faults)
+        batch.obs = self._wrap(self._frames_of(rows), faults)
         batch.info = self._info(slots_K, outcome_K, began_K)
         if advice_K is not None:
             batch.info[self._expert] = Column(advice_K, outcome_K != FAILED)

@@ -16,7 +16,7 @@ from universe2.core.runtime import Runtime
 from universe2.core.spec import Autoreset, EnvConfig, Interface
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import agree
-from universe2.wire.frames import PROTOCOL
+from universe2.wire.frames import MEMBERS_PER_DEADLINE, PROTOCOL
 from universe2.wire.schema import write_space
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
@@ -24,17 +24,23 @@ from universe2.wire.values import read_value, write_value
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
 
 MOST_MEMBERS = 1024
-MEMBERS_PER_DEADLINE = 8
-"""A session of more members may take the server's open_deadline for every so many of them."""
 
 
 def check_ask(ask: pb.Open) -> EnvConfig:
-    """The environment's config as the client asked for it. Raises VersionError, UsageError."""
+    """``config_of``, if the client speaks this server's protocol; VersionError otherwise."""
     if ask.protocol != PROTOCOL:
         raise VersionError(
             f"the client speaks protocol {ask.protocol}, this server {PROTOCOL}; "
             "install the same release of universe2 on both sides"
         )
+    return config_of(ask)
+
+
+def config_of(ask: pb.Open) -> EnvConfig:
+    """The environment's config as the client asked for it, in a session's first place or a further one.
+
+    Raises UsageError.
+    """
     if ask.num_slots < 1:
         raise UsageError(f"num_slots must be at least 1, got {ask.num_slots}")
     return EnvConfig(
@@ -56,12 +62,13 @@ def members_of(ask: pb.Open) -> list[pb.Open]:
     return asks
 
 
-def check_asks(ask: pb.Open) -> None:
-    """``check_ask`` of all members."""
-    for further in members_of(ask):
-        if further is not ask:
-            further.protocol = ask.protocol
-        check_ask(further)
+def check_asks(ask: pb.Open) -> list[pb.Open]:
+    """``members_of``, if all of them may be asked for so."""
+    check_ask(ask)
+    asks = members_of(ask)
+    for further in asks[1:]:
+        config_of(further)
+    return asks
 
 
 def open_all(
@@ -113,7 +120,7 @@ def open_in_time(
     Otherwise ``give_back`` is called, at the latest when what came too late is closed again.
     Raises DeadlineError, VersionError, and whatever opening raises.
     """
-    config = check_ask(ask)
+    config = config_of(ask)
     done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
     lock, late = threading.Lock(), threading.Event()
 

@@ -30,7 +30,7 @@ from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig
 from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, check_asks, members_of
+from universe2.server.opening import OpenRuntime, check_asks
 from universe2.server.session import Send, Session, error_header
 from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
@@ -214,9 +214,9 @@ class Server:
                 yield from self._taken_up(first.header, requests, context)
                 return
             ask = first.header.open
-            self._admit(ask)
+            asks = self._admit(ask)
             ticket = self.capacity.enter(
-                sum(member.num_slots for member in members_of(ask)),
+                sum(member.num_slots for member in asks),
                 may_wait=ask.queue_seconds > 0,
                 owner="" if holder is None else holder.name,
                 share=share,
@@ -294,16 +294,17 @@ class Server:
                 self._silent.pop(context, None)
         return None
 
-    def _admit(self, ask: pb.Open) -> None:
-        """Raise unless what is asked for may be opened here at all."""
-        check_asks(ask)
+    def _admit(self, ask: pb.Open) -> list[pb.Open]:
+        """What each member is asked to be; raises unless all may be opened here at all."""
+        asks = check_asks(ask)
         self._check_admitting()
         offered = self.config.families
-        for family in (member.env_id.split("/", 1)[0] for member in members_of(ask)):
+        for family in (member.env_id.split("/", 1)[0] for member in asks):
             if offered and family not in offered:
                 raise UnknownEnvError(
                     f"this server doesn't offer the family {family!r}, only {', '.join(offered)}"
                 )
+        return asks
 
     def _waited(self, ticket: Ticket, seconds: float, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Tell the client its place in the queue until it is served, or CapacityError."""

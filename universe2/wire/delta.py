@@ -13,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from universe2.core.errors import ProtocolError
+from universe2.core.spaces import as_rows
 
 BLOCK = 64
 """bytes"""
 _BLOCKS = np.dtype((np.void, BLOCK))
 """Blocks as single elements, which NumPy copies several times faster by their places than rows of bytes."""
-_AT_A_TIME = 2**20
+_AT_A_TIME = 2**21
 """Bytes of rows that are compared at a time: enough for the calls to cost little, few enough for a cache."""
 
 
@@ -45,7 +46,7 @@ class Delta:
         changed, parts = np.empty(len(slots_K) * self._blocks, np.bool_), []
         for first in range(0, len(slots_K), self._rows_at_a_time):
             rows = slice(first, first + self._rows_at_a_time)
-            place = span(slots_K[rows])
+            place = as_rows(slots_K[rows])
             new, old = new_KB[rows], self._last_NB[place]  # of a span it is the memory itself
             differ = new.view(np.uint64) != old.view(np.uint64)
             flags = changed[first * self._blocks : (first + len(new)) * self._blocks]
@@ -67,17 +68,9 @@ class Delta:
         new = np.frombuffer(coded[flags:], np.uint8)
         if len(changed) != total or len(new) != int(changed.sum(dtype=np.int64)) * BLOCK:
             raise ProtocolError(f"{len(new)} bytes of changes for {total} blocks")
-        place = span(slots_K)
+        place = as_rows(slots_K)
         rows_KB = self._last_NB[place]
         rows_KB.view(_BLOCKS).reshape(-1)[np.flatnonzero(changed)] = new.view(_BLOCKS)
         if not isinstance(place, slice):
             self._last_NB[place] = rows_KB
         return np.ascontiguousarray(rows_KB[:, : self._row_bytes]).data.cast("B").toreadonly()
-
-
-def span(slots_K: np.ndarray) -> slice | np.ndarray:
-    """Neighbours, in order, as a slice, of which an array shows its memory; others as they are."""
-    first = int(slots_K[0])
-    if int(slots_K[-1]) - first == len(slots_K) - 1 and (np.diff(slots_K) == 1).all():
-        return slice(first, first + len(slots_K))
-    return slots_K

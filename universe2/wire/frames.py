@@ -24,6 +24,9 @@ MIN_MESSAGE_BYTES = 64 * 2**10
 CHUNK_OVERHEAD = 1024
 """What a chunk's own header takes at most, in bytes."""
 
+MEMBERS_PER_DEADLINE = 8
+"""A server may take its open_deadline for every so many members of a session."""
+
 MAX_BUFFERS = 2**16
 MIN_PIECE_BYTES = 512
 """Every chunk of a frame but the last has this many bytes, so that there can't be millions."""
