@@ -18,7 +18,8 @@ from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode, encode
-from universe2.wire.sockets import MessageSocket, connect
+from universe2.wire import sockets
+from universe2.wire.sockets import MessageSocket, Watchfulness, connect
 from universe2.wire.v1 import universe_pb2 as pb
 
 
@@ -223,3 +224,62 @@ def test_a_result_that_is_sent_before_its_request_is_noted_is_not_asked_for_agai
         step(runtime)
     runtime.close()
     server.stop(1.0)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ends = socket.socketpair()
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def test_looking_finds_what_is_there_and_the_end(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    watchfulness = Watchfulness()
+    there.send(b"abc")
+    assert watchfulness.look(here) == b"abc"
+    there.close()
+    assert watchfulness.look(here) == b""
+
+
+def test_after_a_vain_look_twice_as_many_waits_go_by_as_before(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = pair
+    looks = []
+
+    class Looked:
+        def recv(self, size: int, flags: int) -> bytes:
+            looks.append(wait)
+            return here.recv(size, flags)
+
+    monkeypatch.setattr(sockets, "LOOK_SECONDS", 0.0)
+    watchfulness = Watchfulness()
+    for wait in range(20):
+        assert watchfulness.look(Looked()) is None  # type: ignore[arg-type]
+    assert looks == [0, 2, 6, 14]
+    there.send(b"abcdefgh")
+    found = [wait for wait in range(20, 60) if watchfulness.look(Looked()) is not None]  # type: ignore[arg-type]
+    assert found == [30], "everything is read at once"
+
+
+def test_of_a_process_one_thread_looks(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    there.send(b"abc")
+    watchfulness = Watchfulness()
+    with sockets._LOOKING:
+        assert watchfulness.look(here) is None
+    assert watchfulness.look(here) == b"abc"
+
+
+def test_a_socket_is_ready_for_what_was_found_by_looking(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = (MessageSocket(end, 1000) for end in pair)
+    assert not here.ready(0.0)
+    for text in (b"one", b"", b"two"):
+        there.send(text)
+        assert here.ready(10.0)
+        assert bytes(here.receive() or b"nothing") == (text or b"nothing")
+    there.close()
+    assert here.ready(10.0)
+    assert here.receive() is None
