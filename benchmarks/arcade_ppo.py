@@ -10,7 +10,7 @@ saw. The agent may take its likelier actions more often than in training: of thr
 the one with which it did best on the levels that it was trained on. Random play is measured with the
 frame skip and without, and the better of the two counts. A game is learned if the 95 % intervals of
 the two mean returns don't overlap. What a game left in
---out is not run again if it has the same steps and episodes, so a run that was stopped goes on, and
+--out is not run again if it was run with the same settings, so a run that was stopped goes on, and
 two processes with halves of the games may fill one folder for a third that has only to read it. The
 last line is the result as JSON, also written to scores/arcade_ppo.json if all games were played; the
 curves go to docs/arcade-ppo.svg.
@@ -56,10 +56,9 @@ CHOOSING = 64
 COLUMNS, CELL_WIDTH, CELL_HEIGHT = 4, 340, 230
 
 
-def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any]:
-    """Train on one game, then measure the agent and random play; returns with intervals, and the curve."""
-    shutil.rmtree(folder, ignore_errors=True)
-    config = TrainConfig(
+def training(env_id: str, steps: int, folder: Path) -> TrainConfig:
+    """How a game is learned."""
+    return TrainConfig(
         tasks=(TaskConfig(env_id=env_id, slots=64, options=TRAIN_LEVELS | FRAME_SKIP),),
         out_dir=str(folder / "run"),
         total_steps=steps,
@@ -70,7 +69,12 @@ def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any
         lr_end=0.2,
         value_coef=0.25,
     )
-    train(config)
+
+
+def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any]:
+    """Train on one game, then measure the agent and random play; returns with intervals, and the curve."""
+    shutil.rmtree(folder, ignore_errors=True)
+    train(training(env_id, steps, folder))
     found: dict[str, Any] = {"steps": steps, "episodes": episodes}
     checkpoint = str(folder / "run" / "checkpoint")
     with EpisodeStore(folder / "episodes.sqlite") as store:
@@ -94,20 +98,16 @@ def learn(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any
     return found
 
 
-def stored(folder: Path, steps: int, episodes: int) -> dict[str, Any] | None:
-    """What a run of this size left there, if one did."""
-    path = folder / "result.json"
-    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return found if (found.get("steps"), found.get("episodes")) == (steps, episodes) else None
-
-
 def play(env_id: str, steps: int, episodes: int, folder: Path) -> dict[str, Any]:
-    """``learn``, unless it was done before."""
-    found = stored(folder, steps, episodes)
-    if found is None:
-        found = learn(env_id, steps, episodes, folder)
-        (folder / "result.json").write_text(json.dumps(found), "utf-8")
-    return found
+    """``learn``, unless a run with the same settings left its result in the folder."""
+    path = folder / "result.json"
+    settings = {"training": training(env_id, steps, folder).to_json(), "episodes": episodes}
+    settings = json.loads(json.dumps(settings))
+    left: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if left.get("settings") != settings:
+        left = {"settings": settings, "found": learn(env_id, steps, episodes, folder)}
+        path.write_text(json.dumps(left), "utf-8")
+    return dict(left["found"])
 
 
 def clear(row: dict[str, Any]) -> bool:

@@ -34,10 +34,13 @@ def run(monkeypatch, tmp_path, *arguments):
     arcade_ppo.main()
 
 
-def test_only_a_result_of_the_same_size_is_taken_over(trained, monkeypatch, tmp_path, capsys):
-    for size in (("100", "5"), ("100", "5"), ("200", "5"), ("200", "7")):
+def test_only_a_result_of_the_same_settings_is_taken_over(trained, monkeypatch, tmp_path, capsys):
+    for size in (("5000", "5"), ("5000", "5"), ("200", "5"), ("200", "7")):
         run(monkeypatch, tmp_path, "--games", "Snake", "--steps", size[0], "--episodes", size[1])
-    assert trained == [(ENV, 100, 5), (ENV, 200, 5), (ENV, 200, 7)]
+    assert trained == [(ENV, 5000, 5), (ENV, 200, 5), (ENV, 200, 7)]
+    monkeypatch.setattr(arcade_ppo, "FRAME_SKIP", {"frame_skip": 2})
+    run(monkeypatch, tmp_path, "--games", "Snake", "--steps", "200", "--episodes", "7")
+    assert len(trained) == 4
     assert "after 200 actions" in capsys.readouterr().out.splitlines()[-1]
     assert not (tmp_path / "scores.json").exists()
 
