@@ -4,7 +4,9 @@ Observation: ``{"screen": uint8 (210, 160, 3), "instruction": str}`` (under
 ``interface="screen"`` the screen has the size asked for). Action: the screen action of
 ``universe2.core.screen``, all of it live, under both interfaces.
 
-Time is the page's own and passes by actions only: ``step_ms`` milliseconds each.
+Time is the page's own and passes by actions only: ``step_ms`` milliseconds each. Pages are drawn with
+the fonts of this package, so their layouts are the same on every machine; single pixels may differ
+between builds of Chromium.
 
 Reward: 0 until the episode ends. The episode is *terminated* when the task ends itself, and
 *truncated* when the page's time limit is reached, which MiniWoB++ rewards with −1. The info of

@@ -1,4 +1,7 @@
-"""Where a Chromium headless shell is on this machine, or at least a Chromium. Starts nothing."""
+"""Where a Chromium headless shell is on this machine, or at least a Chromium, and the fonts that it is given.
+
+Starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 
 INSTALL = "apt-get install chromium-headless-shell (or: playwright install chromium-headless-shell)"
 ENVIRONMENT_VARIABLE = "UNIVERSE2_CHROMIUM"
+FONTS = Path(__file__).resolve().parent / "fonts" / "fonts.conf"
+"""for fontconfig: our fonts and no others, so that pages have the same layout on every machine"""
 _NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell", "headless-shell")
 _ORDINARY = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """These draw when they like, not on command: a fallback, in which runs of an episode may differ."""

@@ -19,12 +19,14 @@ from typing import Any
 
 from universe2.core.errors import MissingDependencyError
 from universe2.core.host import InfrastructureFault
-from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, INSTALL, find_chromium
+from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, FONTS, INSTALL, find_chromium
 from universe2.runtimes.browser_cdp import Connection
 from universe2.runtimes.process_tree import process_tree, resident_bytes
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 5.0
+
+_ENVIRONMENT = {"TZ": "UTC", "LANG": "en_US.UTF-8", "LANGUAGE": "en_US"}
 
 _DETERMINISM = (
     "--enable-begin-frame-control",
@@ -112,7 +114,7 @@ class Browser:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "TZ": "UTC", "LANG": "en_US.UTF-8", "LANGUAGE": "en_US"},
+                env={**os.environ, **_ENVIRONMENT, "FONTCONFIG_FILE": str(FONTS)},
             )
         finally:
             os.close(commands_out)
