@@ -13,38 +13,28 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.study.gradients import measure
-from benchmarks.study.plan import BUDGETS, GROUP, Cell, cells
+from benchmarks.study.plan import BUDGETS, GROUP, TEMPERATURE, Cell, cells
 from benchmarks.study.references import References, measure_references, reference
 from universe2.agents.checkpoint import read_checkpoint, write_atomically
-from universe2.agents.cloning import clone, segments_of
 from universe2.agents.config import TrainConfig, from_table
-from universe2.agents.demonstrations import record
 from universe2.agents.evaluate import Place, evaluate, hardware, versions
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_suite import Suite, Task
-from universe2.agents.learner import Learner, OptimParams
-from universe2.agents.segments import Segment
-from universe2.agents.text import TextTable
+from universe2.agents.learner import Learner
 from universe2.agents.threads import use_threads
 from universe2.agents.train import CHECKPOINT, model_sizes, train
 from universe2.core.errors import TrainingError
-from universe2.core.registry import find
-from universe2.core.spec import EnvConfig
 from universe2.runtimes.browser_launch import PR_SET_PDEATHSIG
 from universe2.trace import EpisodeStore
 
 STOPPED = 75
 """Exit status of a cell that was told to stop: it goes on when it is called again."""
-CLONING_EPOCHS = 30
-_CLONED_LENGTH = 8  # transitions per segment: the solvers are quick
-_GOOD_DEMO = 0.9  # return
 _SLOTS = {"arcade": 16, "web": 4}
 _GRADIENT_BATCHES = 16
 
@@ -59,7 +49,7 @@ def run(cell: Cell, runs: Path, result: Path) -> bool:
     if not start.exists():
         if cell.parent:
             raise TrainingError(f"{cell.name} starts from {cell.parent}, which has no checkpoint at {start}")
-        write_start(cell, config, start)
+        write_start(config, start)
     train(config, resume=(folder / CHECKPOINT).exists())
     if _steps(folder / CHECKPOINT) < config.total_steps:
         return False
@@ -96,39 +86,11 @@ def train_config(cell: Cell, folder: Path, start: Path) -> TrainConfig:
     return from_table({**cell.config, "out_dir": str(folder), "seed": cell.seed, "init_from": str(start)})
 
 
-def write_start(cell: Cell, config: TrainConfig, path: Path) -> None:
-    """The weights that the training starts from: a clone of demonstrations, or fresh ones."""
-    tasks = [task.env_id for task in config.tasks]
-    learner = Learner(model_sizes(config), tasks, config.seed)
-    if cell.demos:
-        texts = TextTable()
-        segments = demonstrations(cell.demos, tasks, config, learner, texts)
-        clone(learner, segments, texts, CLONING_EPOCHS, 32, OptimParams(lr=3e-3), config.seed)
+def write_start(config: TrainConfig, path: Path) -> None:
+    """Fresh weights, as a checkpoint."""
+    learner = Learner(model_sizes(config), [task.env_id for task in config.tasks], config.seed)
     learner.save_state(path).result()
     learner.close()
-
-
-def demonstrations(
-    demos: Mapping[str, int], tasks: Sequence[str], config: TrainConfig, learner: Learner, texts: TextTable
-) -> list[Segment]:
-    """Segments of the solvers' good episodes; the seeds are none that is evaluated."""
-    found: list[Segment] = []
-    for env_id, episodes in demos.items():
-        screen = EnvConfig(interface="screen", screen_size=config.screen_size)
-        mask = find(env_id).spaces(screen).action_mask
-        assert mask is not None
-        for recording in record(
-            env_id,
-            episodes,
-            slots=_SLOTS["web"],
-            seed=config.seed,
-            screen_size=config.screen_size,
-            least=_GOOD_DEMO,
-        ):
-            found += segments_of(recording, tasks.index(env_id), _CLONED_LENGTH, mask, texts)
-    for segment in found:
-        segment.state["hidden"] = learner.initial_state(1)["hidden"][0]
-    return found
 
 
 def play(checkpoint: Path, cell: Cell, folder: Path) -> dict[str, list[float]]:
@@ -145,7 +107,8 @@ def play(checkpoint: Path, cell: Cell, folder: Path) -> dict[str, list[float]]:
     )
     with EpisodeStore(folder / "episodes.sqlite") as store:
         suite = Suite(name=cell.name, tasks=tasks)
-        run_id = evaluate(load_policy(str(checkpoint)), suite, store, Place(), seed=cell.seed).run_id
+        policy = load_policy(str(checkpoint), temperature=TEMPERATURE)
+        run_id = evaluate(policy, suite, store, Place(), seed=cell.seed).run_id
         found = {name: list(returns.values()) for name, returns in store.returns(run_id).items()}
     for task in tasks:
         ended = len(found.get(task.name, []))

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.study.figures import Row, curves, intervals
-from benchmarks.study.plan import CLONED, GROUP, HORIZON, LORA_RANK, PAGE_PART, RECIPE, Budget, Cell
+from benchmarks.study.plan import (
+    FRAME_SKIP,
+    GROUP,
+    HORIZON,
+    LORA_RANK,
+    PAGE_PART,
+    RECIPE,
+    TEMPERATURE,
+    TUNED,
+    Budget,
+    Cell,
+)
 from benchmarks.study.results import Results
 from benchmarks.study.statistics import Scores, aggregate, common, difference, mean_ratio, ratio
 from universe2.agents.checkpoint import write_atomically
@@ -44,13 +55,16 @@ def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path,
     return path
 
 
-def at_least(interval: Interval, target: float) -> str:
-    """What an interval says about a number that was to reach a target."""
-    if interval.low >= target:
-        return f"**Holds**: all of the interval is at or above {target:g}."
-    if interval.high < target:
-        return f"**Does not hold**: all of the interval is below {target:g}."
-    return f"**Open**: {target:g} lies within the interval."
+def reaches(ours: Scores, theirs: Scores, target: float) -> str:
+    """Whether ours is ``target`` times theirs, by a difference: it has an interval even where theirs is 0."""
+    part, beyond = ratio(ours, theirs), difference(ours, theirs, target)
+    said = "no ratio, because the latter can't be told from 0" if part is None else f"ratio {show(part)}"
+    said += f"; less {target:g} times the other {show(beyond)}. "
+    if beyond.low >= 0:
+        return said + f"**Holds**: at least {target:g} times."
+    if beyond.high < 0:
+        return said + f"**Does not hold**: less than {target:g} times."
+    return said + "**Open**: the interval has both signs."
 
 
 def at_most(interval: Interval, target: float) -> str:
@@ -89,17 +103,17 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         *lines,
         "",
         "One network (`" + str(found.cells[0].config["preset"]) + "`) plays everything through the screen "
-        "interface at 64 × 64. Games are learned by reinforcement alone; pages by cloning "
-        f"{budget.demos} episodes of their solvers and reinforcement from there. A task alone and in a mix "
-        f"gets equally many steps: {budget.steps:,} on a game, {int(budget.steps * PAGE_PART):,} on a page. "
-        f"The learning rate is {RECIPE['lr']:g} from fresh weights (games alone, all from scratch, the "
-        f"ablations) and {CLONED['lr']:g} where weights are there already: after cloning (pages alone, and "
-        "every mix, its games too) and after pre-training.",
+        f"interface at 64 × 64; an action holds for {FRAME_SKIP} steps of a game. Games are learned by "
+        "reinforcement alone; pages by reinforcement and by imitating, in the states that the network gets "
+        "to, what their solvers would do there; held-out pages (question 4) by reinforcement alone. A task "
+        f"alone and in a mix gets equally many steps: {budget.steps:,} on a game, "
+        f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g} from fresh "
+        f"weights and {TUNED['lr']:g} after pre-training.",
         "",
-        "Scores are (return − random) / (reference − random): 0 is random play and 1 the scripted player, "
-        "both as the registry has them, over whole episodes, of games on held-out levels; question 5 has a "
-        f"scale of its own. They are means over {budget.episodes} episodes of each task and seed. IQM is the "
-        "interquartile mean over tasks.",
+        "Scores are (return − random) / (reference − random): 0 is random play, with the same frame skip, "
+        "and 1 the scripted player, without one, over whole episodes, of games on held-out levels; question "
+        f"5 has a scale of its own. They are means over {budget.episodes} episodes of each task and seed, "
+        f"the actions taken at temperature {TEMPERATURE:g}. IQM is the interquartile mean over tasks.",
         "",
         "Brackets are 95 % intervals of a bootstrap over seeds and episodes, stratified by task; networks "
         "that play several tasks, or come from one parent, are drawn for all of these at once. Where there "
@@ -167,15 +181,8 @@ def joint(found: Results, budget: Budget) -> Section:
             continue
         ours, theirs = common(ours, theirs)
         both = aggregate(ours), aggregate(theirs)
-        part = ratio(ours, theirs)
         said = f"- {name}: joint {show(both[0])}, specialists {show(both[1])}, "
-        said += (
-            f"ratio {show(part)}. {at_least(part, JOINT_TARGET)}"
-            if part is not None
-            else f"no ratio, because the specialists' can't be told from 0; difference "
-            f"{show(difference(ours, theirs))}. **Open**."
-        )
-        lines.append(said)
+        lines.append(said + reaches(ours, theirs, JOINT_TARGET))
         rows += [(f"{name}, joint", both[0], 1), (f"{name}, specialists", both[1], 0)]
         if family:
             for task in ours:
@@ -239,14 +246,10 @@ def transfer(found: Results, budget: Budget) -> Section:
         ours, theirs = (_of(areas[arm], family) for arm in ("fine-tuned", "scratch"))
         if not ours or not theirs:
             continue
-        part, more = ratio(ours, theirs), difference(ours, theirs)
+        more = difference(ours, theirs)
         lines.append(
             f"- fine-tuned against scratch, {name}: difference {show(more)} ({sign(more, 'more', 'less')}), "
-            + (
-                f"ratio {show(part)}. {at_least(part, TRANSFER_TARGET)}"
-                if part is not None
-                else "no ratio, because the area from scratch can't be told from 0. **Open**."
-            )
+            + reaches(ours, theirs, TRANSFER_TARGET)
         )
     zero = found.scores("fine-tuned", at=0)
     told = sign(aggregate(zero), "better", "worse")

@@ -1,9 +1,9 @@
 """The study's plan as data: which cells there are. Nothing here runs anything.
 
-A *cell* is one training run and its evaluations: it starts from fresh weights, from another
-cell's checkpoint (``parent``), or from a clone of demonstrations (``demos``); trains for a fixed
-number of steps; and plays the tasks of ``played``. Two plans: ``full`` and ``quick``. The tasks,
-the budgets and the recipe are the constants at the top.
+A *cell* is one training run and its evaluations: it starts from fresh weights or from another
+cell's checkpoint (``parent``); trains for a fixed number of steps; and plays the tasks of
+``played``. Two plans: ``full`` and ``quick``. The tasks, the budgets and the recipe are the
+constants at the top.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ HELD_OUT_GAMES = ("Breakout", "Catcher", "Crossing", "Runner")
 HELD_OUT_PAGES = ("click-dialog-2", "click-shape", "click-tab", "click-test", "focus-text-2")
 ABLATION_GAMES = ("Breakout", "Catcher", "Crossing", "Forager")
 
+FRAME_SKIP = 4
+"""of the game's steps that an action holds for, as is usual for Atari"""
+_SKIP = {"frame_skip": FRAME_SKIP}
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 HORIZON = 128
-"""Steps of an episode, and of a rollout, in the ablations: a rollout without a critic must see its end."""
+"""Actions of an episode, and of a rollout, in the ablations: a rollout without a critic must see its end."""
 GROUP = 8
 LORA_RANK = 8
 PAGE_PART = 1 / 32
@@ -48,9 +51,12 @@ RECIPE: Mapping[str, Any] = {
     "lr_end": 0.2,
     "value_coef": 0.25,
     "reconstruction_coef": 0.01,
+    "imitation_coef": 1.0,  # of the tasks that tell what their solver would do: pages, where it says so
 }
-CLONED = {"lr": 1e-3}
-"""What differs where weights are there already: after cloning, and after another cell's training."""
+TUNED = {"lr": 1e-3}
+"""What differs where another cell's training left weights already."""
+TEMPERATURE = 0.5
+"""of the actions that are evaluated: a short training leaves much chance in them"""
 MINIBATCH = 512
 """transitions, about"""
 
@@ -70,8 +76,6 @@ class Budget:
     """on each game, alone or in a mix; on each page PAGE_PART of it"""
     transfer_steps: int
     ablation_steps: int
-    demos: int
-    """episodes cloned of each page"""
     episodes: int
     """of each evaluation of a task"""
     seeds: int
@@ -90,10 +94,9 @@ FULL = Budget(
     held_out_games=HELD_OUT_GAMES,
     held_out_pages=HELD_OUT_PAGES,
     ablation_games=ABLATION_GAMES,
-    steps=256_000,
-    transfer_steps=128_000,
-    ablation_steps=192_000,
-    demos=100,
+    steps=128_000,
+    transfer_steps=64_000,
+    ablation_steps=98_304,
     episodes=20,
     seeds=5,
     few_seeds=3,
@@ -111,7 +114,6 @@ QUICK = Budget(
     steps=48_000,
     transfer_steps=24_000,
     ablation_steps=49_152,
-    demos=20,
     episodes=10,
     seeds=2,
     few_seeds=1,
@@ -137,8 +139,13 @@ class Played:
         return f"{self.env_id} {self.levels}"
 
     @property
+    def expert_options(self) -> dict[str, Any]:
+        """Those under which the scripted player sets the scale: it needs no frame skip."""
+        return {name: value for name, value in self.options.items() if name not in _SKIP}
+
+    @property
     def own_scale(self) -> bool:
-        """Its options change what random play and the scripted player reach: the cell measures both."""
+        """Its options change what random play reaches, at least: the cell measures it."""
         return not set(self.options) <= set(TRAIN_LEVELS)
 
 
@@ -158,8 +165,6 @@ class Cell:
     """name of the cell whose checkpoint this one starts from"""
     parent_digest: str = ""
     """of that cell's content"""
-    demos: Mapping[str, int] = field(default_factory=dict)
-    """episodes to clone first, by task"""
     curve: bool = False
     gradients: bool = False
     """measure the policy gradient's noise with and without a critic"""
@@ -192,7 +197,7 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
     found.sort(key=lambda cell: cell.seed)
     whole: dict[str, Cell] = {}
     for cell in found:
-        changes = CLONED if cell.demos or cell.parent else {}
+        changes = TUNED if cell.parent else {}
         whole[cell.name] = dataclasses.replace(
             cell,
             config={**cell.config, **changes, "preset": preset},
@@ -217,9 +222,8 @@ def _specialists(budget: Budget) -> Iterator[Cell]:
                 arm="specialist",
                 of=f"web/{page}-v0",
                 seed=seed,
-                config=_page_alone(page, budget.steps),
+                config=_page_alone(page, budget.steps, options=_SHOWN),
                 played=_pages([page], budget),
-                demos={f"web/{page}-v0": budget.demos},
             )
 
 
@@ -231,7 +235,6 @@ def _joint(budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str])
             seed=seed,
             config=_mix(games, pages, budget.steps),
             played=(*_on_both_levels(games, budget), *_pages(pages, budget)) if arm == "joint" else (),
-            demos={f"web/{page}-v0": budget.demos for page in pages},
         )
 
 
@@ -245,7 +248,7 @@ def _transfer(budget: Budget) -> Iterator[Cell]:
             start = {"parent": "" if arm == "scratch" else parent, "seed": seed, "arm": arm, "curve": True}
             for game in budget.held_out_games:
                 config = _alone(game, budget.transfer_steps, budget.points) | changes
-                played = _on_levels([game], "held-out", HELD_OUT_LEVELS, budget)
+                played = _on_levels([game], "held-out", {**HELD_OUT_LEVELS, **_SKIP}, budget)
                 yield Cell(of=f"arcade/{game}-v0", config=config, played=played, **start)
             for page in budget.held_out_pages:
                 config = _page_alone(page, budget.transfer_steps, budget.points) | changes
@@ -260,7 +263,7 @@ def _ablations(budget: Budget) -> Iterator[Cell]:
         "one scale": {"scale_per_task": False},
     }
     games = budget.ablation_games
-    options = {"max_steps": HORIZON}
+    options = {"max_steps": HORIZON * FRAME_SKIP, **_SKIP}
     slots = 4 * GROUP
     batch = slots * HORIZON * len(games)
     steps = budget.ablation_steps * len(games)
@@ -293,27 +296,35 @@ def _alone(game: str, steps: int, points: int = 0) -> dict[str, Any]:
         "minibatches": batch // MINIBATCH,
         "total_steps": steps,
         "keep_every_steps": steps // points if points else 0,
-        "tasks": {f"arcade/{game}-v0": {"slots": 64, "options": TRAIN_LEVELS}},
+        "tasks": {f"arcade/{game}-v0": {"slots": 64, "options": {**TRAIN_LEVELS, **_SKIP}}},
     }
 
 
-def _page_alone(page: str, steps: int, points: int = 0) -> dict[str, Any]:
+_SHOWN = {"expert": 1}
+"""The solver tells what it would do now, and the network learns to do that, beside what is rewarded."""
+
+
+def _page_alone(
+    page: str, steps: int, points: int = 0, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     mine = int(steps * PAGE_PART)
     return {
         **RECIPE,
         "batch_steps": 256,
-        "minibatches": 2,
+        "minibatches": 8,  # steps on a page are dear: more is made of each
+        "epochs": 4,
         "total_steps": mine,
         "keep_every_steps": mine // points if points else 0,
-        "tasks": {f"web/{page}-v0": {"slots": 8}},
+        "tasks": {f"web/{page}-v0": {"slots": 8, "options": dict(options or {})}},
     }
 
 
 def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, Any]:
     rollout, slots = RECIPE["rollout"], 32
     batch = int(rollout * slots * (len(games) + PAGE_PART * len(pages)))
-    tasks: dict[str, Any] = {f"arcade/{game}-v0": {"slots": slots, "options": TRAIN_LEVELS} for game in games}
-    tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART} for page in pages}
+    options = {**TRAIN_LEVELS, **_SKIP}
+    tasks: dict[str, Any] = {f"arcade/{game}-v0": {"slots": slots, "options": options} for game in games}
+    tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": _SHOWN} for page in pages}
     return {
         **RECIPE,
         "batch_steps": batch,
@@ -325,8 +336,8 @@ def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, An
 
 def _on_both_levels(games: Sequence[str], budget: Budget) -> tuple[Played, ...]:
     return (
-        *_on_levels(games, "train", TRAIN_LEVELS, budget),
-        *_on_levels(games, "held-out", HELD_OUT_LEVELS, budget),
+        *_on_levels(games, "train", {**TRAIN_LEVELS, **_SKIP}, budget),
+        *_on_levels(games, "held-out", {**HELD_OUT_LEVELS, **_SKIP}, budget),
     )
 
 
@@ -366,5 +377,4 @@ def estimate(cell: Cell) -> float:
     for one in cell.played:
         family = one.env_id.partition("/")[0]
         seconds += times * one.episodes * _LENGTH[family] / PLAYED_PER_SECOND[family]
-    seconds += sum(cell.demos.values()) * 4 / PLAYED_PER_SECOND["web"]
     return seconds + (30.0 if cell.gradients else 0.0)

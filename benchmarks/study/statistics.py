@@ -30,12 +30,15 @@ def aggregate(scores: Scores) -> Interval:
     return _interval(float(iqm(_points(scores))), iqm(_Draws().of(scores), axis=1))
 
 
-def difference(ours: Scores, theirs: Scores) -> Interval:
-    """IQM of ours less IQM of theirs, over the tasks that both have."""
+def difference(ours: Scores, theirs: Scores, times: float = 1.0) -> Interval:
+    """IQM of ours less ``times`` that of theirs, over the tasks that both have.
+
+    Above 0 where the ratio is above ``times``, but it means something also where theirs can't be told from 0.
+    """
     ours, theirs = common(ours, theirs)
     draws = _Draws()
-    draws_B = iqm(draws.of(ours), axis=1) - iqm(draws.of(theirs), axis=1)
-    return _interval(float(iqm(_points(ours)) - iqm(_points(theirs))), draws_B)
+    draws_B = iqm(draws.of(ours), axis=1) - times * iqm(draws.of(theirs), axis=1)
+    return _interval(float(iqm(_points(ours)) - times * iqm(_points(theirs))), draws_B)
 
 
 def ratio(ours: Scores, theirs: Scores) -> Interval | None:
