@@ -106,11 +106,14 @@ class MessageSocket:
                 return True
             try:
                 found = self._watchfulness.look(self._socket)
+                if found is None:
+                    if not self._poll.poll(1000 * seconds):
+                        return False
+                    found = self._socket.recv(_READ_BYTES)
             except OSError:  # ended by the other side: receiving tells
                 return True
-            if found:
-                self._rest = memoryview(found)
-            return found is not None or bool(self._poll.poll(1000 * seconds))
+            self._rest = memoryview(found)  # so that receiving doesn't look once more for what is there
+            return True
 
     def receive(self) -> memoryview | None:
         """The next message; None at the end. Raises ProtocolError if it is too large."""
