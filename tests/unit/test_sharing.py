@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def test_an_array_is_found_by_its_place_and_only_while_it_lives() -> None:
     del view
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(region.fd)
+
+
+def test_memory_that_another_thread_takes_over_at_once_is_known_by_its_new_file() -> None:
+    """Many threads give regions back and get others, often at the same address."""
+
+    def churn() -> None:
+        for _ in range(1000):
+            array = shareable.zeros((5000,), np.uint8)
+            found = shareable.find(array[100:])
+            assert found is not None
+            region, offset = found
+            assert offset == shareable.DATA_AT + 100
+            assert os.pread(region.fd, shareable.SECRET_BYTES, 0) == region.secret
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(churn) for _ in range(4)]:
+            done.result(60)
 
 
 def lent(array: np.ndarray) -> tuple[Lender, pb.Offer]:

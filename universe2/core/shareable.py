@@ -8,13 +8,11 @@ system has no such files, ``zeros`` gives ordinary memory, which ``find`` doesn'
 
 from __future__ import annotations
 
-import bisect
 import fcntl
 import math
 import mmap
 import os
 import secrets
-import threading
 import weakref
 from typing import Any, NamedTuple
 
@@ -36,12 +34,13 @@ class Region(NamedTuple):
     """its first 32 bytes"""
 
 
-_lock = threading.RLock()
-_addresses: list[int] = []
-_regions: dict[int, Region] = {}
+class Mapping(mmap.mmap):
+    """The memory of a region. An array that lies in it holds it, by which ``find`` knows the array."""
+
+    region: Region
 
 
-def open_region(nbytes: int) -> tuple[mmap.mmap, int]:
+def open_region(nbytes: int) -> tuple[Mapping, int]:
     """A mapping with ``nbytes`` of zeros from DATA_AT on, and its descriptor, which lives as long.
 
     Raises OSError or AttributeError where the system has no anonymous files.
@@ -51,24 +50,15 @@ def open_region(nbytes: int) -> tuple[mmap.mmap, int]:
     try:
         os.ftruncate(fd, size)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        mapping = mmap.mmap(fd, size)
+        mapping = Mapping(fd, size)
     except OSError:
         os.close(fd)
         raise
     secret = secrets.token_bytes(SECRET_BYTES)
     mapping[:SECRET_BYTES] = secret
-    region = Region(np.frombuffer(mapping, np.uint8).ctypes.data, size, fd, secret)
-    with _lock:
-        bisect.insort(_addresses, region.address)
-        _regions[region.address] = region
-    weakref.finalize(mapping, _forget, region.address)
+    mapping.region = Region(np.frombuffer(mapping, np.uint8).ctypes.data, size, fd, secret)
+    weakref.finalize(mapping, os.close, fd)
     return mapping, fd
-
-
-def _forget(address: int) -> None:
-    with _lock:
-        _addresses.remove(address)
-        os.close(_regions.pop(address).fd)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -82,14 +72,15 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def find(array: np.ndarray) -> tuple[Region, int] | None:
-    """The region that the whole of a contiguous array lies in, and at which byte; None if in none."""
-    if array.base is None:
-        return None  # it has memory of its own; the common case, and asking for the address takes longer
-    address = array.__array_interface__["data"][0]
-    with _lock:
-        place = bisect.bisect_right(_addresses, address) - 1
-        if place < 0:
-            return None
-        region = _regions[_addresses[place]]
-    offset = address - region.address
-    return (region, offset) if offset + array.nbytes <= region.nbytes else None
+    """The region that a contiguous array lies in, and at which byte; None if in none.
+
+    It is asked of what the array holds, not of a table of addresses: memory that was given back may
+    be another's before a table hears of it.
+    """
+    holder: Any = array.base
+    while isinstance(holder, np.ndarray | memoryview):
+        holder = holder.base if isinstance(holder, np.ndarray) else holder.obj
+    if not isinstance(holder, Mapping):
+        return None
+    region = holder.region
+    return region, array.__array_interface__["data"][0] - region.address
