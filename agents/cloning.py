@@ -21,7 +21,7 @@ import torch
 import typer
 from torch import Tensor
 
-from universe2.agents.demonstrations import Recording, read_dataset
+from universe2.agents.demonstrations import Recording, live_choices, read_dataset
 from universe2.agents.learner import Learner, OptimParams
 from universe2.agents.losses import (
     Metrics,
@@ -132,16 +132,6 @@ def segments_of(
     return found
 
 
-def live_choices(recordings: Sequence[Recording]) -> np.ndarray:
-    """bool (A,): the choices that were made at all, and doing nothing, of each part."""
-    starts = np.cumsum((0, *NVEC[:-1]))
-    mask = np.zeros(sum(NVEC), bool)
-    mask[starts] = True
-    for recording in recordings:
-        mask[(np.stack(recording.actions) + starts).ravel()] = True
-    return mask
-
-
 def main(
     datasets: Annotated[list[str], typer.Argument(help="Minari datasets, each a task.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
@@ -157,7 +147,7 @@ def main(
     for task, name in enumerate(datasets):
         recordings = read_dataset(name)
         sizes_seen |= {screen.shape[:2] for r in recordings for screen in r.screens[:1]}
-        mask = live_choices(recordings)
+        mask = live_choices(name)
         for recording in recordings:
             segments += segments_of(recording, task, length, mask, texts)
     if len(sizes_seen) > 1:

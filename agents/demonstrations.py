@@ -26,9 +26,12 @@ from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.seeding import next_seed
+from universe2.core.spec import EnvConfig, load
 from universe2.faces.make import make_pool, token_from
 
 _PATIENCE_S = 120.0
+_MASK = "universe2_action_mask"
+"""A dataset's own metadata: which choices of the screen action were live when it was recorded."""
 MOST_TRIES = 5
 """Episodes played for each one that is wanted, before giving up on a solver."""
 
@@ -132,7 +135,10 @@ def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recordin
 
 
 def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> None:
-    """A Minari dataset in Minari's own place (MINARI_DATASETS_PATH). Raises UsageError if it is there."""
+    """A Minari dataset in Minari's own place (MINARI_DATASETS_PATH). Raises UsageError if it is there.
+
+    It says which choices of an action were live for ``env_id``, since a clone must learn to leave the others.
+    """
     minari = _minari()
     from minari.data_collector import EpisodeBuffer
 
@@ -155,7 +161,7 @@ def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> 
     with warnings.catch_warnings():
         # it would rather have a Gymnasium environment to evaluate on
         warnings.simplefilter("ignore", UserWarning)
-        minari.create_dataset_from_buffers(
+        dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
             env=None,
@@ -168,6 +174,10 @@ def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> 
             description=f"{env_id} through the screen interface",
             jpeg_encoding=False,
         )
+    spec = find(env_id)  # which may run on servers only: its spaces are known here all the same
+    mask = load(spec.spaces_from)(spec, EnvConfig(interface="screen")).action_mask
+    assert mask is not None, "the screen interface has one"
+    dataset.storage.update_metadata({_MASK: [int(live) for live in mask]})
 
 
 def read_dataset(dataset_id: str) -> list[Recording]:
@@ -191,6 +201,12 @@ def read_dataset(dataset_id: str) -> list[Recording]:
         )
         for episode, about in zip(dataset.iterate_episodes(), metadata, strict=True)
     ]
+
+
+def live_choices(dataset_id: str) -> np.ndarray:
+    """bool (209,): the choices that were live in a dataset's environment; all, if it doesn't say."""
+    told = _minari().load_dataset(dataset_id).storage.metadata.get(_MASK)
+    return np.ones(sum(NVEC), bool) if told is None else np.array(told, bool)
 
 
 def _minari() -> Any:
