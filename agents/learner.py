@@ -90,7 +90,11 @@ class Learner:
         self.watch = Stopwatch()
         self.counts: dict[str, float] = {}
         """the algorithm's own counters; saved and loaded with the rest"""
-        self._broken: TrainingError | None = None
+        self._broken: NonFiniteLoss | None = None
+        self._spoilt = False
+        """are the weights such that nobody may go on from them?"""
+        self._batch: SegmentBatch | None = None
+        """the last one, to be looked at if its gradient isn't finite"""
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="learner")
         self._parts = InParts(self.network, workers)
         self._sampler = Sampler(self._parts, self.generator, self._queue, self.watch)
@@ -193,7 +197,7 @@ class Learner:
         if self._broken is not None:
             raise self._broken
         with self.watch("learning"):
-            batch = self._normalised(batch)
+            batch = self._batch = self._normalised(batch)
             loss, metrics = compute(self.network, batch)
             # one transfer for all numbers: each would stall a GPU
             sums = self.ranks.sum(torch.stack([loss.detach(), *metrics.values()]))
@@ -227,9 +231,21 @@ class Learner:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         self.version += 1
-        return {"optim/grad_norm": float(norm), "optim/lr": params.lr}
+        # only now: a GPU is told all that it has to do before it is waited for
+        if not np.isfinite(size := float(norm)):
+            self._spoilt = True
+            assert self._batch is not None, "a gradient comes from a batch"
+            self._broken = NonFiniteLoss(
+                f"the gradient is {size} after {self.version - 1} optimiser steps, at a finite loss; "
+                "likely causes: a learning rate that is too high, or a probability that became 0",
+                self._batch,
+            )
+            raise self._broken
+        return {"optim/grad_norm": size, "optim/lr": params.lr}
 
     def _save(self, path: Path, extra: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+        if self._spoilt and self._broken is not None:
+            raise self._broken
         tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -254,6 +270,7 @@ class Learner:
             raise TrainingError(
                 f"{path} holds a network of other sizes: {meta['model']}, expected {self.config}"
             )
+        self._broken, self._spoilt = None, False
         self.network.load_state_dict(_under(tensors, "model."))
         self.optimizer.state.clear()
         for name, parameter in self.network.named_parameters():
@@ -291,7 +308,7 @@ class Learner:
 
 
 class NonFiniteLoss(TrainingError):
-    """The loss became NaN or infinite; ``batch`` is what it was computed from."""
+    """The loss or its gradient became NaN or infinite; ``batch`` is what it was computed from."""
 
     def __init__(self, message: str, batch: SegmentBatch | None = None) -> None:
         super().__init__(message)

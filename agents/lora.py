@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 TRUNK = ("encoder", "mix", "core")
-HEADS = ("policy", "pointing", "value")
+HEADS = ("policy", "pointing", "value", "picture")
 
 
 class LowRank(nn.Module):

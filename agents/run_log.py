@@ -20,6 +20,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from universe2.agents.checkpoint import write_atomically
 from universe2.agents.collect import Collector
 from universe2.agents.losses import Metrics
+from universe2.core.errors import TrainingError
 
 log = logging.getLogger("universe2")
 """Of all layers: the client's own account of a lost server belongs in train.log, too."""
@@ -50,6 +51,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         if path.exists():
@@ -65,7 +67,13 @@ class RunLog:
         log.propagate = False
 
     def write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
-        """One moment of the run."""
+        """One moment of the run. Raises TrainingError if the disk is full."""
+        try:
+            self._write(seconds, steps, tasks, metrics)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
         for row in tasks:
             self._row({"seconds": seconds, "steps": steps, **row})
             if row["return_mean"] is not None:
@@ -79,14 +87,22 @@ class RunLog:
             self._wandb.log({**scores, **metrics}, step=steps)
 
     def close(self) -> None:
-        self._metrics.close()
-        self._board.close()
-        if self._wandb is not None:
-            self._wandb.finish()
-        log.removeHandler(self._handler)
-        log.setLevel(self._level)
-        log.propagate = True
-        self._handler.close()
+        """Raises TrainingError if the disk is full."""
+        try:
+            self._metrics.close()
+            self._board.close()
+            if self._wandb is not None:
+                self._wandb.finish()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            log.removeHandler(self._handler)
+            log.setLevel(self._level)
+            log.propagate = True
+            self._handler.close()
+
+    def _unwritable(self, error: OSError) -> TrainingError:
+        return TrainingError(f"cannot write the run's logs in {self._folder}: {error.strerror or error}")
 
     def _row(self, row: dict[str, Any]) -> None:
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in row.items()}

@@ -49,7 +49,8 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
 
     Raises UsageError (a folder that holds a run already, nothing to resume), TrainingError (the
     loss became NaN: the batch is saved beside the checkpoint), and what opening or stepping the
-    environments raises. Whatever ends the run, its state is saved first.
+    environments raises. Whatever ends a run that had begun, its state is saved
+    first, unless the weights are lost.
     """
     path = Path(config.out_dir) / CHECKPOINT
     if resume and not path.is_file():
@@ -66,8 +67,6 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         saved = learner.load_state(path).result() if resume else None
         if config.init_from and not resume:
             learner.load_weights(config.init_from).result()
-        if ranks.rank == 0:
-            write_atomically(path.with_name("config.json"), json.dumps(config.to_json(), indent=1).encode())
         with _open_pool(config, ranks) as pool:
             Run(config, learner, pool, path).go(console, saved)
     finally:
@@ -102,6 +101,10 @@ class Run:
         self.collector = Collector(pool, learner, params, self.sampler)
         self.stop = threading.Event()
         self._seconds_before = learner.counts.get("seconds", 0.0)
+        self._steps_before = 0
+        """of the run, not the collector's: of tasks that are left out now, or with other numbers of ranks"""
+        self._others: dict[str, Any] = {}
+        """the saved counters of those tasks"""
         self._kept = 0
         self._began = self._saved = self._logged = time.monotonic()
         self._recent = (self._began, 0)
@@ -111,7 +114,7 @@ class Run:
     @property
     def steps(self) -> int:
         """Transitions of the whole run, also before it was resumed, of all ranks (as far as known here)."""
-        return sum(self.collector.steps.values()) * self.learner.ranks.size
+        return self._steps_before + sum(self.collector.steps.values()) * self.learner.ranks.size
 
     @property
     def seconds(self) -> float:
@@ -137,12 +140,13 @@ class Run:
     def go(self, console: Console | None = None, saved: Saved | None = None) -> None:
         """Train to the end. The state is saved whatever ends it."""
         if saved is not None:
-            restore_counters(self.collector, saved.extra.get("counters", {}))
+            self._count_on(saved)
         self._kept = self._multiple()
         self._recent = (time.monotonic(), self.steps)
         run_log = RunLog(self.path.parent, self.steps) if self.leads else None
         progress = Progress(self, console) if self.leads else None
         self._began = time.monotonic()
+        begun = False
         try:
             with ExitStack() as stack:
                 stack.enter_context(stop_on_signal(self.stop))
@@ -150,6 +154,8 @@ class Run:
                     stack.enter_context(progress)
                 log.info("training %s from step %d", ", ".join(self.collector.tasks), self.steps)
                 self._start(saved)
+                self._write_config()
+                begun = True
 
                 def after_update(metrics: Metrics) -> None:
                     self._after_update(metrics, run_log)
@@ -163,9 +169,10 @@ class Run:
             error.save_batch(bad)
             log.error("%s", error)
             raise TrainingError(f"{error}. The batch is in {bad}") from error
-        except Universe2Error as error:
+        except Exception as error:
             log.error("%s: %s", type(error).__name__, error)
-            self.save(exactly=False)
+            if begun:  # what was refused at its start has nothing new, and must not replace what is there
+                self._save_after(error)
             raise
         else:
             self.save()
@@ -174,15 +181,42 @@ class Run:
             if self.sampler is not None:
                 self.sampler.close()
             if run_log is not None:
-                run_log.write(self.seconds, self.steps, self.rows(), {})
-                run_log.close()
+                self._end_log(run_log)
+
+    def _count_on(self, saved: Saved) -> None:
+        """Steps go on from where they were, whichever tasks and ranks there are now."""
+        told = saved.extra.get("counters", {})
+        restore_counters(self.collector, told)
+        self._others = {name: counts for name, counts in told.items() if name not in self.collector.tasks}
+        self._steps_before = int(self.learner.counts.get("steps", 0)) - self.steps
+
+    def _write_config(self) -> None:
+        if self.leads:
+            told = json.dumps(self.config.to_json(), indent=1)
+            write_atomically(self.path.with_name("config.json"), told.encode())
+
+    def _save_after(self, error: Exception) -> None:
+        """Save what there is; the ``error`` that ended the run stays the one that is raised."""
+        try:
+            self.save(exactly=False)
+        except Universe2Error as second:
+            log.error("%s: %s", type(second).__name__, second)
+            error.add_note(f"and the state could not be saved: {second}")
+
+    def _end_log(self, run_log: RunLog) -> None:
+        try:
+            run_log.write(self.seconds, self.steps, self.rows(), {})
+            run_log.close()
+        except TrainingError as error:  # the run has ended already, well or not
+            log.error("%s", error)
 
     def save(self, exactly: bool = True) -> None:
         """The state, now. Not ``exactly``: without what is in progress, say after a fault."""
         if not self.leads:
             return
         self.learner.counts = {"steps": self.steps, "seconds": self.seconds}
-        extra: dict[str, Any] = {"config": self.config.to_json(), "counters": counters(self.collector)}
+        told = {**self._others, **counters(self.collector)}
+        extra: dict[str, Any] = {"config": self.config.to_json(), "counters": told}
         arrays: dict[str, np.ndarray] = {}
         if self.config.lockstep and exactly:
             try:
@@ -283,4 +317,11 @@ def _device(name: str) -> torch.device:
         raise UsageError(
             f'device = "{name}" is one for {world_size()} ranks: say "cuda", and each has its own'
         )
-    return own_gpu() if name == "cuda" and world_size() > 1 else torch.device(name)
+    if name == "cuda" and world_size() > 1:
+        return own_gpu()
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f'device = "{name}" is none that PyTorch knows; say "auto", "cpu" or "cuda"'
+        ) from error

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 from collections import deque
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.checkpoint_policy import load
 from universe2.agents.collect import Collector
 from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_config
+from universe2.agents.learner import Learner
 from universe2.agents.run_log import task_rows
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
@@ -273,7 +275,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(config, monkeypatch):
 def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
     first = train(config, console=quiet())
     full = TrainConfig(**{**vars(config), "out_dir": str(tmp_path / "full"), "init_from": str(first)})
-    lora = TrainConfig(**{**vars(full), "out_dir": str(tmp_path / "lora"), "lora_rank": 2, "lr": 0.05})
+    changed = {"out_dir": str(tmp_path / "lora"), "lora_rank": 2, "lr": 0.05, "reconstruction_coef": 0.1}
+    lora = TrainConfig(**{**vars(full), **changed})
     tensors, _ = read_checkpoint(first)
     tuned, _ = read_checkpoint(train(full, console=quiet()))
     adapted, _ = read_checkpoint(train(lora, console=quiet()))
@@ -284,6 +287,7 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
     assert adapted["model.mix.parametrizations.weight.0.b"].any()
     assert not torch.equal(adapted["model.policy.weight"], tensors["model.policy.weight"])
     assert f"adam.{frozen.removeprefix('model.')}.exp_avg" not in adapted
+    assert "adam.picture.weight.exp_avg" in adapted, "a head that the trunk came without is trained"
     load(str(tmp_path / "lora"))  # it plays, too
     with pytest.raises(UsageError, match="lora_rank needs init_from"):
         TrainConfig(**{**vars(lora), "init_from": ""})
@@ -296,9 +300,87 @@ def test_lockstep_resumes_with_its_own_rollout_only(config, monkeypatch):
     first = TrainConfig(**{**vars(config), "tasks": tasks, "lockstep": True, "total_steps": 128})
     train(first, console=quiet())
     other = {**vars(first), "rollout": 4, "total_steps": 512}
+    saved = Path(first.out_dir, "checkpoint"), Path(first.out_dir, "config.json")
+    before = [path.read_bytes() for path in saved]
     with pytest.raises(TrainingError, match=r"rollout = 4, but the checkpoint holds segments of 8"):
         train(TrainConfig(**other), resume=True, console=quiet())
+    assert [path.read_bytes() for path in saved] == before, "what was refused must not replace it"
     train(TrainConfig(**{**other, "lockstep": False}), resume=True, console=quiet())
+
+
+def test_steps_go_on_from_where_they_were_without_one_of_the_tasks(config, monkeypatch):
+    both = {"toys/Flaky-v0": (Flaky, 8), "toys/Walk-v0": (Walk, 8)}
+    tasks = tuple(TaskConfig(env_id=name, slots=8) for name in both)
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(both))
+    first = TrainConfig(**{**vars(config), "tasks": tasks})
+    path = train(first, console=quiet())
+    _, before = read_checkpoint(path)
+    rows = path.with_name("metrics.jsonl").read_text().splitlines()
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(dict([*both.items()][:1])))
+    fewer = TrainConfig(**{**vars(first), "tasks": tasks[:1], "total_steps": 1000})
+    _, after = read_checkpoint(train(fewer, resume=True, console=quiet()))
+    told = {name: counts["steps"] for name, counts in after["extra"]["counters"].items()}
+    assert told["toys/Walk-v0"] == before["extra"]["counters"]["toys/Walk-v0"]["steps"]
+    assert after["counts"]["steps"] == sum(told.values()) >= 1000
+    assert path.with_name("metrics.jsonl").read_text().splitlines()[: len(rows)] == rows
+    _, last = read_checkpoint(train(fewer, resume=True, console=quiet()))
+    assert last["counts"]["steps"] == after["counts"]["steps"], "it was at its end"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), TrainingError),
+        (RuntimeError("Connection closed by peer"), RuntimeError),
+    ],
+)
+def test_whatever_ends_a_run_its_state_is_saved(config, monkeypatch, error, raised):
+    def fail(*args):
+        raise error
+
+    place = "_write" if isinstance(error, OSError) else "_row"
+    monkeypatch.setattr(f"universe2.agents.run_log.RunLog.{place}", fail)
+    if raised is RuntimeError:  # the log's last lines fail with the run's own error: not what is tested
+        monkeypatch.setattr(train_module.Run, "_end_log", lambda self, log: None)
+    with pytest.raises(raised, match=r"No space left on device|Connection closed"):
+        train(config, console=quiet())
+    _, meta = read_checkpoint(Path(config.out_dir, "checkpoint"))
+    assert meta["counts"]["steps"] > 0
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(config, monkeypatch):
+    path = train(config, console=quiet())
+    before = path.read_bytes()
+
+    class Poison(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("nan")
+
+    learn = Learner.forward_backward_custom
+
+    def poisoned(self, batch, fn):
+        def loss(network, b):
+            value, metrics = fn(network, b)
+            return Poison.apply(value), metrics
+
+        return learn(self, batch, loss)
+
+    def of_the_batch(self, batch, loss):
+        return poisoned(self, batch, lambda network, b: loss(network(b.obs, b.state), b, self.scales))
+
+    monkeypatch.setattr(Learner, "forward_backward", of_the_batch)
+    longer = TrainConfig(**{**vars(config), "total_steps": 3000, "checkpoint_seconds": 0.0})
+    with pytest.raises(
+        TrainingError, match=r"the gradient is nan after \d+ optimiser steps.*The batch is in"
+    ):
+        train(longer, resume=True, console=quiet())
+    assert path.read_bytes() == before
+    assert path.with_name("bad_batch.safetensors").is_file()
 
 
 @pytest.mark.parametrize("limit", [{"total_steps": 0}, {"seconds": 0}, {"seconds": float("nan")}])
