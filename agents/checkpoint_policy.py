@@ -34,6 +34,7 @@ class CheckpointPolicy:
     interface: Literal["native", "screen"] = "screen"
 
     def __init__(self, path: Path, device: str = "cpu", temperature: float = 1.0) -> None:
+        self.path = path
         tensors, meta = read_checkpoint(path)
         config = model_config(meta)
         self.name = path.parent.name if path.name == "checkpoint" else path.stem

@@ -11,11 +11,11 @@ Unknown keys are refused. This file starts nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 from universe2.core.errors import UsageError
 from universe2.core.files import read_toml
@@ -155,17 +155,18 @@ class TrainConfig:
 
 
 def from_table(table: Mapping[str, Any]) -> TrainConfig:
-    """A TrainConfig from a TOML table. Raises UsageError for keys that don't exist."""
+    """A TrainConfig from a TOML table. Raises UsageError for unknown keys and values of a wrong kind."""
     known = dict(table)
     tasks = known.pop("tasks", None)
     if not isinstance(tasks, Mapping):
         raise UsageError('a training config needs tasks: [tasks."family/Name-v0"] with slots = 32')
-    for key in ("remotes", "screen_size"):
-        if key in known:
-            known[key] = tuple(known[key])
     _check_keys(known, TrainConfig, "training config")
+    for key in _LISTS.keys() & known.keys():
+        known[key] = tuple(known[key])
     parsed = []
     for env_id, task in tasks.items():
+        if not isinstance(task, Mapping):
+            raise UsageError(f'tasks."{env_id}" must be a table, got {task!r}')
         _check_keys(task, TaskConfig, f'tasks."{env_id}"')
         parsed.append(TaskConfig(env_id=env_id, **task))
     if "out_dir" not in known:
@@ -185,3 +186,36 @@ def _check_keys(table: Mapping[str, Any], cls: type, where: str) -> None:
             close = get_close_matches(key, names, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(f"{where} has no key {key!r}.{hint} Keys: {', '.join(names)}")
+    kinds = get_type_hints(cls)
+    for key, value in table.items():
+        wanted = _LISTS.get(key) or _KINDS.get(kinds[key])
+        if wanted is not None and not wanted.fits(value):
+            raise UsageError(f"{where}: {key} must be {wanted.name}, got {value!r}")
+
+
+class _Kind(NamedTuple):
+    """What a value in TOML may be."""
+
+    name: str
+    fits: Callable[[Any], bool]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (list, tuple)) and all(map(fits, value))
+
+
+_KINDS: Mapping[Any, _Kind] = {
+    int: _Kind("a whole number", _whole),
+    float: _Kind("a number", lambda value: _whole(value) or isinstance(value, float)),
+    str: _Kind("a text", lambda value: isinstance(value, str)),
+    bool: _Kind("true or false", lambda value: isinstance(value, bool)),
+    Mapping[str, Any]: _Kind("a table", lambda value: isinstance(value, Mapping)),
+}
+_LISTS: Mapping[str, _Kind] = {
+    "remotes": _Kind('a list of "host:port"', _list_of(lambda value: isinstance(value, str))),
+    "screen_size": _Kind("[height, width]", lambda value: _list_of(_whole)(value) and len(value) == 2),
+}

@@ -32,7 +32,7 @@ class LoadedPolicy:
     source: str
     """what was named, and how it plays if not as usual"""
     hash: str
-    """16 hex digits over the checkpoint's files or the module's source; "" for random"""
+    """16 hex digits over the checkpoint's file or the module's source; "" for random"""
 
 
 def load_policy(
@@ -52,9 +52,9 @@ def load_policy(
         return LoadedPolicy(RandomPolicy(interface), "random", source, "")
     path = Path(name)
     if path.exists():
-        policy: Policy = load(_LOADER)(name, temperature)
+        policy = load(_LOADER)(name, temperature)
         source = name if temperature == 1 else f"{name}{_AT_TEMPERATURE}{temperature:g}"
-        return LoadedPolicy(policy, "checkpoint", source, _hash_files(path))
+        return LoadedPolicy(policy, "checkpoint", source, _hash_of(policy.path))
     if ":" in name:
         return _load_python(name)
     raise UsageError(
@@ -93,15 +93,9 @@ def _load_python(name: str) -> LoadedPolicy:
             f"policy {name}: what it returned lacks {', '.join(missing)}; see universe2.agents.policy"
         )
     source = getattr(module, "__file__", None)
-    return LoadedPolicy(policy, "python", name, _hash_files(Path(source)) if source else "")
+    return LoadedPolicy(policy, "python", name, _hash_of(Path(source)) if source else "")
 
 
-def _hash_files(path: Path) -> str:
-    """Over the names and bytes of all files at ``path``, in sorted order."""
-    digest = hashlib.sha256()
-    inside = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in inside:
-        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

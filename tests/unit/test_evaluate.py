@@ -20,6 +20,8 @@ from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_replay import verify
 from universe2.agents.evaluate_suite import Suite, Task, load_suite, parse_suite, suite_names
+from universe2.agents.learner import Learner
+from universe2.agents.model import ModelConfig
 from universe2.core.batch import Fault
 from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find, list_envs, register, unregister
@@ -263,10 +265,17 @@ def test_bad_suites(content: dict[str, Any], problem: str) -> None:
         parse_suite(content, "file.toml")
 
 
-def test_loaded_policy_of_a_checkpoint_folder_hashes_its_files(tmp_path: Path) -> None:
-    from universe2.agents.evaluate_policy import _hash_files
+def test_a_checkpoint_is_one_policy_however_it_is_named(tmp_path: Path) -> None:
+    def saved(seed: int) -> None:
+        learner = Learner(ModelConfig("patch", 4, 16, (32, 32), text_dim=8), [ENV], seed)
+        learner.save_state(tmp_path / "checkpoint").result()
+        learner.close()
 
-    (tmp_path / "a").write_text("1")
-    before = _hash_files(tmp_path)
-    (tmp_path / "a").write_text("2")
-    assert _hash_files(tmp_path) != before
+    saved(0)
+    names = [str(tmp_path), str(tmp_path / "checkpoint")]
+    first = {load_policy(name).hash for name in names}
+    (tmp_path / "train.log").write_text("a log that grows")
+    assert {load_policy(name).hash for name in names} == first
+    assert len(first) == 1
+    saved(1)
+    assert load_policy(names[0]).hash not in first

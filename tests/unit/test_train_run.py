@@ -142,6 +142,35 @@ def test_configs_are_read_and_typos_are_named(tmp_path):
         from_table({"out_dir": "x"})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"lr": "fast"}, "training config: lr must be a number, got 'fast'"),
+        ({"rollout": 1.5}, "rollout must be a whole number, got 1.5"),
+        ({"epochs": True}, "epochs must be a whole number, got True"),
+        ({"lockstep": 1}, "lockstep must be true or false, got 1"),
+        ({"screen_size": 64}, r"screen_size must be \[height, width\], got 64"),
+        ({"remotes": "a:1"}, "remotes must be a list of \"host:port\", got 'a:1'"),
+        (
+            {"tasks": {"a/B-v0": {"slots": "two"}}},
+            r'tasks\."a/B-v0": slots must be a whole number, got \'two\'',
+        ),
+        ({"tasks": {"a/B-v0": {"options": 3}}}, "options must be a table, got 3"),
+        ({"tasks": {"a/B-v0": 3}}, r'tasks\."a/B-v0" must be a table, got 3'),
+    ],
+)
+def test_values_of_another_kind_are_named(wrong, told):
+    good = {"out_dir": "x", "lr": 1, "tasks": {"a/B-v0": {"slots": 4, "share": 2}}}
+    assert from_table(good).lr == 1
+    with pytest.raises(UsageError, match=told):
+        from_table({**good, **wrong})
+
+
+def test_a_device_that_nobody_has_is_named(config):
+    with pytest.raises(UsageError, match='device = "tpu" is none that PyTorch knows'):
+        train(TrainConfig(**{**vars(config), "device": "tpu"}), console=quiet())
+
+
 def test_quotas_follow_the_shares():
     tasks = (TaskConfig(env_id="a/B-v0"), TaskConfig(env_id="a/C-v0", share=3.0))
     config = TrainConfig(tasks=tasks, out_dir="x", rollout=32, batch_steps=4096)
