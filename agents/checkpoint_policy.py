@@ -1,8 +1,8 @@
 """A checkpoint as a Policy: what a trained network does in evaluation.
 
-Actions are drawn, each slot with its own random numbers, so that what a slot does follows from
-the seed and from what it saw, whoever plays beside it. Below a temperature of 1 likely actions
-are drawn more often than the network says; at 0, only the likeliest.
+Actions are drawn, each episode with random numbers of its own, so that what is done follows from
+the seeds and from what was seen, whoever plays beside it and in whichever slot. Below a
+temperature of 1 likely actions are drawn more often than the network says; at 0, only the likeliest.
 
 Suffixes: K slots of one call, A = 209 choices.
 """
@@ -63,10 +63,14 @@ class CheckpointPolicy:
             raise InterfaceError(f'{env_id}: a checkpoint plays interface="screen" only')
         self._mask_A = torch.from_numpy(np.array(action_mask, bool)).to(self._device)
         self._points = len(points(action_mask[None])) > 0
+        self._seed = seed
         self._rngs = [np.random.default_rng([seed, slot]) for slot in range(num_slots)]
         self._state = self._network.initial_state(num_slots)
         self._action = np.zeros((num_slots, len(NVEC)), np.int64)
         self._texts = TextTable()
+
+    def episode_begins(self, slot: int, seed: int) -> None:
+        self._rngs[slot] = np.random.default_rng([self._seed, seed])
 
     def act(self, slots_K: np.ndarray, obs_K: Any, reward_K: np.ndarray, first_K: np.ndarray) -> np.ndarray:
         rows = torch.as_tensor(np.asarray(slots_K, np.int64), device=self._device)

@@ -21,6 +21,7 @@ import universe2
 from universe2.agents.evaluate_play import OutOfTime, Play
 from universe2.agents.evaluate_policy import LoadedPolicy
 from universe2.agents.evaluate_suite import Suite, Task
+from universe2.agents.policy import Chancy
 from universe2.core.errors import MissingDependencyError, Universe2Error
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig
@@ -150,7 +151,9 @@ def _play_task(
             if observer is not None:
                 observer(task, stored)
 
-        Play(runtime, task.seeds).run(policy.act, finished, _earlier(deadline, task.max_seconds))
+        begins = policy.episode_begins if isinstance(policy, Chancy) else None
+        play = Play(runtime, task.seeds, begins=begins)
+        play.run(policy.act, finished, _earlier(deadline, task.max_seconds))
 
 
 def _earlier(deadline: float | None, seconds: float | None) -> float | None:

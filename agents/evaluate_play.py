@@ -37,12 +37,19 @@ class OutOfTime(Exception):
 class Play:
     """One pass over ``seeds``. ``runtime`` must have been opened with ``autoreset="disabled"``."""
 
-    def __init__(self, runtime: Runtime, seeds: Sequence[int], retries: int = RETRIES) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        seeds: Sequence[int],
+        retries: int = RETRIES,
+        begins: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """``begins(slot, seed)`` is told of every episode before its first action."""
         if runtime.config.autoreset != "disabled":
             raise UsageError(f'evaluation needs autoreset="disabled", got {runtime.config.autoreset!r}')
         if runtime.group_size != 1:
             raise UnsupportedError(f"{runtime.spec.id}: multi-agent environments can't be evaluated yet")
-        self._runtime = runtime
+        self._runtime, self._begins = runtime, begins
         self._recorder = Recorder(runtime)
         self._waiting = deque(seeds)
         self._tries_left = dict.fromkeys(seeds, retries)
@@ -139,4 +146,6 @@ class Play:
         seeds = [self._waiting.popleft() for _ in slots_K]
         for slot, seed in zip(slots_K, seeds, strict=True):
             self._begun[int(slot)] = (seed, time.monotonic())
+            if self._begins is not None:
+                self._begins(int(slot), seed)
         self._runtime.reset(slots_K, seeds)

@@ -8,7 +8,8 @@ Suffixes: N slots, K slots of one call.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+import copy
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -46,6 +47,14 @@ class Policy(Protocol):
         """
 
 
+@runtime_checkable
+class Chancy(Protocol):
+    """A policy with chance in it: each episode's own, whichever slot plays it, beside whomever."""
+
+    def episode_begins(self, slot: int, seed: int) -> None:
+        """Called before the first ``act`` of an episode, with the episode's seed."""
+
+
 class RandomPolicy:
     """Uniform over the live choices of every part of the action."""
 
@@ -65,19 +74,22 @@ class RandomPolicy:
         action_mask: np.ndarray | None,
         seed: int,
     ) -> None:
-        self._space = action_space
+        self._seed = seed
+        self._spaces = [copy.deepcopy(action_space) for _ in range(num_slots)]
         self._rngs = [np.random.default_rng([seed, slot]) for slot in range(num_slots)]
         self._live: list[np.ndarray] = []
         if action_mask is not None:
             assert isinstance(action_space, spaces.MultiDiscrete)
             ends = np.cumsum(action_space.nvec)
             self._live = [np.flatnonzero(part) for part in np.split(action_mask, ends[:-1])]
-        else:
-            action_space.seed(seed)
+
+    def episode_begins(self, slot: int, seed: int) -> None:
+        self._rngs[slot] = np.random.default_rng([self._seed, seed])
+        self._spaces[slot].seed(int(self._rngs[slot].integers(2**31)))
 
     def act(self, slots_K: np.ndarray, obs_K: Any, reward_K: np.ndarray, first_K: np.ndarray) -> Any:
         if not self._live:
             from universe2.core.spaces import stack
 
-            return stack(self._space, [self._space.sample() for _ in slots_K])
+            return stack(self._spaces[0], [self._spaces[slot].sample() for slot in slots_K])
         return np.array([[self._rngs[s].choice(part) for part in self._live] for s in slots_K], np.int64)

@@ -265,6 +265,18 @@ def test_bad_suites(content: dict[str, Any], problem: str) -> None:
         parse_suite(content, "file.toml")
 
 
+@pytest.mark.parametrize("interface", ["native", "screen"])
+def test_an_episode_of_a_policy_with_chance_is_the_same_in_any_slot(tmp_path: Path, interface: Any) -> None:
+    suite = Suite(name="s", tasks=(Task(env_id="arcade/Catcher-v0", episodes=5, options={"max_steps": 40}),))
+    traces = []
+    for slots in (2, 5):
+        with closing(EpisodeStore(tmp_path / f"{slots}.sqlite")) as store:
+            run = evaluate(load_policy("random", interface), suite, store, Place(slots=slots), seed=3).run_id
+            traces.append({e.seed: e.actions for e in store.episodes(run)})
+    assert traces[0] == traces[1]
+    assert len(set(traces[0].values())) == 5
+
+
 def test_a_checkpoint_is_one_policy_however_it_is_named(tmp_path: Path) -> None:
     def saved(seed: int) -> None:
         learner = Learner(ModelConfig("patch", 4, 16, (32, 32), text_dim=8), [ENV], seed)
