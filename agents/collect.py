@@ -30,6 +30,8 @@ from universe2.core.screen import NVEC
 
 log = logging.getLogger("universe2.train")
 _POLL_S = 0.02
+_SILENT = 0.1
+"""of the time after which a run without any movement is given up: a task without is not waited for"""
 
 
 class PoolLike(Protocol):
@@ -54,9 +56,10 @@ class CollectParams:
     """transitions per segment"""
     quota: tuple[int, ...]
     patience: float = 0.25
-    """Once half of the tasks are full, wait this fraction of the time so far for the others."""
+    """Once half of the tasks are full, wait this fraction of the time so far for the others. A task of which
+    nothing moved for a tenth of ``stall_s`` isn't counted."""
     max_steps_off_policy: int = 512
-    """Segments begun more optimiser steps ago than this are dropped."""
+    """Transitions acted more optimiser steps before their update than this aren't learned from."""
     minimum: int = 1
     """Segments in all that patience waits for in any case."""
     lockstep: bool = False
@@ -95,13 +98,14 @@ class Collector:
         self.episode_count = Counter[int]()
         self.faults = Counter[int]()
         """fault rows by task"""
-        self.dropped = 0
-        """segments that were too old"""
+        self.dropped = Counter[int]()
+        """transitions that were too old, by task"""
         self._in_flight = 0
         """rows asked for and not received"""
         self._held: list[tuple[int, Batch]] = []
         """in lockstep: what came while others are still awaited"""
-        self._last_move = time.monotonic()
+        self._moved = [time.monotonic()] * len(self.tasks)
+        """when each task's last transition came"""
 
     def start(self, seed: int, group: int = 1) -> None:
         """Begin episodes in all slots, the same one in each ``group`` of neighbours.
@@ -117,7 +121,7 @@ class Collector:
             lane.restart(self.learner.initial_state(member.num_slots))
         self.pool.reset(seed, group)
         self._in_flight = sum(member.num_slots for member in self.pool.members)
-        self._last_move = time.monotonic()
+        self._moved = [time.monotonic()] * len(self.tasks)
 
     def collect(self, give_up: Callable[[], bool] = lambda: False) -> list[Segment]:
         """Play until the quotas are filled, or filled in part and patience is over, or ``give_up``.
@@ -127,10 +131,10 @@ class Collector:
         began = time.monotonic()
         half_at: float | None = None
         while self.params.lockstep or not give_up():
-            full = [len(queue) >= quota for queue, quota in zip(self.queues, self.params.quota, strict=True)]
+            now = time.monotonic()
+            full = self._awaited_full(now)
             if all(full):
                 break
-            now = time.monotonic()
             enough = sum(map(len, self.queues)) >= self.params.minimum
             if 2 * sum(full) >= len(full) and enough and not self.params.lockstep:
                 half_at = now if half_at is None else half_at
@@ -142,6 +146,17 @@ class Collector:
                 self.pump(1.0)
             self._check_stalled()
         return [segment for task in range(len(self.tasks)) for segment in self._take(task)]
+
+    def _awaited_full(self, now: float) -> list[bool]:
+        """Whether the quota is full, of each task that is waited for: of all, if none has moved of late."""
+        full = [len(queue) >= quota for queue, quota in zip(self.queues, self.params.quota, strict=True)]
+        if self.params.lockstep:
+            return full
+        since = now - _SILENT * self.params.stall_s
+        going = [
+            is_full for is_full, moved in zip(full, self._moved, strict=True) if is_full or moved > since
+        ]
+        return going or full
 
     def serve_until(self, future: Future[Any]) -> None:
         """Go on playing, as far as the quotas allow, until ``future`` is done."""
@@ -216,7 +231,7 @@ class Collector:
         moved = int(((batch.step > 0) & (batch.fault == 0)).sum())
         self.steps[lane.task] += moved
         if moved:
-            self._last_move = time.monotonic()
+            self._moved[lane.task] = time.monotonic()
 
     def _value_of(self, obs: SlotObservations, state: ArrayState) -> np.ndarray:
         return self.sampler.values(obs, state).result()
@@ -275,11 +290,26 @@ class Collector:
             queue = self.queues[task] = deque(sorted(queue, key=lambda s: (s.version, s.slot)))
         while queue and len(taken) < self.params.quota[task]:
             segment = queue.popleft()
-            if self.learner.version - segment.version > self.params.max_steps_off_policy:
-                self.dropped += 1
-            else:
+            self._leave_out_stale(task, segment)
+            if segment.done["valid"].any():
                 taken.append(segment)
         return taken
+
+    def _leave_out_stale(self, task: int, segment: Segment) -> None:
+        """Of a slow task a segment may be long in the making: what is young enough of it counts."""
+        oldest = self.learner.version - self.params.max_steps_off_policy
+        stale = segment.done["valid"] & (segment.done["version"] < oldest)
+        if not stale.any():
+            return
+        if not self.dropped[task]:
+            log.warning(
+                "%s is slow beside the learner: what it played more than max_steps_off_policy = %d optimiser "
+                "steps before its update isn't learned from; a shorter rollout or a higher bound helps",
+                self.tasks[task],
+                self.params.max_steps_off_policy,
+            )
+        self.dropped[task] += int(stale.sum())
+        segment.done["valid"] = segment.done["valid"] & ~stale
 
     def _log_faults(self, index: int, batch: Batch) -> None:
         task = self.lanes[index].task
@@ -292,7 +322,7 @@ class Collector:
             log.warning("fault (%s) in %s, slots %s: %s", Fault(kind).name, self.tasks[task], slots, text)
 
     def _check_stalled(self) -> None:
-        silent = time.monotonic() - self._last_move
+        silent = time.monotonic() - max(self._moved)
         if silent > self.params.stall_s:
             raise TrainingError(
                 f"no environment has moved for {silent:.0f} s ({sum(self.faults.values())} faults so far)"

@@ -27,7 +27,7 @@ log = logging.getLogger("universe2")
 
 
 def task_rows(collector: Collector) -> list[dict[str, Any]]:
-    """One row per task: its steps, episodes, faults, and the mean of its last 100 episodes."""
+    """One row per task: steps, episodes, faults, what was too old, the mean of its last 100 episodes."""
     rows = []
     for task, env_id in enumerate(collector.tasks):
         recent = list(collector.episodes[task])  # a copy: the display asks from a thread of its own
@@ -37,6 +37,7 @@ def task_rows(collector: Collector) -> list[dict[str, Any]]:
                 "task_steps": collector.steps[task],
                 "episodes": collector.episode_count[task],
                 "faults": collector.faults[task],
+                "dropped": collector.dropped[task],
                 "return_mean": float(np.mean([e.score for e in recent])) if recent else None,
                 "length_mean": float(np.mean([e.length for e in recent])) if recent else None,
             }

@@ -249,7 +249,7 @@ class Run:
             self._rate = (self.steps - steps) / (now - since)
             self._recent = (now, self.steps)
             self._logged = now
-            extra = {"steps_per_second": self._rate, "dropped_segments": float(self.collector.dropped)}
+            extra = {"steps_per_second": self._rate}
             shares = self.learner.watch.shares()
             if run_log is not None:
                 run_log.write(self.seconds, self.steps, self.rows(), {**metrics, **extra, **shares})

@@ -179,13 +179,41 @@ def test_a_task_with_many_slots_waits_for_its_share(make):
     assert collector.steps[0] <= collector.steps[1] + 8 * 8
 
 
-def test_too_old_segments_are_dropped(make):
+def test_what_is_too_old_is_not_learned_from(make, caplog):
     collector = make({"many": (Counter, 4)}, quota=(2,), max_steps_off_policy=10)
     assert len(collector.collect()) == 2
     collector.learner.version += 50
-    assert collector._take(0) == []
-    assert collector.dropped == 2
+    with caplog.at_level(logging.WARNING, "universe2.train"):
+        assert collector._take(0) == []
+    assert collector.dropped[0] == 2 * 8
+    assert "many is slow beside the learner" in caplog.text
     assert all(s.version == 50 for s in collector.collect() + collector.collect() if s.version)
+
+
+def test_of_a_segment_that_was_long_in_the_making_the_young_part_counts(make):
+    collector = make({"slow": (Counter, 1)}, quota=(1,), max_steps_off_policy=4)
+    answer = collector._answer
+
+    def slowly():
+        collector.learner.version += 1
+        return answer()
+
+    collector._answer = slowly
+    (segment,) = collector.collect()
+    ages = collector.learner.version - segment.done["version"]
+    assert ages.max() > 4 >= ages.min()
+    assert (segment.done["valid"] == (ages <= 4)).all()
+    assert collector.dropped[0] == (ages > 4).sum()
+
+
+def test_tasks_that_do_not_move_are_not_waited_for(make):
+    """A majority that is broken holds nobody up, and is no reason to give up."""
+    tasks = {"well": (Counter, 4), "broken": (AlwaysBreaks, 2), "broken too": (AlwaysBreaks, 2)}
+    collector = make(tasks, quota=(2, 2, 2), stall_s=5.0)
+    for _ in range(3):
+        assert {segment.task for segment in collector.collect()} == {0}
+    with pytest.raises(TrainingError, match="no environment has moved for"):
+        make({"broken": (AlwaysBreaks, 2)}, quota=(2,), stall_s=0.5).collect()
 
 
 def test_ready_members_are_answered_in_one_call(make):

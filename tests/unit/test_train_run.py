@@ -433,7 +433,8 @@ def test_the_display_may_read_while_episodes_end():
             return 1.0
 
     recent.extend(EndsAnother() for _ in range(3))
-    collector = SimpleNamespace(tasks=["a"], steps=[0], episode_count=[3], faults=[0], episodes=[recent])
+    counts = {"steps": [0], "episode_count": [3], "faults": [0], "dropped": [0]}
+    collector = SimpleNamespace(tasks=["a"], episodes=[recent], **counts)
     (row,) = task_rows(collector)
     assert row["return_mean"] == 1.0
 

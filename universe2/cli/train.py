@@ -45,7 +45,7 @@ def command(
         slots = 32
         options = { num_levels = 200 }
 
-    Every task gets its share of the learner, whatever its speed. Left in out_dir: checkpoint,
+    Every task gets its share of the learner, a slow one as far as it keeps up. Left in out_dir: checkpoint,
     config.json, metrics.jsonl, TensorBoard events, and train.log, which names every fault.
     Ctrl-C saves and stops; --resume goes on from there.
     """
