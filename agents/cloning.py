@@ -38,6 +38,7 @@ from universe2.agents.text import TextTable
 from universe2.agents.threads import use_workers
 from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
+from universe2.core.shell import errors_in_a_line
 
 
 @dataclass(frozen=True)
@@ -167,4 +168,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with errors_in_a_line():
+        typer.run(main)

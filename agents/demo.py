@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from universe2.client.local_server import local_server
+from universe2.core.shell import errors_in_a_line
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
 COOL = ("--temperature", "0.25")
@@ -67,4 +68,5 @@ def universe2(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with errors_in_a_line():
+        typer.run(main)

@@ -26,6 +26,7 @@ from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.seeding import next_seed
+from universe2.core.shell import errors_in_a_line
 from universe2.core.spec import EnvConfig, load
 from universe2.faces.make import make_pool, token_from
 
@@ -247,4 +248,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with errors_in_a_line():
+        typer.run(main)

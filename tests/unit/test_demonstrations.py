@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import minari
 import numpy as np
 import pytest
@@ -140,3 +144,23 @@ def test_a_web_solver_demonstrates():
     assert [r.score for r in found] == [1.0, 1.0]
     assert all(screen.shape == (64, 64, 3) for screen in found[0].screens)
     assert "click" in found[0].instructions[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["demonstrations", "atari/Pong-v0", "u2/x-v0"],
+            'atari/Pong-v0 has no expert: it lacks the option "expert"',
+        ),
+        (["cloning", "u2/nothing-v0", "--out", "x"], "no Minari dataset u2/nothing-v0 here"),
+    ],
+)
+def test_their_errors_are_a_line(arguments, told, tmp_path):
+    module = f"universe2.agents.{arguments[0]}"
+    environment = {**os.environ, "MINARI_DATASETS_PATH": str(tmp_path)}
+    command = [sys.executable, "-m", module, *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"universe2: {told}")
+    assert done.stderr.count("\n") == 1

@@ -7,11 +7,10 @@ imports inside. Errors of universe2 become one line on stderr and an exit code.
 from __future__ import annotations
 
 import importlib
-import sys
 
 import typer
 
-from universe2.core.errors import Universe2Error, UnknownEnvError, UsageError
+from universe2.core.shell import errors_in_a_line
 
 VERBS = ("serve", "envs", "doctor", "train", "evaluate", "leaderboard", "play")
 
@@ -30,17 +29,10 @@ def _add_verbs() -> None:
 
 
 def main() -> None:
-    """Entry point of the console script. Exits 2 for wrong usage, 1 for what failed, 130 for Ctrl-C."""
+    """Entry point of the console script. Exits as ``errors_in_a_line`` says."""
     _add_verbs()
-    try:
+    with errors_in_a_line():
         app()
-    except Universe2Error as error:
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        print(f"universe2: {error}{notes}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, (UsageError, UnknownEnvError)) else 1)
-    except KeyboardInterrupt:
-        print("universe2: interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 __all__ = ["app", "main"]
