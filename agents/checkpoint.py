@@ -22,18 +22,23 @@ VERSION = 4
 _KEY = "universe2_checkpoint"
 
 
+def make_folder(folder: Path) -> None:
+    """Raises TrainingError if it can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another out_dir"
+        ) from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """``data`` as the file ``path``, surviving a crash at any moment.
 
     Raises TrainingError if the disk is full or refuses; what was at ``path`` is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            f"cannot make the folder {path.parent}: {error.strerror}; choose another out_dir"
-        ) from error
+    make_folder(path.parent)
     try:
         with temporary.open("wb") as file:
             file.write(data)

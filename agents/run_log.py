@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from universe2.agents.checkpoint import write_atomically
+from universe2.agents.checkpoint import make_folder, write_atomically
 from universe2.agents.collect import Collector
 from universe2.agents.losses import Metrics
 from universe2.core.errors import TrainingError
@@ -53,7 +53,7 @@ class RunLog:
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / "metrics.jsonl"
         if path.exists():
             _cut(path, steps)
