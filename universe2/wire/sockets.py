@@ -89,10 +89,14 @@ class MessageSocket:
         self._closed = False
 
     def send(self, message: bytes) -> None:
-        """Raises OSError if the other end is gone."""
-        sent = self._socket.sendmsg((_LENGTH.pack(len(message)), message))
-        if sent < _LENGTH.size + len(message):
-            self._socket.sendall(memoryview(_LENGTH.pack(len(message)) + message)[sent:])
+        """Raises OSError if the other end is gone; then, and if interrupted, the connection is over."""
+        try:
+            sent = self._socket.sendmsg((_LENGTH.pack(len(message)), message))
+            if sent < _LENGTH.size + len(message):
+                self._socket.sendall(memoryview(_LENGTH.pack(len(message)) + message)[sent:])
+        except BaseException:  # also Ctrl-C: the next message would be read as the rest of this one
+            self._end()
+            raise
 
     def __iter__(self) -> Iterator[memoryview]:
         """Messages until the other end is closed. Raises ProtocolError if one is too large."""
@@ -163,11 +167,15 @@ class MessageSocket:
 
     def close(self) -> None:
         """End it at once, also for a thread that reads. May be called twice, from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._end()
         with self._reading:  # waits for a thread that reads, which the lines before have woken
             self._closed = True
             self._socket.close()
+
+    def _end(self) -> None:
+        """Nothing goes either way any more; whoever reads, here or there, wakes."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def listen() -> tuple[socket.socket, str] | None:
