@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from universe2.client import open_remote
+from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ClosedError, DeadlineError, ServerLostError
 from universe2.core.runtime import Runtime
@@ -247,6 +248,78 @@ def test_a_slot_that_owes_its_fault_is_not_reset_with_those_that_wait() -> None:
         assert found == {0: (1, 1), 1: (1, 0)}
     finally:
         _Held.hold.clear()
+        runtime.close()
+        server.stop(1.0)
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, prefix: str, times: int) -> None:
+    """As Python does when the system gives no more."""
+    start, left = threading.Thread.start, [times]
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith(prefix) and left[0] > 0:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "times", "heard"), [("receive ", 1, False), ("receive ", 1000, True), ("reopen ", 1, True)]
+)
+def test_an_error_that_nobody_expected_while_a_session_is_reopened(
+    prefix: str, times: int, heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, or heard of; in any case the slots can be sent to again. They couldn't, ever."""
+    server = served(CountingRuntime)
+    deadline = 1.0 if heard else 20.0
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], reopen_deadline=deadline)
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        next(iter(server._sessions.values())).end(ServerLostError("gone"))
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == [0, 1]
+        with monkeypatch.context() as patched:
+            refuse_threads(patched, prefix, times)
+            act(runtime, [0, 1])
+            if heard:
+                with pytest.raises(ServerLostError, match="can't start new thread"):
+                    runtime.recv(20.0)
+            else:
+                assert faults(receive(runtime, 2)) == []
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == []
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_an_error_that_nobody_expected_while_a_session_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slots' faults say it. Nothing came, for ever."""
+    server = served(CountingRuntime)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], same_host=False)
+    tried: list[Stream] = []
+
+    def first(stream: Stream, timeout: float) -> object:
+        tried.append(stream)
+        raise RuntimeError("can't start new thread")
+
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(Stream, "first", first)
+            next(iter(server._sessions.values())).hang_up()
+            act(runtime, [0, 1])
+            batch = runtime.recv(20.0)
+        assert batch.fault.tolist() == [Fault.INFRASTRUCTURE] * 2
+        assert "can't start new thread" in batch.fault_text[0]
+        assert [stream._call.is_active() for stream in tried] == [False]
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == []
+    finally:
         runtime.close()
         server.stop(1.0)
 
