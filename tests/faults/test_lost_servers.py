@@ -348,6 +348,32 @@ def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:
         server.stop(1.0)
 
 
+class _LateSecond(CountingRuntime):
+    """The second takes longer to open than the lease of the first."""
+
+    LEASE = 2.0
+    opened = 0
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        type(self).opened += 1
+        threading.Event().wait(2 * self.LEASE * (self.opened == 2))
+        super().__init__(spec, num_slots, config)
+
+
+def test_what_is_open_lives_on_while_other_servers_open() -> None:
+    servers = [served(_LateSecond) for _ in range(2)]
+    addresses = [server.address for server in servers]
+    runtime = open_remote(COUNTING.id, 4, EnvConfig(), addresses, lease=_LateSecond.LEASE)
+    try:
+        assert [server.capacity.sessions_open for server in servers] == [1, 1]
+        runtime.reset(range(4), [4] * 4)
+        assert faults(receive(runtime, 4)) == []
+    finally:
+        runtime.close()
+        for server in servers:
+            server.stop(1.0)
+
+
 def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:
     server = served(CountingRuntime)
     code = (
