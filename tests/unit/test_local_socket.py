@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,28 @@ def test_a_caller_that_says_nothing_is_shown_out(server: Server, monkeypatch: py
     while raw.recv(4096):
         pass
     raw.close()
+
+
+@pytest.fixture
+def full() -> Iterator[str]:
+    """The name of a socket whose listener takes nobody, and whose queue is full."""
+    found = sockets.listen()
+    assert found is not None
+    with contextlib.ExitStack() as stack:
+        stack.callback(found[0].close)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                caller = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                caller.setblocking(False)
+                caller.connect(f"\0{found[1]}")
+        yield found[1]
+
+
+def test_a_door_where_nobody_is_let_in_is_left(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session stays with gRPC. Opening waited at the door for ever."""
+    monkeypatch.setattr(sockets, "_CONNECT_SECONDS", 1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(connect, full, MAX_MESSAGE_BYTES).result(10.0) is None
 
 
 def test_messages_arrive_whole_and_none_too_large() -> None:

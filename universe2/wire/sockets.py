@@ -29,6 +29,8 @@ _READ_BYTES = 2**16
 """How much is read at a time. What is left of a larger message is read at once, in its place."""
 _SEND_SECONDS = 30
 """A peer that takes nothing for so long counts as gone."""
+_CONNECT_SECONDS = 2
+"""For so long a listener may leave its queue full; who is in it counts as connected."""
 LOOK_SECONDS = 100e-6
 """So long it is looked for a message before its reader sleeps; to wake a sleeper takes half of that."""
 _MOST_WAITS = 1024
@@ -79,7 +81,7 @@ class MessageSocket:
         self._limit = limit
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_SECONDS, 0))
+        _give_up_after(connected, _SEND_SECONDS)
         self._watchfulness = Watchfulness()
         self._poll = select.poll()
         self._poll.register(connected, select.POLLIN)
@@ -190,13 +192,20 @@ def listen() -> tuple[socket.socket, str] | None:
 
 
 def connect(name: str, limit: int) -> MessageSocket | None:
-    """The socket of that name; None if it isn't on this machine."""
+    """The socket of that name; None if it isn't on this machine, or takes nobody."""
     if not sys.platform.startswith("linux"):
         return None
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _give_up_after(connecting, _CONNECT_SECONDS)
     try:
         connecting.connect(f"\0{name}")
     except OSError:
         connecting.close()
         return None
     return MessageSocket(connecting, limit)
+
+
+def _give_up_after(connected: socket.socket, seconds: int) -> None:
+    """Sending or connecting fails when it has waited for so long."""
+    # ``settimeout`` makes a socket non-blocking: with one, connecting to a full queue fails at once.
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, 0))
