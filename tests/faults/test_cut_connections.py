@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from universe2.client import open_remote
 from universe2.client.connection import Connection
 from universe2.client.stream import Stream
 from universe2.core.batch import Fault
+from universe2.core.errors import ServerLostError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig
 from universe2.server import Server, ServerConfig
@@ -141,6 +143,33 @@ def test_packets_that_vanish(proxy: CuttingProxy) -> None:
     threading.Timer(1.5, proxy.mend).start()
     step_all(runtime)
     runtime.close()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_viewer_leaves_with_the_player_when_packets_vanish(proxy: CuttingProxy, closed: bool) -> None:
+    """Nobody could tell it that there is nothing more to see."""
+    runtime = begin(proxy, 2, lease=1.0)
+    seen = threading.Event()
+
+    def look() -> str:
+        try:
+            for _ in runtime.watch(0, per_second=60.0):  # type: ignore[attr-defined]
+                seen.set()
+        except ServerLostError as error:
+            return str(error)
+        return "ended"
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        while not seen.wait(0.02):
+            step_all(runtime)
+        proxy.swallow()
+        if closed:
+            runtime.close()
+            assert looking.result(15.0) == "ended"
+        else:
+            assert proxy.address in looking.result(15.0)
+            runtime.close()
 
 
 def test_cut_past_the_lease_the_slots_are_faults_and_begin_anew(server: Server, proxy: CuttingProxy) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from universe2.client import open_remote
+from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import ClosedError, DeadlineError, ServerLostError
 from universe2.core.runtime import Runtime
@@ -251,6 +252,78 @@ def test_a_slot_that_owes_its_fault_is_not_reset_with_those_that_wait() -> None:
         server.stop(1.0)
 
 
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, prefix: str, times: int) -> None:
+    """As Python does when the system gives no more."""
+    start, left = threading.Thread.start, [times]
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith(prefix) and left[0] > 0:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "times", "heard"), [("receive ", 1, False), ("receive ", 1000, True), ("reopen ", 1, True)]
+)
+def test_an_error_that_nobody_expected_while_a_session_is_reopened(
+    prefix: str, times: int, heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, or heard of; in any case the slots can be sent to again. They couldn't, ever."""
+    server = served(CountingRuntime)
+    deadline = 1.0 if heard else 20.0
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], reopen_deadline=deadline)
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        next(iter(server._sessions.values())).end(ServerLostError("gone"))
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == [0, 1]
+        with monkeypatch.context() as patched:
+            refuse_threads(patched, prefix, times)
+            act(runtime, [0, 1])
+            if heard:
+                with pytest.raises(ServerLostError, match="can't start new thread"):
+                    runtime.recv(20.0)
+            else:
+                assert faults(receive(runtime, 2)) == []
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == []
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_an_error_that_nobody_expected_while_a_session_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slots' faults say it. Nothing came, for ever."""
+    server = served(CountingRuntime)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], same_host=False)
+    tried: list[Stream] = []
+
+    def first(stream: Stream, timeout: float) -> object:
+        tried.append(stream)
+        raise RuntimeError("can't start new thread")
+
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(Stream, "first", first)
+            next(iter(server._sessions.values())).hang_up()
+            act(runtime, [0, 1])
+            batch = runtime.recv(20.0)
+        assert batch.fault.tolist() == [Fault.INFRASTRUCTURE] * 2
+        assert "can't start new thread" in batch.fault_text[0]
+        assert [stream._call.is_active() for stream in tried] == [False]
+        act(runtime, [0, 1])
+        assert faults(receive(runtime, 2)) == []
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
 def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:
     end = time.monotonic() + timeout
     while not check() and time.monotonic() < end:
@@ -273,6 +346,32 @@ def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:
         silent.close()
         living.close()
         server.stop(1.0)
+
+
+class _LateSecond(CountingRuntime):
+    """The second takes longer to open than the lease of the first."""
+
+    LEASE = 2.0
+    opened = 0
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        type(self).opened += 1
+        threading.Event().wait(2 * self.LEASE * (self.opened == 2))
+        super().__init__(spec, num_slots, config)
+
+
+def test_what_is_open_lives_on_while_other_servers_open() -> None:
+    servers = [served(_LateSecond) for _ in range(2)]
+    addresses = [server.address for server in servers]
+    runtime = open_remote(COUNTING.id, 4, EnvConfig(), addresses, lease=_LateSecond.LEASE)
+    try:
+        assert [server.capacity.sessions_open for server in servers] == [1, 1]
+        runtime.reset(range(4), [4] * 4)
+        assert faults(receive(runtime, 4)) == []
+    finally:
+        runtime.close()
+        for server in servers:
+            server.stop(1.0)
 
 
 def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:

@@ -6,6 +6,7 @@ import random
 import resource
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +323,21 @@ def test_a_small_message_cannot_ask_for_much() -> None:
         read_space(huge)
     with pytest.raises(ProtocolError, match="limit"):
         Assembler(2**20).add(encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=2**40)), [b"x"]))
+
+
+def test_what_a_chunk_holds_besides_its_piece_is_not_kept() -> None:
+    """Fields of later versions, say: they don't count towards the frame's size."""
+    unknown = b"\x7a\x80\x80\x40" + bytes(2**20)  # field 15, 1 MiB of it
+    piece = bytes(range(256)) * 2
+    inner = encode(pb.Header(sequence=1, send=pb.Send()), [piece * 20])
+    assembler, frame = Assembler(max_frame_bytes=2**20), None
+    tracemalloc.start()
+    try:
+        for offset in range(0, len(inner), len(piece)):
+            header = pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=len(inner), offset=offset))
+            frame = assembler.add(encode(header, [inner[offset : offset + len(piece)]]) + unknown)
+            assert tracemalloc.get_traced_memory()[0] < 2**21
+    finally:
+        tracemalloc.stop()
+    assert frame is not None
+    assert bytes(frame.buffers[0]) == piece * 20

@@ -258,6 +258,31 @@ def test_a_pool_that_is_dropped_is_closed() -> None:
         member.reset([0], [1])
 
 
+class _SlowToClose(CountingRuntime):
+    """As one whose server must be told, under a lock that perhaps the very thread holds."""
+
+    def __init__(self) -> None:
+        super().__init__(COUNTING, 2, EnvConfig())
+        self.may_close, self.closed = threading.Event(), threading.Event()
+
+    def close(self) -> None:
+        assert self.may_close.wait(20.0)
+        super().close()
+        self.closed.set()
+
+
+def test_the_garbage_collector_does_not_wait_until_a_pool_is_closed() -> None:
+    member = _SlowToClose()
+    box = [Pool([("a", member)])]
+    dropping = threading.Thread(target=box.clear, daemon=True)
+    dropping.start()
+    dropping.join(5.0)
+    assert not dropping.is_alive()
+    assert not member.closed.is_set()
+    member.may_close.set()
+    assert member.closed.wait(10.0)
+
+
 def test_pool_goes_on_when_a_member_raised_once() -> None:
     member = _Once(COUNTING, 2, EnvConfig())
     member.raises = DeadlineError("60 s are over")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,14 @@ def server(counting: EnvSpec) -> Iterator[Server]:
     server.start()
     yield server
     server.stop(1.0)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ends = socket.socketpair()
+    yield ends
+    for end in ends:
+        end.close()
 
 
 def opened(server: Server, **settings: Any) -> Any:
@@ -152,6 +162,28 @@ def test_a_caller_that_says_nothing_is_shown_out(server: Server, monkeypatch: py
     raw.close()
 
 
+@pytest.fixture
+def full() -> Iterator[str]:
+    """The name of a socket whose listener takes nobody, and whose queue is full."""
+    found = sockets.listen()
+    assert found is not None
+    with contextlib.ExitStack() as stack:
+        stack.callback(found[0].close)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                caller = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                caller.setblocking(False)
+                caller.connect(f"\0{found[1]}")
+        yield found[1]
+
+
+def test_a_door_where_nobody_is_let_in_is_left(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session stays with gRPC. Opening waited at the door for ever."""
+    monkeypatch.setattr(sockets, "_CONNECT_SECONDS", 1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(connect, full, MAX_MESSAGE_BYTES).result(10.0) is None
+
+
 def test_messages_arrive_whole_and_none_too_large() -> None:
     left, right = socket.socketpair()
     sender, taker = MessageSocket(left, 2**24), MessageSocket(right, 2**22)
@@ -172,6 +204,59 @@ def test_messages_arrive_whole_and_none_too_large() -> None:
     sender.close()
     thread.join(10.0)
     assert not thread.is_alive()
+
+
+def test_half_a_message_is_the_last(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    there.settimeout(10.0)
+    sender = MessageSocket(here, 2**24)
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 50_000))
+    for message in (bytes(2**23), b"next"):  # nobody takes the first
+        with pytest.raises(OSError, match=r"unavailable|pipe"):
+            sender.send(message)
+    got = 0
+    while read := there.recv(2**20):
+        got += len(read)
+        assert b"next" not in read
+    assert 0 < got < 2**23
+
+
+class _Slow(CountingRuntime):
+    """States are large, and restoring them takes until ``go_on``."""
+
+    go_on = threading.Event()
+
+    def snapshot(self, slots: Any) -> list[bytes]:
+        return [bytes(2**23) for _ in slots]
+
+    def restore(self, slots: Any, states: Any) -> None:
+        assert self.go_on.wait(20.0)
+        self.reset(slots, [4] * len(slots))
+
+
+def test_a_server_that_takes_nothing_for_long_costs_no_request(
+    counting: EnvSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process or a machine that swaps. What was sent half was followed by the next message."""
+    monkeypatch.setattr(sockets, "_SEND_SECONDS", 1)
+    server = Server(ServerConfig(port=0, slots=8), lambda _id, slots, how: _Slow(COUNTING, slots, how))
+    server.start()
+    runtime = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    runtime.reset([0, 1, 2], [4, 4, 4])
+    runtime.recv(10.0)
+    assert carrier(runtime) == "LocalStream"
+    (state,) = runtime.snapshot([0])
+    runtime.restore([0], [state])
+    runtime.restore([1], [state])  # isn't read while the first is carried out
+    _Slow.go_on.set()
+    runtime.restore([2], [state])
+    rows = 0
+    while rows < 3:
+        batch = runtime.recv(20.0)
+        assert not batch.fault.any(), batch.fault_text
+        rows += len(batch)
+    runtime.close()
+    server.stop(1.0)
 
 
 class _Together(CountingRuntime):
@@ -224,14 +309,6 @@ def test_a_result_that_is_sent_before_its_request_is_noted_is_not_asked_for_agai
         step(runtime)
     runtime.close()
     server.stop(1.0)
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ends = socket.socketpair()
-    yield ends
-    for end in ends:
-        end.close()
 
 
 def test_looking_finds_what_is_there_and_the_end(pair: tuple[socket.socket, socket.socket]) -> None:

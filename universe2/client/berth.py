@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from universe2.client.connection import Connection
+from universe2.client.connection import Connection, as_ours
 from universe2.client.lane import Lane
 from universe2.client.part import Part, Terms
 from universe2.client.waiting import Patience
@@ -69,7 +69,11 @@ class Berth:
                 return
             self._reopening = True
         name = f"reopen {self.address}"
-        threading.Thread(target=self._reopen, daemon=True, name=name).start()
+        thread = threading.Thread(target=self._reopen, daemon=True, name=name)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads now
+            self._give_up(self.parts, as_ours(error, name))
 
     def _reopen(self) -> None:
         last: Universe2Error = ServerLostError(f"{self.address}: not tried")
@@ -84,8 +88,8 @@ class Berth:
                 deadline = min(left, self.terms.open_deadline)
                 try:
                     lanes = self._open(parts, address, deadline, Patience(0.0))
-                except Universe2Error as error:
-                    last = error
+                except Exception as error:  # noqa: BLE001  the parts hear it, if nothing else comes of it
+                    last = as_ours(error, f"{address}: opening")
                     continue
                 self._found(parts, address, lanes)
                 return
@@ -93,11 +97,14 @@ class Berth:
             if time.monotonic() >= give_up:
                 break
             pause = min(2 * pause, 2.0)
+        self._give_up(parts, last)
+
+    def _give_up(self, parts: Sequence[Part], reason: Universe2Error) -> None:
         with self._lock:
             self._reopening = False
             for part in parts:
-                log.error("%s could not be opened again: %s", part.name, last)
-                part.reopened(None, last)
+                log.error("%s could not be opened again: %s", part.name, reason)
+                part.reopened(None, reason)
 
     def _found(self, parts: Sequence[Part], address: str, lanes: Sequence[Lane]) -> None:
         self.address = address

@@ -98,8 +98,8 @@ class Connection:
         self._local: LocalStream | None = None
         self._moved = threading.Event()
         self._thread = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
-        self._thread.start()
         try:
+            self._thread.start()
             self.opened = self._open(asks, open_deadline)
             self._session = self.opened.session
             self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
@@ -297,8 +297,8 @@ class Connection:
             )
             try:
                 self._resume()
-            except Universe2Error as error:
-                reason = error
+            except Exception as error:  # noqa: BLE001  said, and the end of the session
+                reason = as_ours(error, f"{self.address}: taking the session up again")
                 break
             reason = self._receive_stream()
         self._finish(ServerLostError(str(reason)) if isinstance(reason, Broken) else reason)
@@ -330,7 +330,7 @@ class Connection:
                     if self._outcome is not None:
                         return self._outcome
         except Exception as error:  # noqa: BLE001  said, and the end of the session
-            return self._failure(error)
+            return as_ours(error, f"{self.address}: receiving")
         return self._ended()
 
     def _receive_one(self, seconds: float) -> bool:
@@ -347,7 +347,7 @@ class Connection:
             message = stream.receive()
             self._outcome = self._ended() if message is None else self._deal_with(message)
         except Exception as error:  # noqa: BLE001  said, and the end of the session
-            self._outcome = self._failure(error)
+            self._outcome = as_ours(error, f"{self.address}: receiving")
         except BaseException:  # Ctrl-C, perhaps in mid-message: another stream begins with that message
             self._outcome = Broken(f"{self.address}: reading was interrupted")
             raise
@@ -369,12 +369,6 @@ class Connection:
 
     def _ended(self) -> Broken:
         return Broken(f"{self.address}: the server ended the stream")
-
-    def _failure(self, error: Exception) -> Universe2Error:
-        if isinstance(error, Universe2Error):
-            return error
-        log.error("%s: receiving failed", self.address, exc_info=error)
-        return Universe2Error(f"{self.address}: receiving failed: {type(error).__name__}: {error}")
 
     def _is_queued(self, header: pb.Header) -> bool:
         queued = header.queued
@@ -453,3 +447,11 @@ class Connection:
         if tell:
             for lane in self.lanes:
                 lane.tell(reason)
+
+
+def as_ours(error: Exception, doing: str) -> Universe2Error:
+    """What ``doing`` something raised, as an error that can be told. What nobody expected is logged."""
+    if isinstance(error, Universe2Error):
+        return error
+    log.error("%s failed", doing, exc_info=error)
+    return Universe2Error(f"{doing} failed: {type(error).__name__}: {error}")

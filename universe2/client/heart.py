@@ -44,9 +44,9 @@ class Heart:
         self._closed = closed
         self._stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def start(self, beat: float) -> None:
-        """``beat``: seconds between two heartbeats."""
-        threading.Thread(target=self._run, args=(beat,), daemon=True, name="heartbeats").start()
+    def start(self) -> None:
+        """Before the first session opens: that of a server may have to be kept alive while others open."""
+        threading.Thread(target=self._run, daemon=True, name="heartbeats").start()
 
     def stop(self) -> None:
         """Have the thread end, and the sessions, unless they have.
@@ -56,20 +56,20 @@ class Heart:
         """
         self._stopped.put(None)
 
-    def _run(self, beat: float) -> None:
+    def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                self._stopped.get(timeout=beat)
+                self._stopped.get(timeout=min(part.beat for part in self._parts))
             except queue.Empty:
                 for part in self._parts:
-                    self._renew(part, 3 * beat)
+                    self._renew(part)
                 continue
             if not self._closed.is_set():
                 log.warning("%s: dropped without close()", self._parts[0].name)
                 self._closed.set()
                 end_sessions(self._parts, self._inbox)
 
-    def _renew(self, part: Part, patience: float) -> None:
+    def _renew(self, part: Part) -> None:
         lane = part.lane
         if lane is None or not lane.alive:
             return
@@ -81,7 +81,7 @@ class Heart:
             text = f"{lane.address}: no result for {len(busy_K)} slots within {limit:g} s"
             lane.poison(DeadlineError(text))
         else:
-            lane.beat(patience)
+            lane.beat(3 * part.beat)
 
 
 def end_sessions(parts: Sequence[Part], inbox: queue.SimpleQueue[object]) -> None:

@@ -23,6 +23,11 @@ SPARE_SECONDS = 30.0
 """For how long a result is waited for beyond the time by which the server itself gives it up: one slot's
 fault, which comes from there, must not cost the whole session."""
 
+LONGEST_BEAT = 5.0
+"""Seconds between two heartbeats, however long the lease."""
+NO_BEAT = 0.25
+"""How soon a part without a session is looked at again: the next one's lease may be as short as a second."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -119,6 +124,14 @@ class Part:
         if self._berth.terms.deadline is not None:
             return self._berth.terms.deadline
         return lane.opened.result_seconds + SPARE_SECONDS
+
+    @property
+    def beat(self) -> float:
+        """Seconds between two heartbeats: several in its session's lease, and in the time for a result."""
+        lane = self.lane
+        if lane is None:
+            return NO_BEAT
+        return min(lane.opened.lease_seconds / 4, self.deadline(lane) / 4, LONGEST_BEAT)
 
     def reopen(self) -> None:
         """Begin to look for a server, unless that is going on."""

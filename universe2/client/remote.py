@@ -85,15 +85,14 @@ class RemoteRuntime(Runtime):
             mine.MergeFrom(ask)
             self._parts.append(Part(start, mine, berth, likeness, self._inbox, self._closed))
             start += count
+        self._heart.start()
+        weakref.finalize(self, self._heart.stop).atexit = False
 
     def begin(self, env: str | EnvSpec) -> None:
         """All parts have a session."""
         self._describe(env, self._parts[0].opened)
-        lease = min(p.opened.lease_seconds for p in self._parts)
         longest = [p.deadline(p.lane) for p in self._parts if p.lane is not None]
         self.result_seconds = max(longest) + self._terms.reopen_deadline
-        self._heart.start(min(lease / 4, min(longest) / 4, 5.0))
-        weakref.finalize(self, self._heart.stop).atexit = False
 
     def _describe(self, env: str | EnvSpec, opened: pb.Opened) -> None:
         self.observation_space = read_space(opened.observation_space)

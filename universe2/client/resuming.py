@@ -60,6 +60,9 @@ def resumed(
             limits.check(error)
             over.wait(RETRY_SECONDS)
             continue
+        except BaseException:
+            stream.hang_up()
+            raise
         if header.HasField("resumed"):
             return stream, header.resumed.received
         stream.hang_up()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,8 +43,11 @@ class Pool:
             raise UsageError("a pool needs at least one environment")
         self.members = [Member(i, env_id, runtime) for i, (env_id, runtime) in enumerate(runtimes)]
         self._traffic = Traffic([member.runtime for member in self.members])
+        self._dropped: queue.SimpleQueue[None] = queue.SimpleQueue()
+        closing = (self._dropped, self._traffic)
+        threading.Thread(target=_close_when_dropped, args=closing, daemon=True, name="pool").start()
         # Not at the interpreter's exit: there the runtimes see to themselves.
-        weakref.finalize(self, self._traffic.close).atexit = False
+        weakref.finalize(self, self._dropped.put, None).atexit = False
 
     @property
     def num_slots(self) -> int:
@@ -94,6 +99,7 @@ class Pool:
     def close(self) -> None:
         """Close all members. May be called twice."""
         self._traffic.close()
+        self._dropped.put(None)
 
     def __enter__(self) -> Pool:
         return self
@@ -104,3 +110,13 @@ class Pool:
     def _check_open(self) -> None:
         if self._traffic.closed:
             raise ClosedError("the pool is closed")
+
+
+def _close_when_dropped(dropped: queue.SimpleQueue[None], traffic: Traffic) -> None:
+    """In a thread of its own, since to close takes locks and waits for servers.
+
+    The garbage collector may find a pool in whatever thread and whatever locks that holds; all that it
+    may do there is a SimpleQueue's ``put``, which is made for that.
+    """
+    dropped.get()
+    traffic.close()

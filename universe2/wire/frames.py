@@ -111,7 +111,7 @@ class Assembler:
     ) -> None:
         self._limit = max_frame_bytes
         self.max_message_bytes = max_message_bytes
-        self._pieces: list[memoryview] = []
+        self._pieces: list[Message] = []
         self._size = 0
         self._total = 0
         self._last = 0
@@ -134,7 +134,7 @@ class Assembler:
         if frame.header.sequence != self._last + 1:
             raise ProtocolError(f"frame {frame.header.sequence} came where {self._last + 1} was due")
         if frame.header.WhichOneof("body") == "chunk":
-            whole = self._add_piece(frame)
+            whole = self._add_piece(frame, len(message))
             if whole is None:
                 return None
             sequence = frame.header.sequence
@@ -146,19 +146,21 @@ class Assembler:
         self._last += 1
         return frame
 
-    def _add_piece(self, frame: Frame) -> bytes | None:
+    def _add_piece(self, frame: Frame, message_bytes: int) -> bytes | None:
         chunk = frame.header.chunk
         if len(frame.buffers) != 1 or chunk.offset != self._size:
             raise ProtocolError(f"a chunk begins at {chunk.offset}, {self._size} was due")
         self._total = self._total or chunk.total_bytes
         if chunk.total_bytes != self._total or self._total > self._limit:
             raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self._limit}")
-        if not frame.buffers[0] or self._size + len(frame.buffers[0]) > self._total:
+        piece = frame.buffers[0]
+        if not piece or self._size + len(piece) > self._total:
             raise ProtocolError("chunks are empty, or hold more than they declared")
-        self._pieces.append(frame.buffers[0])
-        self._size += len(frame.buffers[0])
-        if len(frame.buffers[0]) < MIN_PIECE_BYTES and self._size < self._total:
-            raise ProtocolError(f"a chunk of {len(frame.buffers[0])} bytes that isn't a frame's last")
+        # A view keeps its whole message: whatever that holds besides would be kept and not counted.
+        self._pieces.append(piece if message_bytes <= len(piece) + CHUNK_OVERHEAD else bytes(piece))
+        self._size += len(piece)
+        if len(piece) < MIN_PIECE_BYTES and self._size < self._total:
+            raise ProtocolError(f"a chunk of {len(piece)} bytes that isn't a frame's last")
         if self._size < self._total:
             return None
         whole = b"".join(self._pieces)

@@ -29,6 +29,8 @@ _READ_BYTES = 2**16
 """How much is read at a time. What is left of a larger message is read at once, in its place."""
 _SEND_SECONDS = 30
 """A peer that takes nothing for so long counts as gone."""
+_CONNECT_SECONDS = 2
+"""For so long a listener may leave its queue full; who is in it counts as connected."""
 LOOK_SECONDS = 100e-6
 """So long it is looked for a message before its reader sleeps; to wake a sleeper takes half of that."""
 _MOST_WAITS = 1024
@@ -79,7 +81,7 @@ class MessageSocket:
         self._limit = limit
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_SECONDS, 0))
+        _give_up_after(connected, _SEND_SECONDS)
         self._watchfulness = Watchfulness()
         self._poll = select.poll()
         self._poll.register(connected, select.POLLIN)
@@ -89,10 +91,14 @@ class MessageSocket:
         self._closed = False
 
     def send(self, message: bytes) -> None:
-        """Raises OSError if the other end is gone."""
-        sent = self._socket.sendmsg((_LENGTH.pack(len(message)), message))
-        if sent < _LENGTH.size + len(message):
-            self._socket.sendall(memoryview(_LENGTH.pack(len(message)) + message)[sent:])
+        """Raises OSError if the other end is gone; then, and if interrupted, the connection is over."""
+        try:
+            sent = self._socket.sendmsg((_LENGTH.pack(len(message)), message))
+            if sent < _LENGTH.size + len(message):
+                self._socket.sendall(memoryview(_LENGTH.pack(len(message)) + message)[sent:])
+        except BaseException:  # also Ctrl-C: the next message would be read as the rest of this one
+            self._end()
+            raise
 
     def __iter__(self) -> Iterator[memoryview]:
         """Messages until the other end is closed. Raises ProtocolError if one is too large."""
@@ -163,11 +169,15 @@ class MessageSocket:
 
     def close(self) -> None:
         """End it at once, also for a thread that reads. May be called twice, from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._end()
         with self._reading:  # waits for a thread that reads, which the lines before have woken
             self._closed = True
             self._socket.close()
+
+    def _end(self) -> None:
+        """Nothing goes either way any more; whoever reads, here or there, wakes."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def listen() -> tuple[socket.socket, str] | None:
@@ -182,13 +192,20 @@ def listen() -> tuple[socket.socket, str] | None:
 
 
 def connect(name: str, limit: int) -> MessageSocket | None:
-    """The socket of that name; None if it isn't on this machine."""
+    """The socket of that name; None if it isn't on this machine, or takes nobody."""
     if not sys.platform.startswith("linux"):
         return None
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _give_up_after(connecting, _CONNECT_SECONDS)
     try:
         connecting.connect(f"\0{name}")
     except OSError:
         connecting.close()
         return None
     return MessageSocket(connecting, limit)
+
+
+def _give_up_after(connected: socket.socket, seconds: int) -> None:
+    """Sending or connecting fails when it has waited for so long."""
+    # ``settimeout`` makes a socket non-blocking: with one, connecting to a full queue fails at once.
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, 0))
