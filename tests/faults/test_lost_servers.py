@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from universe2.client import open_remote
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
-from universe2.core.errors import ClosedError, DeadlineError, ServerLostError
+from universe2.core.errors import ClosedError, DeadlineError, ProtocolError, ServerLostError
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.faces.make import make
@@ -322,6 +323,32 @@ def test_an_error_that_nobody_expected_while_a_session_is_resumed(monkeypatch: p
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+def test_a_session_that_takes_no_heartbeat_any_more_is_given_up_alone() -> None:
+    """The thread that beats goes on for the others."""
+    servers = [served(CountingRuntime) for _ in range(2)]
+    runtime: Any = open_remote(
+        COUNTING.id, 2, EnvConfig(), [server.address for server in servers], deadline=2.0
+    )
+
+    def full(patience: float) -> None:
+        raise ProtocolError("nothing of 512 MiB was acknowledged")
+
+    beaten = threading.Event()
+    try:
+        runtime.reset([0, 1], [4, 9])
+        receive(runtime, 2)
+        runtime._parts[1].lane.connection.beat = lambda patience: beaten.set()
+        runtime._parts[0].lane.connection.beat = full
+        lost = runtime._parts[0].lane
+        assert eventually(lambda: not lost.alive)
+        beaten.clear()
+        assert beaten.wait(10.0)
+    finally:
+        runtime.close()
+        for server in servers:
+            server.stop(1.0)
 
 
 def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:

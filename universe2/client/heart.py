@@ -17,7 +17,7 @@ import numpy as np
 
 from universe2.client.part import Part, Reopened
 from universe2.client.slots import SlotBook
-from universe2.core.errors import DeadlineError
+from universe2.core.errors import DeadlineError, ProtocolError
 
 log = logging.getLogger("universe2.client")
 
@@ -80,8 +80,11 @@ class Heart:
         if now - oldest > limit:
             text = f"{lane.address}: no result for {len(busy_K)} slots within {limit:g} s"
             lane.poison(DeadlineError(text))
-        else:
+            return
+        try:
             lane.beat(3 * part.beat)
+        except ProtocolError as error:  # so much is unacknowledged that nothing more may be sent
+            lane.poison(error)
 
 
 def end_sessions(parts: Sequence[Part], inbox: queue.SimpleQueue[object]) -> None:
