@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universe2.core import errors, screen
-from universe2.server import Server, ServerConfig, door, service, session, viewers
+from universe2.server import Server, ServerConfig, door, opening, service, session, viewers
 from universe2.wire import buffers, codecs, frames, schema, sharing, sockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +87,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"takes nothing for {sockets._SEND_SECONDS} s": CONTRACT,
         f"of at most {screen.INSTRUCTION_LENGTH:,} characters": PAGE,
         f"`open_deadline`, {ServerConfig().open_deadline:g} |": PAGE,
+        f"is closed again, or {opening.LATE_SECONDS:g} s later": PAGE,
     }
     words = {text: " ".join(text.replace("//", " ").split()) for text in (CONTRACT, PAGE)}
     assert [phrase for phrase, text in said.items() if phrase not in words[text]] == []

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ from universe2.core.errors import (
     InvalidSeedError,
     ProtocolError,
     ServerLostError,
+    Universe2Error,
     UnknownEnvError,
     UnsupportedError,
     UsageError,
@@ -389,6 +391,48 @@ def test_opening_has_a_deadline_and_what_comes_late_is_closed() -> None:
     assert closed.wait(5.0)
     server.stop(1.0)
     assert server.capacity.slots_free == 8
+
+
+def test_what_never_opens_gives_its_slots_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.server.opening.LATE_SECONDS", 0.5)
+    go, closed = threading.Event(), threading.Event()
+
+    class Late(CountingRuntime):
+        def close(self) -> None:
+            closed.set()
+
+    def hanging(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        assert go.wait(30.0)
+        return Late(COUNTING, num_slots, config)
+
+    server = start(hanging, open_deadline=0.2)
+    try:
+        with pytest.raises(DeadlineError, match="not open after"):
+            open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+        end = time.monotonic() + 10.0
+        while server.capacity.slots_free < 8 and time.monotonic() < end:
+            threading.Event().wait(0.02)
+        assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
+        go.set()  # it wasn't hung after all
+        assert closed.wait(10.0)
+    finally:
+        server.stop(1.0)
+    assert server.capacity.slots_free == 8, "given back twice"
+
+
+class _NoLicence(CountingRuntime):
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        sys.exit("no licence found")
+
+
+def test_an_environment_that_exits_when_it_is_made_is_an_error_at_once() -> None:
+    server = start(lambda _id, slots, config: _NoLicence(COUNTING, slots, config), open_deadline=60.0)
+    try:
+        with pytest.raises(Universe2Error, match=r"testing/Counting-v0.* SystemExit: no licence found"):
+            open_remote(COUNTING.id, 3, EnvConfig(), [server.address], open_deadline=20.0)
+        assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
+    finally:
+        server.stop(1.0)
 
 
 def test_a_token_is_asked_for_and_compared(counting: EnvSpec) -> None:
