@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +205,51 @@ def test_a_bug_in_the_runtime_reaches_the_client() -> None:
         runtime.reset([0], [0])
         batch = runtime.recv(10.0)
         assert "a bug in the runtime" in batch.fault_text[0]
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+class _Full(CountingRuntime):
+    """Raises where ``place`` says, at its first step, what would also say that a stream broke."""
+
+    place = ""
+    error: Exception = OSError(24, "Too many open files")
+
+    def send(self, slots: Any, actions: Any) -> None:
+        if self.place == "send":
+            raise self.error
+        super().send(slots, actions)
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        if self.place == "recv" and batch.step[0]:
+            raise self.error
+        return batch
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("send", OSError(24, "Too many open files")),
+        ("recv", OSError(24, "Too many open files")),
+        ("recv", ServerLostError("Too many open files")),
+    ],
+)
+def test_an_error_of_the_system_in_a_runtime_is_no_broken_stream(
+    place: str, error: Exception, same_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Full, "place", place)
+    monkeypatch.setattr(_Full, "error", error)
+    server = served(_Full)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], deadline=15.0, same_host=same_host)
+    try:
+        runtime.reset([0], [4])
+        runtime.recv(10.0)
+        act(runtime, [0])
+        batch = runtime.recv(20.0)
+        assert "Too many open files" in batch.fault_text[0]
     finally:
         runtime.close()
         server.stop(1.0)

@@ -378,7 +378,7 @@ class Session:
         """The reading thread: every request until the stream or the session ends."""
         end: _End | _Leave = _Leave(stream)
         try:
-            for message in requests:
+            for message in self._unbroken(requests):
                 self.heard = time.monotonic()
                 self._metrics.bytes_in.inc(len(message))
                 frame = self._assembler.add(message)
@@ -391,8 +391,6 @@ class Session:
                 self._answer(frame)
                 self.heard = time.monotonic()
                 self._answering = False
-        except (grpc.RpcError, OSError):
-            log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
         except Universe2Error as error:
             end = _End(error)
         except Exception as error:
@@ -400,6 +398,13 @@ class Session:
             end = _End(_failure(error))
         self._answering = False
         self._events.put(end)
+
+    def _unbroken(self, requests: Iterator[Message]) -> Iterator[Message]:
+        """What comes until the stream ends or breaks. What a runtime raises meanwhile is no matter of it."""
+        try:
+            yield from requests
+        except (grpc.RpcError, OSError):
+            log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
 
     def _answer(self, frame: Frame) -> None:
         header = frame.header
@@ -458,7 +463,11 @@ class Session:
             if self._outstanding <= 0:
                 return True  # the rows came with others' before they were owed, and were sent then
             for message in self._receive(0.0):
-                self._send(message)
+                try:
+                    self._send(message)
+                except OSError:  # the frame is kept for the stream that comes after this one
+                    self.hang_up()
+                    break
             if self._outstanding > 0:
                 self._events.put(0)  # wakes the thread that waits
             return True
