@@ -420,16 +420,16 @@ def test_what_never_opens_gives_its_slots_back_later(monkeypatch: pytest.MonkeyP
     assert server.capacity.slots_free == 8, "given back twice"
 
 
-class _NoLicence(CountingRuntime):
-    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
-        sys.exit("no licence found")
+@pytest.mark.parametrize("error", [SystemExit("no licence found"), RuntimeError("no licence found")])
+def test_an_environment_that_fails_when_it_is_made_is_an_error_at_once(error: BaseException) -> None:
+    def failing(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        raise error
 
-
-def test_an_environment_that_exits_when_it_is_made_is_an_error_at_once() -> None:
-    server = start(lambda _id, slots, config: _NoLicence(COUNTING, slots, config), open_deadline=60.0)
+    server = start(failing, open_deadline=60.0)
     try:
-        with pytest.raises(Universe2Error, match=r"testing/Counting-v0.* SystemExit: no licence found"):
+        with pytest.raises(Universe2Error, match=f"{type(error).__name__}: no licence found") as told:
             open_remote(COUNTING.id, 3, EnvConfig(), [server.address], open_deadline=20.0)
+        assert type(told.value) is Universe2Error, "the server isn't lost"
         assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
     finally:
         server.stop(1.0)

@@ -31,7 +31,7 @@ from universe2.server.config import ServerConfig
 from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_asks
-from universe2.server.session import Send, Session, error_header
+from universe2.server.session import Send, Session, error_header, failure
 from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
@@ -231,10 +231,8 @@ class Server:
                 session.close()
                 return
             yield from session.stream(requests, context)
-        except Universe2Error as error:
-            log.info("a stream is refused: %s: %s", type(error).__name__, error)
-            # It answers no frame in particular: perhaps none could be read.
-            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+        except Exception as error:  # noqa: BLE001  told
+            yield encode(_refusal(error))
 
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
@@ -245,9 +243,8 @@ class Server:
             if not first.header.HasField("resume"):
                 raise ProtocolError("a session can be taken up here, but not begun")
             yield from self._taken_up(first.header, requests, caller, caller.send)
-        except Universe2Error as error:
-            log.info("a local stream is refused: %s: %s", type(error).__name__, error)
-            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+        except Exception as error:  # noqa: BLE001  told
+            yield encode(_refusal(error))
 
     def _taken_up(
         self, header: pb.Header, requests: Iterator[Message], context: Hanger, send: Send | None = None
@@ -374,6 +371,17 @@ class Server:
                     session.end(
                         ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over")
                     )
+
+
+def _refusal(error: Exception) -> pb.Header:
+    """What a stream is told that doesn't become a session's."""
+    if isinstance(error, Universe2Error):
+        log.info("a stream is refused: %s: %s", type(error).__name__, error)
+    else:
+        log.error("a stream failed", exc_info=error)
+        error = failure(error)
+    # It answers no frame in particular: perhaps none could be read.
+    return pb.Header(sequence=1, error=error_header(error).error)
 
 
 def _join(host: str, port: int) -> str:

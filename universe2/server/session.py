@@ -230,7 +230,7 @@ class Session:
         except Exception as error:
             log.exception("session %s failed", self.id)
             self.close()
-            yield from self._post(error_header(_failure(error)))
+            yield from self._post(error_header(failure(error)))
         finally:
             self._attached.release()
             if self._ending:
@@ -395,7 +395,7 @@ class Session:
             end = _End(error)
         except Exception as error:
             log.exception("session %s failed", self.id)
-            end = _End(_failure(error))
+            end = _End(failure(error))
         self._answering = False
         self._events.put(end)
 
@@ -428,7 +428,7 @@ class Session:
             self._events.put(_End(error))
         except Exception as error:
             log.exception("session %s failed", self.id)
-            self._events.put(_End(_failure(error)))
+            self._events.put(_End(failure(error)))
 
     def _carry_out(self, member: Member, frame: Frame) -> None:
         """Ask the member; what it owes for that, or its answer, is the stream's to say."""
@@ -483,5 +483,6 @@ def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     return pb.Header(reply_to=reply_to, error=told)
 
 
-def _failure(error: Exception) -> Universe2Error:
+def failure(error: Exception) -> Universe2Error:
+    """What clients hear of an error that nobody raised on purpose."""
     return Universe2Error(f"the server failed: {type(error).__name__}: {error}")
