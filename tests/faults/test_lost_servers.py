@@ -321,6 +321,36 @@ def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:
         server.stop(1.0)
 
 
+def test_leases_hold_although_a_session_could_not_be_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, lacked = threading.Thread.start, threading.Event()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "session-close" and not lacked.is_set():
+            lacked.set()
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    server = served(CountingRuntime)
+    silent = [
+        open_remote(COUNTING.id, 2, EnvConfig(), [server.address], lease=1.0, same_host=False)
+        for _ in range(3)
+    ]
+    monkeypatch.setattr(threading.Thread, "start", start)
+    try:
+        for runtime in silent:  # its heart stops, and its stream breaks for good
+            connection = runtime._parts[0].lane.connection  # type: ignore[attr-defined]
+            runtime._closed.set()  # type: ignore[attr-defined]
+            connection._over.set()
+            connection._stream.hang_up()
+        assert eventually(lambda: server.capacity.slots_free == 8, 20.0)
+        assert lacked.is_set()
+        assert server.metrics.reaped._value.get() == 3
+    finally:
+        for runtime in silent:
+            runtime.close()
+        server.stop(1.0)
+
+
 def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:
     server = served(CountingRuntime)
     code = (

@@ -359,18 +359,22 @@ class Server:
                 context.cancel()
             told &= {session.id for session in sessions}
             for session in sessions:
-                silent = session.silent
-                if silent <= session.lease:
-                    continue
-                if session.id in told and silent > session.lease + 2.0:
-                    session.hang_up()  # it doesn't even read what it is told
-                elif session.id not in told:
-                    told.add(session.id)
-                    self.metrics.reaped.inc()
-                    log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
-                    session.end(
-                        ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over")
-                    )
+                try:
+                    self._hold_to_lease(session, told)
+                except Exception:  # no thread is left, say: tried again, and the others' leases hold
+                    log.exception("session %s can't be ended", session.id)
+
+    def _hold_to_lease(self, session: Session, told: set[str]) -> None:
+        silent = session.silent
+        if silent <= session.lease:
+            return
+        if session.id in told and silent > session.lease + 2.0:
+            session.hang_up()  # it doesn't even read what it is told
+        elif session.id not in told:
+            log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
+            session.end(ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over"))
+            told.add(session.id)
+            self.metrics.reaped.inc()
 
 
 def _refusal(error: Exception) -> pb.Header:
