@@ -343,10 +343,11 @@ class Session:
             member.coder.write(header, buffers)
         elif self._lender is not None and member.exact:
             offers = self._lender.lend(header, buffers)
-        yield from self._post(header, buffers)
+        messages = self._post(header, buffers)
+        for offer in offers:  # kept before anything is sent: a stream that breaks there loses none
+            messages = messages + self._post(offer)
+        yield from messages
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
-        for offer in offers:
-            yield from self._post(offer)
 
     def _refusals(self, member: Member, error: Universe2Error) -> Iterator[bytes]:
         """A server behind this one refused requests: so are those that asked here, as far as they were."""
