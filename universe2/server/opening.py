@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from universe2.core.errors import DeadlineError, Universe2Error, UsageError, VersionError
-from universe2.core.runtime import Runtime
+from universe2.core.runtime import Runtime, close_all
 from universe2.core.spec import Autoreset, EnvConfig, Interface
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import agree
@@ -92,10 +92,11 @@ def open_all(
         for ask in asks:
             runtimes.append(open_in_time(open_runtime, ask, max(end - time.monotonic(), 0.0), left.down))
     except Exception:
-        for runtime in runtimes:
-            runtime.close()
-        for _ in range(len(asks) - 1):  # the one that failed counts itself
-            left.down()
+        try:
+            close_all(runtimes)
+        finally:
+            for _ in range(len(asks) - 1):  # the one that failed counts itself
+                left.down()
         raise
     return runtimes
 
