@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
     DeadlineError,
+    FaultError,
     InvalidActionError,
     InvalidSeedError,
     ProtocolError,
@@ -546,6 +547,34 @@ def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server)
     assert list(slow) == []
     with pytest.raises(ServerLostError):
         next(runtime.watch(0))
+
+
+class _Undrawable(CountingRuntime):
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        raise RuntimeError("no display")
+
+
+def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
+    server = start(lambda _id, slots, config: _Undrawable(COUNTING, slots, config))
+    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [4, 4])
+        runtime.recv(10.0)
+        with ThreadPoolExecutor(1) as pool:
+            picture = pool.submit(next, runtime.watch(1))
+            while not server._sessions[next(iter(server._sessions))]._members.numbered(0).viewers:
+                threading.Event().wait(0.01)
+            for number in (1, 2):
+                runtime.send([0, 1], np.zeros(2, np.int64))
+                batch = runtime.recv(10.0)
+                assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [number, number])
+            with pytest.raises(FaultError, match="RuntimeError: no display"):
+                picture.result(10.0)
+    finally:
+        runtime.close()
+        server.stop(1.0)
 
 
 def test_a_viewer_misses_what_came_between() -> None:
