@@ -27,6 +27,7 @@ from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
+    DeadlineError,
     ServerLostError,
     UnknownEnvError,
     UsageError,
@@ -206,6 +207,56 @@ def test_what_happens_is_counted(server: Server) -> None:
     assert metric(server, "bytes_total", direction="in") > 100
     runtime.close()
     assert metric(server, "sessions_open") == 0
+
+
+class _SlowSlot(CountingRuntime):
+    """Slot 0's first step takes until ``go``; the others' rows come first."""
+
+    go = threading.Event()
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        super().__init__(spec, num_slots, config)
+        self._held: list[Any] = []
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self._held and self.go.is_set():
+            self._todo.put(self._held.pop())
+        if not self._todo.empty():
+            item = self._todo.get()
+            assert item is not None
+            if item[0].tolist() != [0] or item[1] is None or self.go.is_set():
+                self._todo.put(item)
+                return super().recv(timeout)
+            self._held.append(item)
+        self.go.wait(0.02)
+        raise DeadlineError("held")
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+def test_a_steps_time_is_that_of_the_slot_that_was_asked(
+    same_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_SlowSlot, "go", threading.Event())
+    server = start(lambda _id, slots, config: _SlowSlot(COUNTING, slots, config))
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], same_host=same_host)
+    try:
+        runtime.reset([0, 1], [4, 4])
+        runtime.recv(10.0)
+        before = metric(server, "step_seconds_sum")
+        runtime.send([0], [0])
+        threading.Event().wait(1.0)
+        for _ in range(5):  # asked after slot 0, and answered before it
+            runtime.send([1], [0])
+            assert runtime.recv(10.0).slots.tolist() == [1]
+        fast = metric(server, "step_seconds_sum")
+        assert fast - before < 0.9
+        _SlowSlot.go.set()
+        assert runtime.recv(10.0).slots.tolist() == [0]
+        assert metric(server, "step_seconds_sum") - fast >= 1.0
+        assert metric(server, "step_seconds_count") == 7
+    finally:
+        runtime.close()
+        server.stop(1.0)
 
 
 def test_metrics_over_http(counting: EnvSpec) -> None:

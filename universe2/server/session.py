@@ -16,7 +16,6 @@ import queue
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -117,8 +116,6 @@ class Session:
         self._send: Send | None = None
         self._outstanding = 0
         """rows owed less rows received; below 0 while rows have come that are sent for but not owed yet"""
-        self._asked: deque[float] = deque()
-        """monotonic times of requests whose results are outstanding"""
         self._stream = 0
         self._context: Hanger | None = None
         self._attached = threading.Lock()
@@ -297,7 +294,7 @@ class Session:
                     if self._outstanding > 0:
                         yield from self._receive(POLL)
                 elif isinstance(event, int):
-                    self._owe(event)
+                    self._outstanding += event
                 elif isinstance(event, _Leave):
                     if event.stream == stream:
                         log.info("session %s: its stream is over; it waits to be resumed", self.id)
@@ -309,11 +306,6 @@ class Session:
                     return
                 else:
                     yield from self._post(*event)
-
-    def _owe(self, rows: int) -> None:
-        if rows:
-            self._outstanding += rows
-            self._asked.append(time.monotonic())
 
     def _receive(self, timeout: float) -> Iterator[bytes]:
         """What is ready, after a short wait."""
@@ -328,10 +320,7 @@ class Session:
             return
         self._outstanding -= len(batch)
         ready = time.monotonic()
-        if self._asked:
-            self._metrics.step_seconds.observe(ready - self._asked.popleft())
-        if self._outstanding <= 0:
-            self._asked.clear()
+        self._metrics.step_seconds.observe(member.waited(batch.slots, ready))
         batch, body, buffers = member.written(batch)
         self._metrics.batch(batch)
         for viewer in member.viewers:
@@ -460,7 +449,7 @@ class Session:
         try:
             if self._outstanding > 0 or not self._events.empty():
                 return False
-            self._owe(rows)
+            self._outstanding += rows
             if self._outstanding <= 0:
                 return True  # the rows came with others' before they were owed, and were sent then
             for message in self._receive(0.0):
