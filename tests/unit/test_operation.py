@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("tokens = 3", "tokens must be a table"),
         ("[tokens]\nbob = 3", "tokens.bob must be a table"),
         ('[tokens.bob]\nfile = "bob"\nslots = "3"', "tokens.bob.slots must be a whole number"),
+        ('[tokens.bob]\nfile = "bob"\nsessions = -1', "tokens.bob.sessions must be at least 0, got -1"),
         ("[tls]\nkey = 1\ncertificate = 2", "must be a text"),
     ],
 )
@@ -268,6 +270,11 @@ def test_metrics_over_http(counting: EnvSpec) -> None:
             assert b"universe2_slots_total 8.0" in page.read()
     finally:
         server.stop(1.0)
+    again = start(metrics_port=server.config.metrics_port)  # its port is free
+    again.stop(1.0)
+    again.stop(1.0)
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.config.metrics_port}/metrics", timeout=5)
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ What a stream says is the session's business; what an environment does is the ru
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -131,8 +132,10 @@ class Server:
             session.end(ServerLostError("the server is shutting down"))
         stopped.wait(grace + 5.0)
         self._door.wait(grace)
-        for session in sessions:
-            session.close()
+        with contextlib.ExitStack() as stack:  # one that fails to close leaves no other open
+            stack.callback(self.metrics.close)
+            for session in sessions:
+                stack.callback(session.close)
 
     def _open_no_more(self) -> None:
         """From now on nobody gets a session: not who comes, not who waits, not whose slots are opening."""
