@@ -22,6 +22,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import universe2
+from universe2.cli import serve
 from universe2.client import open_remote, server_info
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
@@ -344,6 +345,30 @@ def test_sigterm_drains_and_exits_with_0_and_every_line_of_its_log_is_an_object(
         lines = [json.loads(line) for line in process.stderr]
         assert any("draining: " in line["message"] for line in lines), lines
         assert {line["level"] for line in lines} <= {"info", "warning"}
+
+
+def test_a_signal_interrupts_who_waits_for_it_with_the_lock_in_his_hands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Handlers run in the thread that they interrupt: none may take a lock that this thread can hold."""
+    seen = []
+
+    def serving(server: Server, stop: threading.Event, _announce: Any, drained: threading.Event) -> None:
+        for number, event in ((signal.SIGTERM, drained), (signal.SIGTERM, stop), (signal.SIGINT, stop)):
+            with event._cond:  # type: ignore[attr-defined]  # as within its wait
+                signal.raise_signal(number)
+            seen.append(event.wait(10.0))
+            stop.clear()
+        server.stop(0.1)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("universe2.server.service.serve_forever", serving)
+    try:
+        serve._run(ServerConfig(port=0), lambda *_: CountingRuntime(COUNTING, 1, EnvConfig()), "", False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert seen == [True, True, True]
 
 
 class _Broken(CountingRuntime):
