@@ -30,6 +30,9 @@ from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
     DeadlineError,
+    IdleError,
+    InvalidActionError,
+    InvalidSeedError,
     ServerLostError,
     UnknownEnvError,
     UsageError,
@@ -40,6 +43,7 @@ from universe2.server.auth import Holder
 from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
 from universe2.server.logs import JsonFormatter
+from universe2.server.parking import ParkingRuntime
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import encode
 from universe2.wire.v1 import universe_pb2 as pb
@@ -407,6 +411,70 @@ def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on(servers: int, 
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+@pytest.fixture
+def parked() -> ParkingRuntime:
+    """Slots 0, 1 and 2, of which 1 is parked and 0 and 2 are in an episode."""
+    runtime = ParkingRuntime(_Broken(COUNTING, 3, EnvConfig()), max_faults=1)
+    runtime.reset([0, 1, 2], [4, 4, 4])
+    runtime.recv()
+    runtime.send([0, 1, 2], [0, 0, 0])
+    assert "parked" in runtime.recv().fault_text[1]
+    return runtime
+
+
+@pytest.mark.parametrize(
+    ("slots", "error", "complaint"),
+    [
+        ([1, 1], UsageError, "occurs twice"),
+        ([0, 1, 0], UsageError, "occurs twice"),
+        ([1, 3], UsageError, r"lie in 0\.\.2"),
+    ],
+)
+def test_parked_or_not_slots_are_checked(
+    parked: ParkingRuntime, slots: list[int], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        parked.send(slots, [0] * len(slots))
+    with pytest.raises(error, match=complaint):
+        parked.reset(slots, [4] * len(slots))
+    assert_nothing_moved(parked)
+
+
+@pytest.mark.parametrize("slots", [[1], [0, 1]])
+def test_what_is_asked_of_a_parked_slot_must_be_valid_all_the_same(
+    parked: ParkingRuntime, slots: list[int]
+) -> None:
+    wrong = [0] * (len(slots) - 1)
+    with pytest.raises(InvalidActionError, match="slot 1"):
+        parked.send(slots, [*wrong, 77])
+    with pytest.raises(InvalidActionError):
+        parked.send(slots, [*wrong, 0, 0])
+    with pytest.raises(InvalidSeedError, match="-5"):
+        parked.reset(slots, [*wrong, -5])
+    with pytest.raises(InvalidSeedError, match=f"expected {len(slots)} seeds"):
+        parked.reset(slots, [*wrong, 0, 0])
+    assert_nothing_moved(parked)
+
+
+def test_a_parked_slot_owes_its_fault_before_it_is_asked_again(parked: ParkingRuntime) -> None:
+    parked.send([1], [0])
+    for ask in (parked.send, parked.reset):
+        with pytest.raises(UsageError, match="slot 1 is still busy"):
+            ask([0, 1], [0, 0])
+    assert parked.recv().slots.tolist() == [1]
+    assert_nothing_moved(parked)
+
+
+def assert_nothing_moved(runtime: ParkingRuntime) -> None:
+    """All three can be stepped, and what comes is the second step of those that go on."""
+    runtime.send([0, 1, 2], [0, 0, 0])
+    refused, batch = runtime.recv(), runtime.recv()
+    assert (refused.slots.tolist(), refused.fault.tolist()) == ([1], [Fault.INFRASTRUCTURE])
+    assert (batch.slots.tolist(), batch.step.tolist()) == ([0, 2], [2, 2])
+    with pytest.raises(IdleError):
+        runtime.recv()
 
 
 FACES: dict[str, Callable[..., Any]] = {
