@@ -55,6 +55,11 @@ def test_every_type_of_error_is_there() -> None:
     }
 
 
+def test_every_feature_is_explained() -> None:
+    told = CONTRACT[CONTRACT.index("// Capabilities beyond") : CONTRACT.index("repeated string features")]
+    assert sorted(re.findall(r'"(\w+)"', told)) == sorted(service.FEATURES)
+
+
 @pytest.mark.parametrize(
     ("part", "names"), [("arrows", screen.ARROWS), ("key", screen.KEYS), ("button", screen.BUTTONS)]
 )
