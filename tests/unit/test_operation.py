@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,10 @@ from universe2.server.auth import Holder
 from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
 from universe2.server.logs import JsonFormatter
+from universe2.server.member import Member
 from universe2.server.parking import ParkingRuntime
 from universe2.testing.counting import COUNTING, CountingRuntime
-from universe2.wire.frames import encode
+from universe2.wire.frames import Frame, encode
 from universe2.wire.v1 import universe_pb2 as pb
 
 ALICE, BOB = "alice-token-of-16+", "bob-token-of-16-and-more"
@@ -264,6 +265,26 @@ def test_a_steps_time_is_that_of_the_slot_that_was_asked(
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+def test_a_row_that_comes_before_its_request_is_noted_came_at_once() -> None:
+    """Its own request's time isn't known yet, and the one before's is no matter of it."""
+    seconds: list[float] = []
+
+    class AtOnce(CountingRuntime):
+        def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+            super().send(slots, actions)
+            self.recv()
+            seconds.append(member.waited(np.array([0], np.int32), time.monotonic()))
+
+    member = Member(0, AtOnce(COUNTING, 2, EnvConfig()))
+    member.runtime.reset([0], [4])
+    member.runtime.recv()
+    slots, actions = (memoryview(np.zeros(1, kind).tobytes()) for kind in ("<i4", "<i8"))
+    for number in range(1, 4):
+        member.ask(Frame(pb.Header(sequence=number, send=pb.Send()), [slots, actions]))
+        threading.Event().wait(0.05)
+    assert seconds == [0.0, 0.0, 0.0]
 
 
 def test_metrics_over_http(counting: EnvSpec) -> None:

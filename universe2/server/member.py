@@ -46,8 +46,10 @@ class Member:
         """held while the runtime is asked, until it is known in whose name"""
         self._request_N = np.zeros(runtime.num_slots, np.int64)
         """number of the frame that last asked each slot"""
-        self._asked_N = np.full(runtime.num_slots, np.inf)
-        """monotonic time at which each slot was asked for the row that it owes; inf: it owes none"""
+        self._asked_N = np.zeros(runtime.num_slots)
+        """monotonic time at which each slot was last asked for a row, noted a little later than that"""
+        self._came_N = np.zeros(runtime.num_slots)
+        """monotonic time at which each slot's last row came"""
         self._aside: ThreadPoolExecutor | None = None
         self._counting = threading.Lock()
         self._waiting = 0
@@ -75,9 +77,9 @@ class Member:
 
     def waited(self, slots_K: np.ndarray, now: float) -> float:
         """For how many seconds the first of these slots was asked for its row; all of them have theirs."""
-        seconds = now - float(self._asked_N[slots_K[0]])
-        self._asked_N[self._rows(slots_K)] = np.inf
-        return max(seconds, 0.0)  # 0: it came before it was noted that it was asked for
+        asked, before = float(self._asked_N[slots_K[0]]), float(self._came_N[slots_K[0]])
+        self._came_N[self._rows(slots_K)] = now
+        return now - asked if asked > before else 0.0  # it came before it was noted that it was asked for
 
     def askers(self, slots_K: np.ndarray) -> np.ndarray:
         """int64 (K,): the numbers of the frames that last asked these slots."""
