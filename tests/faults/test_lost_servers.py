@@ -211,6 +211,51 @@ def test_a_bug_in_the_runtime_reaches_the_client() -> None:
         server.stop(1.0)
 
 
+class _Full(CountingRuntime):
+    """Raises where ``place`` says, at its first step, what would also say that a stream broke."""
+
+    place = ""
+    error: Exception = OSError(24, "Too many open files")
+
+    def send(self, slots: Any, actions: Any) -> None:
+        if self.place == "send":
+            raise self.error
+        super().send(slots, actions)
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        if self.place == "recv" and batch.step[0]:
+            raise self.error
+        return batch
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("send", OSError(24, "Too many open files")),
+        ("recv", OSError(24, "Too many open files")),
+        ("recv", ServerLostError("Too many open files")),
+    ],
+)
+def test_an_error_of_the_system_in_a_runtime_is_no_broken_stream(
+    place: str, error: Exception, same_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Full, "place", place)
+    monkeypatch.setattr(_Full, "error", error)
+    server = served(_Full)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(), [server.address], deadline=15.0, same_host=same_host)
+    try:
+        runtime.reset([0], [4])
+        runtime.recv(10.0)
+        act(runtime, [0])
+        batch = runtime.recv(20.0)
+        assert "Too many open files" in batch.fault_text[0]
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
 class _Held(CountingRuntime):
     """Returns nothing while ``hold`` is set."""
 
@@ -399,6 +444,36 @@ def test_what_is_open_lives_on_while_other_servers_open() -> None:
         runtime.close()
         for server in servers:
             server.stop(1.0)
+
+
+def test_leases_hold_although_a_session_could_not_be_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, lacked = threading.Thread.start, threading.Event()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "session-close" and not lacked.is_set():
+            lacked.set()
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    server = served(CountingRuntime)
+    silent = [
+        open_remote(COUNTING.id, 2, EnvConfig(), [server.address], lease=1.0, same_host=False)
+        for _ in range(3)
+    ]
+    monkeypatch.setattr(threading.Thread, "start", start)
+    try:
+        for runtime in silent:  # its heart stops, and its stream breaks for good
+            connection = runtime._parts[0].lane.connection  # type: ignore[attr-defined]
+            runtime._closed.set()  # type: ignore[attr-defined]
+            connection._over.set()
+            connection._stream.hang_up()
+        assert eventually(lambda: server.capacity.slots_free == 8, 20.0)
+        assert lacked.is_set()
+        assert server.metrics.reaped._value.get() == 3
+    finally:
+        for runtime in silent:
+            runtime.close()
+        server.stop(1.0)
 
 
 def test_a_killed_client_frees_its_slots(counting: EnvSpec) -> None:

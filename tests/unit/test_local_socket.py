@@ -18,6 +18,7 @@ from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, ProtocolError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
+from universe2.server.door import Caller, Door
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire import sockets
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode, encode
@@ -182,6 +183,89 @@ def test_a_door_where_nobody_is_let_in_is_left(full: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(sockets, "_CONNECT_SECONDS", 1)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(connect, full, MAX_MESSAGE_BYTES).result(10.0) is None
+
+
+def echo(messages: Iterator[Any], _caller: Caller) -> Iterator[bytes]:
+    for message in messages:
+        yield bytes(message)
+
+
+def answer_at(door: Door) -> bytes | None:
+    """What a caller gets back who says hello; None if the door is shut before."""
+    caller = connect(door.name, 2**20)
+    assert caller is not None
+    try:
+        with contextlib.suppress(OSError):
+            caller.send(b"hello")
+        assert caller.ready(20.0)
+        said = caller.receive()
+        return None if said is None else bytes(said)
+    finally:
+        caller.close()
+
+
+def test_a_door_without_a_descriptor_for_a_caller_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        """The listening socket; it has no descriptor for the first who calls."""
+
+        def __init__(self, listening: Any) -> None:
+            self.shutdown, self.close, self.accepts = listening.shutdown, listening.close, listening.accept
+
+        def accept(self) -> Any:
+            self.accept = self.accepts  # type: ignore[method-assign]
+            raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("universe2.server.door.PAUSE_SECONDS", 0.05)
+    door = Door(echo, most=1, message_bytes=2**20)
+    monkeypatch.setattr(door, "_listening", Full(door._listening))
+    door.start()
+    try:
+        assert answer_at(door) == b"hello"
+    finally:
+        door.close()
+
+
+def test_a_door_without_a_thread_for_a_caller_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, lacked = threading.Thread.start, threading.Event()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "door-talk" and not lacked.is_set():
+            lacked.set()
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr("universe2.server.door.PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    door = Door(echo, most=1, message_bytes=2**20)
+    door.start()
+    try:
+        assert answer_at(door) is None
+        assert answer_at(door) == b"hello", "the first one's room is free again"
+    finally:
+        door.close()
+
+
+def test_a_door_that_is_closed_while_it_pauses_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = threading.Event()
+
+    class Full:
+        def __init__(self, listening: Any) -> None:
+            self.shutdown, self.close = listening.shutdown, listening.close
+
+        def accept(self) -> Any:
+            paused.set()
+            raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("universe2.server.door.PAUSE_SECONDS", 60.0)
+    before = set(threading.enumerate())
+    door = Door(echo, most=1, message_bytes=2**20)
+    monkeypatch.setattr(door, "_listening", Full(door._listening))
+    door.start()
+    (thread,) = [one for one in set(threading.enumerate()) - before if one.name == "door"]
+    assert paused.wait(10.0)
+    door.close()
+    thread.join(10.0)
+    assert not thread.is_alive()
 
 
 def test_messages_arrive_whole_and_none_too_large() -> None:

@@ -164,6 +164,51 @@ def test_members_that_open_too_late_give_their_slots_back_when_they_are_closed(
     assert all(runtime._ledger.closed for runtime in opened)
 
 
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of runtimes whose close was called; that of the second raises."""
+    called: list[str] = []
+
+    def close(runtime: Held) -> None:
+        called.append(runtime.spec.id)
+        CountingRuntime.close(runtime)
+        if runtime.spec.id == SECOND.id:
+            raise OSError("can't remove the scratch directory")
+
+    monkeypatch.setattr(Held, "close", close)
+    return called
+
+
+def test_one_that_fails_to_close_leaves_no_other_open(
+    start: Callable[..., Server], closed: list[str]
+) -> None:
+    server = start()
+    wanted = [(spec, 2, NEXT) for spec in BY_ID.values()]
+    for runtime in open_together(wanted, [server.address]):
+        runtime.close()
+    until(lambda: server.capacity.slots_free == 12)
+    assert sorted(closed) == sorted(BY_ID)
+    assert server.capacity.sessions_open == 0
+
+
+def test_one_that_fails_to_close_when_another_did_not_open_keeps_no_slots(
+    start: Callable[..., Server], closed: list[str]
+) -> None:
+    server = start()
+    wanted = [(FIRST, 2, NEXT), (SECOND, 2, NEXT), ("testing/Absent-v0", 2, NEXT)]
+    with pytest.raises(Universe2Error, match=r"scratch directory|testing/Absent-v0"):
+        open_together(wanted, [server.address])
+    until(lambda: server.capacity.slots_free == 12)
+    assert sorted(closed) == [FIRST.id, SECOND.id]
+
+
+def test_here_too_one_that_fails_to_close_leaves_no_other_open(closed: list[str]) -> None:
+    pool = Pool([(spec.id, Held(spec, 1, NEXT)) for spec in BY_ID.values()])
+    with pytest.raises(OSError, match="scratch directory"):
+        pool.close()
+    assert sorted(closed) == sorted(BY_ID)
+
+
 def test_a_picture_that_takes_long_holds_up_nobody_else(start: Callable[..., Server]) -> None:
     server = start()
     pool = pool_of([server.address])

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import universe2
+from universe2.cli import serve
 from universe2.client import open_remote, server_info
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
+    DeadlineError,
+    IdleError,
+    InvalidActionError,
+    InvalidSeedError,
     ServerLostError,
     UnknownEnvError,
     UsageError,
@@ -37,8 +43,10 @@ from universe2.server.auth import Holder
 from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
 from universe2.server.logs import JsonFormatter
+from universe2.server.member import Member
+from universe2.server.parking import ParkingRuntime
 from universe2.testing.counting import COUNTING, CountingRuntime
-from universe2.wire.frames import encode
+from universe2.wire.frames import Frame, encode
 from universe2.wire.v1 import universe_pb2 as pb
 
 ALICE, BOB = "alice-token-of-16+", "bob-token-of-16-and-more"
@@ -99,6 +107,7 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("tokens = 3", "tokens must be a table"),
         ("[tokens]\nbob = 3", "tokens.bob must be a table"),
         ('[tokens.bob]\nfile = "bob"\nslots = "3"', "tokens.bob.slots must be a whole number"),
+        ('[tokens.bob]\nfile = "bob"\nsessions = -1', "tokens.bob.sessions must be at least 0, got -1"),
         ("[tls]\nkey = 1\ncertificate = 2", "must be a text"),
     ],
 )
@@ -208,6 +217,76 @@ def test_what_happens_is_counted(server: Server) -> None:
     assert metric(server, "sessions_open") == 0
 
 
+class _SlowSlot(CountingRuntime):
+    """Slot 0's first step takes until ``go``; the others' rows come first."""
+
+    go = threading.Event()
+
+    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
+        super().__init__(spec, num_slots, config)
+        self._held: list[Any] = []
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self._held and self.go.is_set():
+            self._todo.put(self._held.pop())
+        if not self._todo.empty():
+            item = self._todo.get()
+            assert item is not None
+            if item[0].tolist() != [0] or item[1] is None or self.go.is_set():
+                self._todo.put(item)
+                return super().recv(timeout)
+            self._held.append(item)
+        self.go.wait(0.02)
+        raise DeadlineError("held")
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+def test_a_steps_time_is_that_of_the_slot_that_was_asked(
+    same_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_SlowSlot, "go", threading.Event())
+    server = start(lambda _id, slots, config: _SlowSlot(COUNTING, slots, config))
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], same_host=same_host)
+    try:
+        runtime.reset([0, 1], [4, 4])
+        runtime.recv(10.0)
+        before = metric(server, "step_seconds_sum")
+        runtime.send([0], [0])
+        threading.Event().wait(1.0)
+        for _ in range(5):  # asked after slot 0, and answered before it
+            runtime.send([1], [0])
+            assert runtime.recv(10.0).slots.tolist() == [1]
+        fast = metric(server, "step_seconds_sum")
+        assert fast - before < 0.9
+        _SlowSlot.go.set()
+        assert runtime.recv(10.0).slots.tolist() == [0]
+        assert metric(server, "step_seconds_sum") - fast >= 1.0
+        assert metric(server, "step_seconds_count") == 7
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
+def test_a_row_that_comes_before_its_request_is_noted_came_at_once() -> None:
+    """Its own request's time isn't known yet, and the one before's is no matter of it."""
+    seconds: list[float] = []
+
+    class AtOnce(CountingRuntime):
+        def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+            super().send(slots, actions)
+            self.recv()
+            seconds.append(member.waited(np.array([0], np.int32), time.monotonic()))
+
+    member = Member(0, AtOnce(COUNTING, 2, EnvConfig()))
+    member.runtime.reset([0], [4])
+    member.runtime.recv()
+    slots, actions = (memoryview(np.zeros(1, kind).tobytes()) for kind in ("<i4", "<i8"))
+    for number in range(1, 4):
+        member.ask(Frame(pb.Header(sequence=number, send=pb.Send()), [slots, actions]))
+        threading.Event().wait(0.05)
+    assert seconds == [0.0, 0.0, 0.0]
+
+
 def test_metrics_over_http(counting: EnvSpec) -> None:
     server = start(metrics_port=free_port())
     try:
@@ -217,6 +296,11 @@ def test_metrics_over_http(counting: EnvSpec) -> None:
             assert b"universe2_slots_total 8.0" in page.read()
     finally:
         server.stop(1.0)
+    again = start(metrics_port=server.config.metrics_port)  # its port is free
+    again.stop(1.0)
+    again.stop(1.0)
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.config.metrics_port}/metrics", timeout=5)
 
 
 def free_port() -> int:
@@ -288,6 +372,30 @@ def test_sigterm_drains_and_exits_with_0_and_every_line_of_its_log_is_an_object(
         assert {line["level"] for line in lines} <= {"info", "warning"}
 
 
+def test_a_signal_interrupts_who_waits_for_it_with_the_lock_in_his_hands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Handlers run in the thread that they interrupt: none may take a lock that this thread can hold."""
+    seen = []
+
+    def serving(server: Server, stop: threading.Event, _announce: Any, drained: threading.Event) -> None:
+        for number, event in ((signal.SIGTERM, drained), (signal.SIGTERM, stop), (signal.SIGINT, stop)):
+            with event._cond:  # type: ignore[attr-defined]  # as within its wait
+                signal.raise_signal(number)
+            seen.append(event.wait(10.0))
+            stop.clear()
+        server.stop(0.1)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("universe2.server.service.serve_forever", serving)
+    try:
+        serve._run(ServerConfig(port=0), lambda *_: CountingRuntime(COUNTING, 1, EnvConfig()), "", False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert seen == [True, True, True]
+
+
 class _Broken(CountingRuntime):
     """Slot 1 fails at every step."""
 
@@ -324,6 +432,70 @@ def test_a_slot_that_keeps_failing_is_parked_and_the_others_go_on(servers: int, 
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+@pytest.fixture
+def parked() -> ParkingRuntime:
+    """Slots 0, 1 and 2, of which 1 is parked and 0 and 2 are in an episode."""
+    runtime = ParkingRuntime(_Broken(COUNTING, 3, EnvConfig()), max_faults=1)
+    runtime.reset([0, 1, 2], [4, 4, 4])
+    runtime.recv()
+    runtime.send([0, 1, 2], [0, 0, 0])
+    assert "parked" in runtime.recv().fault_text[1]
+    return runtime
+
+
+@pytest.mark.parametrize(
+    ("slots", "error", "complaint"),
+    [
+        ([1, 1], UsageError, "occurs twice"),
+        ([0, 1, 0], UsageError, "occurs twice"),
+        ([1, 3], UsageError, r"lie in 0\.\.2"),
+    ],
+)
+def test_parked_or_not_slots_are_checked(
+    parked: ParkingRuntime, slots: list[int], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        parked.send(slots, [0] * len(slots))
+    with pytest.raises(error, match=complaint):
+        parked.reset(slots, [4] * len(slots))
+    assert_nothing_moved(parked)
+
+
+@pytest.mark.parametrize("slots", [[1], [0, 1]])
+def test_what_is_asked_of_a_parked_slot_must_be_valid_all_the_same(
+    parked: ParkingRuntime, slots: list[int]
+) -> None:
+    wrong = [0] * (len(slots) - 1)
+    with pytest.raises(InvalidActionError, match="slot 1"):
+        parked.send(slots, [*wrong, 77])
+    with pytest.raises(InvalidActionError):
+        parked.send(slots, [*wrong, 0, 0])
+    with pytest.raises(InvalidSeedError, match="-5"):
+        parked.reset(slots, [*wrong, -5])
+    with pytest.raises(InvalidSeedError, match=f"expected {len(slots)} seeds"):
+        parked.reset(slots, [*wrong, 0, 0])
+    assert_nothing_moved(parked)
+
+
+def test_a_parked_slot_owes_its_fault_before_it_is_asked_again(parked: ParkingRuntime) -> None:
+    parked.send([1], [0])
+    for ask in (parked.send, parked.reset):
+        with pytest.raises(UsageError, match="slot 1 is still busy"):
+            ask([0, 1], [0, 0])
+    assert parked.recv().slots.tolist() == [1]
+    assert_nothing_moved(parked)
+
+
+def assert_nothing_moved(runtime: ParkingRuntime) -> None:
+    """All three can be stepped, and what comes is the second step of those that go on."""
+    runtime.send([0, 1, 2], [0, 0, 0])
+    refused, batch = runtime.recv(), runtime.recv()
+    assert (refused.slots.tolist(), refused.fault.tolist()) == ([1], [Fault.INFRASTRUCTURE])
+    assert (batch.slots.tolist(), batch.step.tolist()) == ([0, 2], [2, 2])
+    with pytest.raises(IdleError):
+        runtime.recv()
 
 
 FACES: dict[str, Callable[..., Any]] = {

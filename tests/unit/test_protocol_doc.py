@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universe2.core import errors, screen
-from universe2.server import Server, ServerConfig, door, service, session, viewers
+from universe2.server import Server, ServerConfig, door, opening, service, session, viewers
 from universe2.wire import buffers, codecs, frames, schema, sharing, sockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +55,11 @@ def test_every_type_of_error_is_there() -> None:
     }
 
 
+def test_every_feature_is_explained() -> None:
+    told = CONTRACT[CONTRACT.index("// Capabilities beyond") : CONTRACT.index("repeated string features")]
+    assert sorted(re.findall(r'"(\w+)"', told)) == sorted(service.FEATURES)
+
+
 @pytest.mark.parametrize(
     ("part", "names"), [("arrows", screen.ARROWS), ("key", screen.KEYS), ("button", screen.BUTTONS)]
 )
@@ -87,6 +92,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"takes nothing for {sockets._SEND_SECONDS} s": CONTRACT,
         f"of at most {screen.INSTRUCTION_LENGTH:,} characters": PAGE,
         f"`open_deadline`, {ServerConfig().open_deadline:g} |": PAGE,
+        f"is closed again, or {opening.LATE_SECONDS:g} s later": PAGE,
     }
     words = {text: " ".join(text.replace("//", " ").split()) for text in (CONTRACT, PAGE)}
     assert [phrase for phrase, text in said.items() if phrase not in words[text]] == []

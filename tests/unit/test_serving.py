@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
     DeadlineError,
+    FaultError,
     InvalidActionError,
     InvalidSeedError,
     ProtocolError,
     ServerLostError,
+    Universe2Error,
     UnknownEnvError,
     UnsupportedError,
     UsageError,
@@ -391,6 +394,48 @@ def test_opening_has_a_deadline_and_what_comes_late_is_closed() -> None:
     assert server.capacity.slots_free == 8
 
 
+def test_what_never_opens_gives_its_slots_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.server.opening.LATE_SECONDS", 0.5)
+    go, closed = threading.Event(), threading.Event()
+
+    class Late(CountingRuntime):
+        def close(self) -> None:
+            closed.set()
+
+    def hanging(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        assert go.wait(30.0)
+        return Late(COUNTING, num_slots, config)
+
+    server = start(hanging, open_deadline=0.2)
+    try:
+        with pytest.raises(DeadlineError, match="not open after"):
+            open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+        end = time.monotonic() + 10.0
+        while server.capacity.slots_free < 8 and time.monotonic() < end:
+            threading.Event().wait(0.02)
+        assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
+        go.set()  # it wasn't hung after all
+        assert closed.wait(10.0)
+    finally:
+        server.stop(1.0)
+    assert server.capacity.slots_free == 8, "given back twice"
+
+
+@pytest.mark.parametrize("error", [SystemExit("no licence found"), RuntimeError("no licence found")])
+def test_an_environment_that_fails_when_it_is_made_is_an_error_at_once(error: BaseException) -> None:
+    def failing(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        raise error
+
+    server = start(failing, open_deadline=60.0)
+    try:
+        with pytest.raises(Universe2Error, match=f"{type(error).__name__}: no licence found") as told:
+            open_remote(COUNTING.id, 3, EnvConfig(), [server.address], open_deadline=20.0)
+        assert type(told.value) is Universe2Error, "the server isn't lost"
+        assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
+    finally:
+        server.stop(1.0)
+
+
 def test_a_token_is_asked_for_and_compared(counting: EnvSpec) -> None:
     server = start(token=TOKEN)
     try:
@@ -502,6 +547,34 @@ def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server)
     assert list(slow) == []
     with pytest.raises(ServerLostError):
         next(runtime.watch(0))
+
+
+class _Undrawable(CountingRuntime):
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        raise RuntimeError("no display")
+
+
+def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
+    server = start(lambda _id, slots, config: _Undrawable(COUNTING, slots, config))
+    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [4, 4])
+        runtime.recv(10.0)
+        with ThreadPoolExecutor(1) as pool:
+            picture = pool.submit(next, runtime.watch(1))
+            while not server._sessions[next(iter(server._sessions))]._members.numbered(0).viewers:
+                threading.Event().wait(0.01)
+            for number in (1, 2):
+                runtime.send([0, 1], np.zeros(2, np.int64))
+                batch = runtime.recv(10.0)
+                assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [number, number])
+            with pytest.raises(FaultError, match="RuntimeError: no display"):
+                picture.result(10.0)
+    finally:
+        runtime.close()
+        server.stop(1.0)
 
 
 def test_a_viewer_misses_what_came_between() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import Frame
 from universe2.wire.sharing import Borrower, Lender
+from universe2.wire.sockets import MessageSocket
 from universe2.wire.v1 import universe_pb2 as pb
 
 
@@ -156,6 +158,31 @@ def test_a_client_on_this_machine_reads_the_servers_memory(server: Server, share
         assert (batch.obs == step).all()
         assert not batch.obs.flags.writeable
     assert bool(connection._borrower._regions) == shared
+    runtime.close()
+
+
+def test_a_stream_that_breaks_before_the_offer_costs_the_memory_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, broken = MessageSocket.send, threading.Event()
+
+    def breaks_once(connection: MessageSocket, message: bytes) -> None:
+        if len(message) > 100_000 and not broken.is_set():  # the first batch
+            broken.set()
+            connection.close()
+            raise BrokenPipeError("cut")
+        send(connection, message)
+
+    monkeypatch.setattr(MessageSocket, "send", breaks_once)
+    runtime: Any = open_remote(COUNTING.id, 4, EnvConfig(), [server.address], codec="raw")
+    connection: Connection = runtime._parts[0].lane.connection
+    runtime.reset(range(4), [4] * 4)
+    for step in range(4):
+        batch = runtime.recv(20.0)
+        assert (batch.fault.tolist(), batch.obs[:, 0].tolist()) == ([0] * 4, [step] * 4)
+        runtime.send(range(4), [0] * 4)
+    assert broken.is_set()
+    assert connection._borrower._regions
     runtime.close()
 
 

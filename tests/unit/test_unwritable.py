@@ -10,12 +10,13 @@ from gymnasium import spaces
 
 from universe2.client import open_remote
 from universe2.core.batch import Batch, Fault, check_info, info_columns, info_rows
-from universe2.core.errors import UnsupportedError
+from universe2.core.errors import UnsupportedError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.runtimes.shared import SlotMemory
 from universe2.server import Server, ServerConfig
+from universe2.server.parking import ParkingRuntime
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.buffers import BufferReader
 from universe2.wire.infos import read_infos, write_infos
@@ -129,6 +130,24 @@ def test_one_row_costs_one_row(autoreset: Any, odd: set[int], text: str) -> None
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+def test_where_autoreset_is_disabled_its_next_step_is_refused_as_after_any_fault() -> None:
+    _Odd.odd = {2}
+    runtime = ParkingRuntime(_Odd(COUNTING, 3, EnvConfig(autoreset="disabled")), max_faults=5)
+    runtime.reset([0, 1, 2], [4, 5, 6])
+    runtime.recv()
+    for _ in range(2):
+        runtime.send([0, 1, 2], [0, 0, 0])
+        batch = runtime.recv()
+    assert runtime.reject(batch).fault.tolist() == [0, Fault.ENVIRONMENT, 0]
+    for slots in ([1], [0, 1, 2]):
+        with pytest.raises(UsageError, match='slot 1: its episode ended and autoreset is "disabled"'):
+            runtime.send(slots, [0] * len(slots))
+    runtime.reset([1], [7])
+    assert (runtime.recv().step.tolist(), batch.episode.tolist()) == ([0], [0, 0, 0])
+    runtime.send([0, 1, 2], [0, 0, 0])
+    assert runtime.recv().step.tolist() == [3, 1, 3]
 
 
 class _Silent(CountingRuntime):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import queue
     import threading
 
     from universe2.server import ServerConfig
@@ -174,6 +175,7 @@ def _settings(config: Path | None, given: dict[str, Any]) -> ServerConfig:
 
 def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: bool) -> None:
     """Serve until a signal says otherwise, or the end of stdin if that counts."""
+    import queue
     import signal
     import threading
 
@@ -182,13 +184,26 @@ def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: boo
 
     server = Server(settings, opener)
     stop, drained = threading.Event(), threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set() if drained.is_set() else drained.set())
+    # A handler may interrupt this thread while it holds an event's lock; a put takes none.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.put(number))
+    threading.Thread(target=_obey, args=(signals, stop, drained), daemon=True, name="signals").start()
     if until_eof:
         threading.Thread(target=_set_at_eof, args=(stop,), daemon=True, name="stdin").start()
     serve_forever(
         server, stop, lambda ready: print(f"serving on {ready.address} ({about})", flush=True), drained
     )
+
+
+def _obey(signals: queue.SimpleQueue[int], stop: threading.Event, drained: threading.Event) -> None:
+    import signal
+
+    while True:
+        if signals.get() == signal.SIGTERM and not drained.is_set():
+            drained.set()
+        else:
+            stop.set()
 
 
 def _set_at_eof(stop: threading.Event) -> None:

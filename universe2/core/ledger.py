@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from universe2.core.errors import ClosedError, InvalidSeedError, UsageError
-from universe2.core.seeding import check_seed, next_seeds
+from universe2.core.errors import ClosedError, UsageError
+from universe2.core.seeding import check_seeds, next_seeds
 from universe2.core.spec import Autoreset
 
 
@@ -70,9 +70,7 @@ class SlotLedger:
     def begin_reset(self, slots: Any, seeds: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A reset was asked for: checked slots int32 (K,) and seeds int64 (K,); slots become BUSY."""
         slots_K = self.check_slots(slots)
-        if len(seeds) != len(slots_K):
-            raise InvalidSeedError(f"expected {len(slots_K)} seeds, one per slot, got {len(seeds)}")
-        seeds_K = np.array([check_seed(seed) for seed in seeds], np.int64)
+        seeds_K = check_seeds(seeds, len(slots_K))
         with self._lock:
             self._check_open(slots_K)
             self.phase[slots_K] = Phase.BUSY

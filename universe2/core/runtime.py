@@ -7,8 +7,9 @@ episode on a restarted environment.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,10 @@ class Runtime(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free everything. May be called twice; a blocked ``recv`` raises ClosedError."""
+
+
+def close_all(runtimes: Iterable[Runtime]) -> None:
+    """Close them all, also if one raises; what the last of those raised is raised then."""
+    with contextlib.ExitStack() as stack:
+        for runtime in runtimes:
+            stack.callback(runtime.close)

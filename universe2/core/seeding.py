@@ -8,6 +8,7 @@ same locally and remotely, alone and in a vector. Mixer: splitmix64 (Steele et a
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,13 @@ def check_seed(seed: Any) -> int:
     if not 0 <= int(seed) <= MAX_SEED:
         raise InvalidSeedError(f"seed must lie in [0, 2**63), got {seed}")
     return int(seed)
+
+
+def check_seeds(seeds: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """``seeds`` as int64 (count,), or InvalidSeedError."""
+    if len(seeds) != count:
+        raise InvalidSeedError(f"expected {count} seeds, one per slot, got {len(seeds)}")
+    return np.array([check_seed(seed) for seed in seeds], np.int64)
 
 
 def fresh_seed() -> int:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from universe2.core.batch import Batch
 from universe2.core.errors import ClosedError, DeadlineError, IdleError, Universe2Error
-from universe2.core.runtime import Runtime
+from universe2.core.runtime import Runtime, close_all
 
 _POLL_S = 0.5  # how often a waiting thread looks whether all is closed
 
@@ -78,11 +78,12 @@ class Traffic:
                 return
             self.closed = True
             self._changed.notify_all()
-        for runtime in self._runtimes:
-            runtime.close()
-        for thread in self._threads:
-            if thread is not threading.current_thread():  # as it is if the collector closes us there
-                thread.join(timeout=10)
+        try:
+            close_all(self._runtimes)
+        finally:
+            for thread in self._threads:
+                if thread is not threading.current_thread():  # as it is if the collector closes us there
+                    thread.join(timeout=10)
 
     def _pump(self, index: int) -> None:
         """Until all is closed: whatever the runtime has, or raises."""

@@ -155,6 +155,9 @@ def _holder(home: Path, name: str, entry: Any) -> Holder:
     share = Share(
         **{limit: _checked(f"tokens.{name}.{limit}", entry.get(limit, 0), "int") for limit in limits}
     )
+    for limit in limits:
+        if getattr(share, limit) < 0:
+            raise UsageError(f"tokens.{name}.{limit} must be at least 0, got {getattr(share, limit)}")
     if 0 < share.message_bytes < MIN_MESSAGE_BYTES:
         raise UsageError(
             f"tokens.{name}: message_bytes must be at least {MIN_MESSAGE_BYTES}, got {share.message_bytes}"

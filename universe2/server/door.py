@@ -22,6 +22,9 @@ log = logging.getLogger("universe2.server")
 FIRST_SECONDS = 10.0
 """A caller that hasn't said by then whose session it takes up is shown out."""
 
+PAUSE_SECONDS = 1.0
+"""How long nobody is let in where the system had no descriptor or no thread for a caller."""
+
 
 class Hanger(Protocol):
     """What a session must be able to do to the stream that it has, whatever carries it."""
@@ -58,6 +61,7 @@ class Door:
         self._room = threading.Semaphore(most)
         self._message_bytes = message_bytes
         self._talks: set[threading.Thread] = set()
+        self._closed = threading.Event()
         found = listen()
         self._listening = None if found is None else found[0]
         self.name = "" if found is None else found[1]
@@ -67,6 +71,7 @@ class Door:
             threading.Thread(target=self._accept, daemon=True, name="door").start()
 
     def close(self) -> None:
+        self._closed.set()
         if self._listening is not None:
             with contextlib.suppress(OSError):
                 self._listening.shutdown(2)  # wakes the thread that accepts
@@ -79,20 +84,30 @@ class Door:
             talk.join(max(end - time.monotonic(), 0.0))
 
     def _accept(self) -> None:
-        assert self._listening is not None
-        while True:
+        while not self._closed.is_set():
             try:
-                accepted, _ = self._listening.accept()
-            except OSError:
-                return
-            if not self._room.acquire(blocking=False):
-                log.warning("too many connections at the door; one is refused")
-                accepted.close()
-                continue
+                self._let_in()
+            except (OSError, RuntimeError) as error:  # no descriptor is left, or no thread, or it is closed
+                if not self._closed.is_set():
+                    log.warning("a caller can't be let in at the door: %s", error)
+                    self._closed.wait(PAUSE_SECONDS)
+
+    def _let_in(self) -> None:
+        assert self._listening is not None
+        accepted, _ = self._listening.accept()
+        if not self._room.acquire(blocking=False):
+            log.warning("too many connections at the door; one is refused")
+            accepted.close()
+            return
+        try:
             connection = MessageSocket(accepted, self._message_bytes)
             talk = threading.Thread(target=self._talk, args=(connection,), daemon=True, name="door-talk")
             talk.start()
-            self._talks = {other for other in self._talks if other.is_alive()} | {talk}
+        except (OSError, RuntimeError):
+            accepted.close()
+            self._room.release()
+            raise
+        self._talks = {other for other in self._talks if other.is_alive()} | {talk}
 
     def _talk(self, connection: MessageSocket) -> None:
         replies = self._serve(punctual(connection), Caller(connection))

@@ -10,6 +10,7 @@ Suffixes: N slots of the member, K slots of one call.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,6 +46,10 @@ class Member:
         """held while the runtime is asked, until it is known in whose name"""
         self._request_N = np.zeros(runtime.num_slots, np.int64)
         """number of the frame that last asked each slot"""
+        self._asked_N = np.zeros(runtime.num_slots)
+        """monotonic time at which each slot was last asked for a row, noted a little later than that"""
+        self._came_N = np.zeros(runtime.num_slots)
+        """monotonic time at which each slot's last row came"""
         self._aside: ThreadPoolExecutor | None = None
         self._counting = threading.Lock()
         self._waiting = 0
@@ -57,16 +62,24 @@ class Member:
         if handler is None:
             raise ProtocolError(f"a client can't send {kind or None}")
         with self._asking:
+            began = time.monotonic()
             outcome = handler(self.runtime, frame)
             if isinstance(outcome, int):
-                self._note(np.frombuffer(frame.buffers[0], I32), frame.header.sequence)
+                rows = self._rows(np.frombuffer(frame.buffers[0], I32))
+                self._request_N[rows] = frame.header.sequence
+                self._asked_N[rows] = began
         return outcome
 
-    def _note(self, slots_K: np.ndarray, request: int) -> None:
-        if len(slots_K) == len(self._request_N):  # mostly all are, and an index costs 30 times as much
-            self._request_N.fill(request)
-        else:
-            self._request_N[slots_K] = request
+    def _rows(self, slots_K: np.ndarray) -> slice | np.ndarray:
+        """What indexes the slots' entries where their order is no matter."""
+        # mostly all are asked, and an index costs 30 times as much
+        return slice(None) if len(slots_K) == len(self._asked_N) else slots_K
+
+    def waited(self, slots_K: np.ndarray, now: float) -> float:
+        """For how many seconds the first of these slots was asked for its row; all of them have theirs."""
+        asked, before = float(self._asked_N[slots_K[0]]), float(self._came_N[slots_K[0]])
+        self._came_N[self._rows(slots_K)] = now
+        return now - asked if asked > before else 0.0  # it came before it was noted that it was asked for
 
     def askers(self, slots_K: np.ndarray) -> np.ndarray:
         """int64 (K,): the numbers of the frames that last asked these slots."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, ProtocolError, Universe2Error
-from universe2.core.runtime import Runtime
+from universe2.core.runtime import Runtime, close_all
 from universe2.core.traffic import Traffic
 from universe2.server.member import Member
 from universe2.server.opening import describe
@@ -79,5 +79,4 @@ class Members:
         if self._traffic is not None:
             self._traffic.close()
             return
-        for member in self._all:
-            member.runtime.close()
+        close_all(member.runtime for member in self._all)

@@ -6,6 +6,9 @@ slots, and how long a result waited for a client to take it, are counted apart.
 
 from __future__ import annotations
 
+import threading
+from wsgiref.simple_server import WSGIServer
+
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -21,6 +24,7 @@ class Metrics:
 
     def __init__(self, capacity: Capacity) -> None:
         self.registry = registry = CollectorRegistry()
+        self._serving: tuple[WSGIServer, threading.Thread] | None = None
         gauges = {
             "sessions_open": ("Sessions that are open", lambda: capacity.sessions_open),
             "slots_taken": ("Slots that are lent", lambda: capacity.slots - capacity.slots_free),
@@ -55,6 +59,16 @@ class Metrics:
     def serve(self, host: str, port: int) -> None:
         """Over HTTP, at /metrics, in a daemon thread."""
         try:
-            start_http_server(port, host, self.registry)
+            self._serving = start_http_server(port, host, self.registry)
         except OSError as error:
             raise UsageError(f"cannot serve metrics on {host}:{port}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Serve them no more. May be called twice."""
+        if self._serving is None:
+            return
+        server, thread = self._serving
+        self._serving = None
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -11,8 +11,8 @@ from typing import cast
 
 import numpy as np
 
-from universe2.core.errors import DeadlineError, UsageError, VersionError
-from universe2.core.runtime import Runtime
+from universe2.core.errors import DeadlineError, Universe2Error, UsageError, VersionError
+from universe2.core.runtime import Runtime, close_all
 from universe2.core.spec import Autoreset, EnvConfig, Interface
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import agree
@@ -24,6 +24,9 @@ from universe2.wire.values import read_value, write_value
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
 
 MOST_MEMBERS = 1024
+
+LATE_SECONDS = 120.0
+"""What isn't open so long after its deadline either counts as hung: its slots are lent again."""
 
 
 def check_ask(ask: pb.Open) -> EnvConfig:
@@ -89,16 +92,17 @@ def open_all(
         for ask in asks:
             runtimes.append(open_in_time(open_runtime, ask, max(end - time.monotonic(), 0.0), left.down))
     except Exception:
-        for runtime in runtimes:
-            runtime.close()
-        for _ in range(len(asks) - 1):  # the one that failed counts itself
-            left.down()
+        try:
+            close_all(runtimes)
+        finally:
+            for _ in range(len(asks) - 1):  # the one that failed counts itself
+                left.down()
         raise
     return runtimes
 
 
 class _Countdown:
-    """Calls ``done`` when it was counted down ``count`` times, from any threads."""
+    """Calls ``done`` once, when it was counted down ``count`` times, from any threads."""
 
     def __init__(self, count: int, done: Callable[[], None]) -> None:
         self._count, self._done = count, done
@@ -117,10 +121,11 @@ def open_in_time(
 ) -> Runtime:
     """The runtime that was asked for, if it opens within ``deadline`` seconds.
 
-    Otherwise ``give_back`` is called, at the latest when what came too late is closed again.
-    Raises DeadlineError, VersionError, and whatever opening raises.
+    Otherwise ``give_back`` is called once, at the latest when what came too late is closed again, or when
+    nothing came for ``LATE_SECONDS`` more. Raises DeadlineError, VersionError, and whatever opening raises.
     """
     config = config_of(ask)
+    give_back = _Countdown(1, give_back).down
     done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
     lock, late = threading.Lock(), threading.Event()
 
@@ -132,13 +137,17 @@ def open_in_time(
             _check_hash(ask, result, config)
         except Exception as error:  # noqa: BLE001  raised again in the session's thread
             result = error
+        except BaseException as error:  # noqa: BLE001  sys.exit is an environment's failure, not ours
+            result = Universe2Error(f"{ask.env_id} could not be opened: {type(error).__name__}: {error}")
         with lock:
             if not late.is_set():
                 done.put(result)
                 return
-        if isinstance(result, Runtime):
-            result.close()
-        give_back()
+        try:
+            if isinstance(result, Runtime):
+                result.close()
+        finally:
+            give_back()
 
     threading.Thread(target=work, daemon=True, name="session-open").start()
     try:
@@ -147,6 +156,9 @@ def open_in_time(
         with lock:
             if done.empty():
                 late.set()
+                hung = threading.Timer(LATE_SECONDS, give_back)
+                hung.daemon = True
+                hung.start()
                 raise DeadlineError(
                     f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline:.3g} s"
                 ) from None

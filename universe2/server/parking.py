@@ -5,7 +5,7 @@ ever; here it is parked: its steps are answered by a fault that says so, at no c
 slots go on. It doesn't know why a slot fails.
 
 Rows that can't be written (``reject``) are faults of which the runtime doesn't know. To the caller they
-are like any other: the slot's next step begins the next episode.
+are like any other: the slot's next step begins the next episode or, where autoreset is disabled, is refused.
 
 Suffixes: N slots of the runtime, K slots of one call.
 """
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from universe2.core.batch import Batch, Fault
+from universe2.core.errors import UsageError
+from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
-from universe2.core.seeding import next_seed
-from universe2.core.spaces import empty, take
+from universe2.core.seeding import check_seeds, next_seed
+from universe2.core.spaces import check_actions, empty, take
 from universe2.wire.unwritable import unwritable_rows, with_faults
 
 
@@ -53,39 +55,50 @@ class ParkingRuntime(Runtime):
         self._unseen = Counter[int]()
         """slot → episodes that the runtime began ("same_step") and of which nobody heard"""
         self._refused: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+        self._owing: set[int] = set()
+        """parked slots that were asked, and whose fault was not received yet"""
+        self._known = SlotLedger(self.num_slots, self.config.autoreset)
+        """only for what slots there are: the runtime has its own"""
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         if not self._parked:
             self._inner.reset(slots, seeds)
             self._forget(slots)
             return
-        going, refused = self._split(slots)
+        slots_K = self._known.check_slots(slots)
+        seeds_K = check_seeds(seeds, len(slots_K))
+        going, refused = self._split(slots_K)
         if going:
-            self._inner.reset(np.asarray(slots)[going], [seeds[row] for row in going])
-            self._forget(slots)
-        if refused:
-            self._refused.put(refused)
+            self._inner.reset(slots_K[going], seeds_K[going])
+            self._forget(slots_K)
+        self._refuse(refused)
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
         if not self._parked and not self._rejected:
             self._inner.send(slots, actions)
             return
-        going, refused = self._split(slots)
-        anew = [int(slots[row]) for row in going if int(slots[row]) in self._rejected]
-        going = [row for row in going if int(slots[row]) not in self._rejected]
+        slots_K = self._known.check_slots(slots)
+        actions = check_actions(self.action_space, actions, slots_K)
+        going, refused = self._split(slots_K)
+        anew = [slot for slot in slots_K[going].tolist() if slot in self._rejected]
+        if anew and self.config.autoreset == "disabled":
+            raise UsageError(f'slot {anew[0]}: its episode ended and autoreset is "disabled"; reset it')
+        going = [row for row in going if int(slots_K[row]) not in self._rejected]
         if going:
-            self._inner.send(np.asarray(slots)[going], take(self.action_space, actions, np.array(going)))
+            self._inner.send(slots_K[going], take(self.action_space, actions, np.array(going)))
         if anew:
             self._inner.reset(np.array(anew, np.int32), [self._rejected[slot] for slot in anew])
             self._forget(anew)
-        if refused:
-            self._refused.put(refused)
+        self._refuse(refused)
 
     def recv(self, timeout: float | None = None) -> Batch:
         try:
-            return self._refusal(self._refused.get_nowait())
+            refused = self._refused.get_nowait()
         except queue.Empty:
             batch = self._inner.recv(timeout)
+        else:
+            self._owing.difference_update(refused)
+            return self._refusal(refused)
         if self._unseen:
             batch.episode = batch.episode - [self._unseen[slot] for slot in batch.slots.tolist()]
         if np.count_nonzero(batch.fault) or np.count_nonzero(self._faults_N):
@@ -123,11 +136,18 @@ class ParkingRuntime(Runtime):
             for slot in slots:
                 self._rejected.pop(int(slot), None)
 
-    def _split(self, slots: Sequence[int] | np.ndarray) -> tuple[list[int], list[int]]:
-        """Rows of slots that go on, and slots that are parked."""
-        numbers = [int(slot) for slot in slots]
+    def _split(self, slots_K: np.ndarray) -> tuple[list[int], list[int]]:
+        """Rows of slots that go on, and slots that are parked. Raises UsageError if one of these is busy."""
+        numbers = slots_K.tolist()
+        if busy := self._owing.intersection(numbers):
+            raise UsageError(f"slot {min(busy)} is still busy; receive its result before sending again")
         going = [row for row, slot in enumerate(numbers) if slot not in self._parked]
         return going, [slot for slot in numbers if slot in self._parked]
+
+    def _refuse(self, slots: list[int]) -> None:
+        if slots:
+            self._owing.update(slots)
+            self._refused.put(slots)
 
     def _count(self, batch: Batch) -> None:
         failed = batch.fault != Fault.NONE.value

@@ -5,6 +5,7 @@ What a stream says is the session's business; what an environment does is the ru
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -31,7 +32,7 @@ from universe2.server.config import ServerConfig
 from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_asks
-from universe2.server.session import Send, Session, error_header
+from universe2.server.session import Send, Session, error_header, failure
 from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
@@ -131,8 +132,10 @@ class Server:
             session.end(ServerLostError("the server is shutting down"))
         stopped.wait(grace + 5.0)
         self._door.wait(grace)
-        for session in sessions:
-            session.close()
+        with contextlib.ExitStack() as stack:  # one that fails to close leaves no other open
+            stack.callback(self.metrics.close)
+            for session in sessions:
+                stack.callback(session.close)
 
     def _open_no_more(self) -> None:
         """From now on nobody gets a session: not who comes, not who waits, not whose slots are opening."""
@@ -231,10 +234,8 @@ class Server:
                 session.close()
                 return
             yield from session.stream(requests, context)
-        except Universe2Error as error:
-            log.info("a stream is refused: %s: %s", type(error).__name__, error)
-            # It answers no frame in particular: perhaps none could be read.
-            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+        except Exception as error:  # noqa: BLE001  told
+            yield encode(_refusal(error))
 
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
@@ -245,9 +246,8 @@ class Server:
             if not first.header.HasField("resume"):
                 raise ProtocolError("a session can be taken up here, but not begun")
             yield from self._taken_up(first.header, requests, caller, caller.send)
-        except Universe2Error as error:
-            log.info("a local stream is refused: %s: %s", type(error).__name__, error)
-            yield encode(pb.Header(sequence=1, error=error_header(error).error))
+        except Exception as error:  # noqa: BLE001  told
+            yield encode(_refusal(error))
 
     def _taken_up(
         self, header: pb.Header, requests: Iterator[Message], context: Hanger, send: Send | None = None
@@ -362,18 +362,33 @@ class Server:
                 context.cancel()
             told &= {session.id for session in sessions}
             for session in sessions:
-                silent = session.silent
-                if silent <= session.lease:
-                    continue
-                if session.id in told and silent > session.lease + 2.0:
-                    session.hang_up()  # it doesn't even read what it is told
-                elif session.id not in told:
-                    told.add(session.id)
-                    self.metrics.reaped.inc()
-                    log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
-                    session.end(
-                        ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over")
-                    )
+                try:
+                    self._hold_to_lease(session, told)
+                except Exception:  # no thread is left, say: tried again, and the others' leases hold
+                    log.exception("session %s can't be ended", session.id)
+
+    def _hold_to_lease(self, session: Session, told: set[str]) -> None:
+        silent = session.silent
+        if silent <= session.lease:
+            return
+        if session.id in told and silent > session.lease + 2.0:
+            session.hang_up()  # it doesn't even read what it is told
+        elif session.id not in told:
+            log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
+            session.end(ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over"))
+            told.add(session.id)
+            self.metrics.reaped.inc()
+
+
+def _refusal(error: Exception) -> pb.Header:
+    """What a stream is told that doesn't become a session's."""
+    if isinstance(error, Universe2Error):
+        log.info("a stream is refused: %s: %s", type(error).__name__, error)
+    else:
+        log.error("a stream failed", exc_info=error)
+        error = failure(error)
+    # It answers no frame in particular: perhaps none could be read.
+    return pb.Header(sequence=1, error=error_header(error).error)
 
 
 def _join(host: str, port: int) -> str:

@@ -16,7 +16,6 @@ import queue
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -117,8 +116,6 @@ class Session:
         self._send: Send | None = None
         self._outstanding = 0
         """rows owed less rows received; below 0 while rows have come that are sent for but not owed yet"""
-        self._asked: deque[float] = deque()
-        """monotonic times of requests whose results are outstanding"""
         self._stream = 0
         self._context: Hanger | None = None
         self._attached = threading.Lock()
@@ -230,7 +227,7 @@ class Session:
         except Exception as error:
             log.exception("session %s failed", self.id)
             self.close()
-            yield from self._post(error_header(_failure(error)))
+            yield from self._post(error_header(failure(error)))
         finally:
             self._attached.release()
             if self._ending:
@@ -297,7 +294,7 @@ class Session:
                     if self._outstanding > 0:
                         yield from self._receive(POLL)
                 elif isinstance(event, int):
-                    self._owe(event)
+                    self._outstanding += event
                 elif isinstance(event, _Leave):
                     if event.stream == stream:
                         log.info("session %s: its stream is over; it waits to be resumed", self.id)
@@ -309,11 +306,6 @@ class Session:
                     return
                 else:
                     yield from self._post(*event)
-
-    def _owe(self, rows: int) -> None:
-        if rows:
-            self._outstanding += rows
-            self._asked.append(time.monotonic())
 
     def _receive(self, timeout: float) -> Iterator[bytes]:
         """What is ready, after a short wait."""
@@ -328,10 +320,7 @@ class Session:
             return
         self._outstanding -= len(batch)
         ready = time.monotonic()
-        if self._asked:
-            self._metrics.step_seconds.observe(ready - self._asked.popleft())
-        if self._outstanding <= 0:
-            self._asked.clear()
+        self._metrics.step_seconds.observe(member.waited(batch.slots, ready))
         batch, body, buffers = member.written(batch)
         self._metrics.batch(batch)
         for viewer in member.viewers:
@@ -343,10 +332,11 @@ class Session:
             member.coder.write(header, buffers)
         elif self._lender is not None and member.exact:
             offers = self._lender.lend(header, buffers)
-        yield from self._post(header, buffers)
+        messages = self._post(header, buffers)
+        for offer in offers:  # kept before anything is sent: a stream that breaks there loses none
+            messages = messages + self._post(offer)
+        yield from messages
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
-        for offer in offers:
-            yield from self._post(offer)
 
     def _refusals(self, member: Member, error: Universe2Error) -> Iterator[bytes]:
         """A server behind this one refused requests: so are those that asked here, as far as they were."""
@@ -378,7 +368,7 @@ class Session:
         """The reading thread: every request until the stream or the session ends."""
         end: _End | _Leave = _Leave(stream)
         try:
-            for message in requests:
+            for message in self._unbroken(requests):
                 self.heard = time.monotonic()
                 self._metrics.bytes_in.inc(len(message))
                 frame = self._assembler.add(message)
@@ -391,15 +381,20 @@ class Session:
                 self._answer(frame)
                 self.heard = time.monotonic()
                 self._answering = False
-        except (grpc.RpcError, OSError):
-            log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
         except Universe2Error as error:
             end = _End(error)
         except Exception as error:
             log.exception("session %s failed", self.id)
-            end = _End(_failure(error))
+            end = _End(failure(error))
         self._answering = False
         self._events.put(end)
+
+    def _unbroken(self, requests: Iterator[Message]) -> Iterator[Message]:
+        """What comes until the stream ends or breaks. What a runtime raises meanwhile is no matter of it."""
+        try:
+            yield from requests
+        except (grpc.RpcError, OSError):
+            log.debug("session %s: its stream broke", self.id)  # that it is over is said when it leaves
 
     def _answer(self, frame: Frame) -> None:
         header = frame.header
@@ -423,7 +418,7 @@ class Session:
             self._events.put(_End(error))
         except Exception as error:
             log.exception("session %s failed", self.id)
-            self._events.put(_End(_failure(error)))
+            self._events.put(_End(failure(error)))
 
     def _carry_out(self, member: Member, frame: Frame) -> None:
         """Ask the member; what it owes for that, or its answer, is the stream's to say."""
@@ -454,11 +449,15 @@ class Session:
         try:
             if self._outstanding > 0 or not self._events.empty():
                 return False
-            self._owe(rows)
+            self._outstanding += rows
             if self._outstanding <= 0:
                 return True  # the rows came with others' before they were owed, and were sent then
             for message in self._receive(0.0):
-                self._send(message)
+                try:
+                    self._send(message)
+                except OSError:  # the frame is kept for the stream that comes after this one
+                    self.hang_up()
+                    break
             if self._outstanding > 0:
                 self._events.put(0)  # wakes the thread that waits
             return True
@@ -474,5 +473,6 @@ def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     return pb.Header(reply_to=reply_to, error=told)
 
 
-def _failure(error: Exception) -> Universe2Error:
+def failure(error: Exception) -> Universe2Error:
+    """What clients hear of an error that nobody raised on purpose."""
     return Universe2Error(f"the server failed: {type(error).__name__}: {error}")

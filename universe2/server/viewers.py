@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from universe2.core.batch import Batch
-from universe2.core.errors import Universe2Error
+from universe2.core.errors import FaultError, Universe2Error
 from universe2.core.runtime import Runtime
 
 MIN_PER_SECOND, MAX_PER_SECOND = 0.01, 60.0
@@ -41,12 +41,15 @@ class Viewer:
         if not chosen:
             return
         try:
-            pictures = runtime.render(chosen, self.size)
+            pictures = dict(zip(chosen, runtime.render(chosen, self.size), strict=True))
         except Universe2Error as error:
             self.end(error)
             return
+        except Exception as error:  # noqa: BLE001  the viewer hears it; who plays goes on
+            self.end(FaultError(f"drawing raised {type(error).__name__}: {error}"))
+            return
         with self._changed:
-            for slot, picture in zip(chosen, pictures, strict=True):
+            for slot, picture in pictures.items():
                 self._newest[slot] = picture
                 self._due[slot] = now + self._period
             self._changed.notify_all()
