@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from web_session import Session
 
 from universe2.core.errors import UsageError
+from universe2.core.host import InfrastructureFault
 from universe2.core.spec import EnvSpec
 from universe2.envs.web import web_env
 from universe2.envs.web.actions import parse
@@ -30,18 +32,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A server of ``folder``, which is gone afterwards."""
+
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            if self.path != "/away":
+                return super().do_GET()
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+            return None
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/index.html"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    with serving(folder) as address:
+        yield address
 
 
 def spec(source: str | Path, **more: object) -> EnvSpec:
@@ -103,3 +123,38 @@ def test_the_limit_truncates_and_links_lead_nowhere_else(folder: Path) -> None:
         results = [session.step(parse("wait()")) for _ in range(4)]  # type: ignore[arg-type]
         assert [r.truncated for r in results] == [False] * 3 + [True]
         assert results[-1].reward == -1.0
+
+
+@pytest.mark.browser
+def test_a_site_that_cant_be_opened_is_a_fault(server: str) -> None:
+    for address, why in (
+        (server.replace("index", "nothing"), "answered with status 404"),
+        (server.replace("index.html", "away"), "ERR_ABORTED"),
+        ("http://no.such.invalid/x", "NameNotResolved"),
+    ):
+        with Session(spec(address)) as session, pytest.raises(InfrastructureFault, match=why):
+            session.reset(0)
+
+
+@pytest.mark.browser
+def test_a_site_that_stops_is_a_fault_of_this_and_later_episodes(folder: Path) -> None:
+    with serving(folder) as server:
+        session = Session(spec(server), observe="axtree", actions="structured")
+        tree = session.reset(0)["axtree"]
+    with session:
+        (onwards,) = (line.strip()[1:].split("]")[0] for line in tree.split("\n") if '"onwards"' in line)
+        with pytest.raises(InfrastructureFault, match="can't be opened: ConnectionRefused"):
+            session.step(parse(f"click({onwards})"))  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(InfrastructureFault, match="is its server running"):
+                session.reset(1)
+
+
+@pytest.mark.browser
+def test_a_site_that_stops_between_episodes_is_a_fault(folder: Path) -> None:
+    with serving(folder) as server:
+        session = Session(spec(server))
+        session.reset(0)
+        session.reset(1)
+    with session, pytest.raises(InfrastructureFault, match="can't be opened"):
+        session.reset(2)

@@ -76,6 +76,9 @@ class EpisodePage:
             self._origin, self._address = ORIGIN, ORIGIN + page.path
         self._site: Site | None = None
         self._site_error: Exception | None = None
+        self._loaded: asyncio.Future[dict[str, Any]] | None = None
+        self._unreached = ""
+        """why a document of a server that runs already did not come"""
         self._resume = ""
         """the script that lets the clock go on in later documents"""
         self._steps = 0
@@ -179,10 +182,26 @@ class EpisodePage:
         await self._until(self._run("__universe2.write().then(() => 0)", awaitPromise=True))
 
     async def _navigate(self) -> None:
-        loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+        self._unreached = ""
+        loaded = self._loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+
+        def landed(answer: asyncio.Future[dict[str, Any]]) -> None:
+            done = not answer.cancelled() and answer.exception() is None
+            if done and (error := answer.result().get("errorText")):
+                self._miss(self._address, error)
+
         navigated = self._send("Page.navigate", url=self._address)
+        navigated.add_done_callback(landed)
         await self._until(loaded)
         await navigated
+        if self._unreached:
+            raise InfrastructureFault(self._unreached)
+
+    def _miss(self, url: str, why: str) -> None:
+        """A document did not come: a fault, or Chromium's own error page would be played on."""
+        self._unreached = self._unreached or f"{url} can't be opened: {why}; is its server running?"
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(InfrastructureFault(self._unreached))
 
     async def _until(self, done: asyncio.Future[dict[str, Any]]) -> None:
         """Wait, and let virtual time pass if there is any yet: nothing loads while it stands still."""
@@ -307,6 +326,8 @@ class EpisodePage:
         """What the page's ``read`` function returns."""
         if self._site_error is not None:
             raise self._site_error
+        if self._unreached:
+            raise InfrastructureFault(self._unreached)
         judged = "0" if self._site is not None else "__universe2.read()"
         told = await self.evaluate(f"[{judged}, __universe2.news()]")
         self.refused += told[1]["refused"]
@@ -377,7 +398,7 @@ class EpisodePage:
             self._send("Fetch.failRequest", requestId=request, errorReason=reason)
             return
         if self._page.url:
-            self._send("Fetch.continueRequest", requestId=request)
+            self._pass_on(event)
             return
         if self._site is not None:
             status, kind, body = self._respond(event["request"])
@@ -397,6 +418,18 @@ class EpisodePage:
             ],
             body=body,
         )
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        """Let a request through to the server, and look at the answer if it is for a document."""
+        document = event["resourceType"] == "Document" and event["frameId"] == self._target
+        failed, status = event.get("responseErrorReason", ""), event.get("responseStatusCode", 0)
+        first = self._loaded is not None and not self._loaded.done()
+        if document and failed and failed != "Aborted":  # which is what a later click does to an earlier one
+            self._miss(event["request"]["url"], failed)
+        if document and status >= 400 and first:
+            self._miss(event["request"]["url"], f"it was answered with status {status}")
+        more = {"interceptResponse": True} if document and not failed and not status else {}
+        self._send("Fetch.continueRequest", requestId=event["requestId"], **more)
 
     def _respond(self, request: dict[str, Any]) -> tuple[int, str, str]:
         """The site's answer. What it raises is raised when the outcome is read."""
