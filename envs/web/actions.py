@@ -6,6 +6,9 @@ tree; 0 for none) and ``text``. ``parse`` makes one from a call such as ``type(1
 ``from_json`` from what a model answers to the tool description ``schema()``. Neither runs
 anything: a call is matched against the verbs' signatures.
 
+``type`` gives fields of dates, times, colours and sliders their value at once, in the form that HTML has for
+it: 2024-01-31, 13:30, 2024-01, 2024-W05, 2024-01-31T13:30, #ff8000, 50.
+
 An action that can't be carried out (no such element, not an option of it, …) does nothing; time
 passes all the same, and ``info["action_error"]`` tells why.
 """

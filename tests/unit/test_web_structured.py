@@ -190,3 +190,63 @@ def test_the_fields_of_an_instruction(task: str, names: set[str] | None) -> None
         assert all(value in session.instruction for value in fields.values() if names)
         result = session.step(np.zeros(5, np.int64))
         assert result.obs["fields"] == obs["fields"]
+
+
+FIELDS = {
+    "date": ("2024-01-31", "31/01/2024"),
+    "time": ("10:30", "10:30 AM"),
+    "month": ("2024-02", "February"),
+    "week": ("2024-W07", "7"),
+    "datetime-local": ("2024-01-31T10:30", "now"),
+    "range": ("70", "700"),
+    "color": ("#ff8000", "orange"),
+    "number": ("12.5", "twelve"),
+}
+EVENTS = """<script>
+const events = [];
+for (const kind of ["input", "change"])
+  document.addEventListener(kind, (event) => events.push(kind + " " + event.target.value));
+</script>"""
+
+
+def fields_page(root: str) -> WebPage:
+    return WebPage(
+        root=Path(root),
+        path="fields.html",
+        start="() => 'Fill in.'",
+        read="() => ({ done: true, timed_out: false, raw: 0, decayed: 0, reason: events.join('; ') })",
+    )
+
+
+@pytest.mark.browser
+def test_fields_that_no_keys_fill_take_their_value(tmp_path: Path) -> None:
+    fields = "".join(f'<input type="{kind}" aria-label="{kind}" step="any">' for kind in FIELDS)
+    locked = '<input type="date" aria-label="locked" readonly>'
+    body = f"<!DOCTYPE html><body style='width:150px'>{EVENTS}{fields}{locked}"
+    (tmp_path / "fields.html").write_text(body)
+    spec = EnvSpec(
+        id="web/fields-v0",
+        runtime="browser",
+        entry=f"{__name__}:fields_page",
+        kwargs={"root": str(tmp_path)},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+    )
+    with Session(spec, observe="axtree", actions="structured") as session:
+        lines = session.reset(0)["axtree"].split("\n")
+        refs = {line.split('"')[1]: int(line.split("]")[0].strip()[1:]) for line in lines}
+
+        def fill(kind: str, text: str) -> tuple[str, str]:
+            result = session.step(actions.make("type", refs[kind], text))  # type: ignore[arg-type]
+            return result.info["reason"], result.info.get("action_error", "")
+
+        for kind, (good, bad) in FIELDS.items():
+            before, error = fill(kind, good)
+            assert not error
+            told = session.last.obs["axtree"] if session.last else ""
+            assert f'value="{good}"' in told
+            assert before.endswith(f"change {good}" if kind != "number" else f"input {good}")
+            after, error = fill(kind, bad)
+            assert f'({kind}) doesn\'t take "{bad}"' in error
+            assert kind == "number" or after == before
+        assert "element 9 (date) is disabled or read-only" in fill("locked", "2024-01-31")[1]

@@ -161,7 +161,8 @@
     const label = element.labels && [...element.labels].some((each) => each.contains(hit));
     if (!element.contains(hit) && !hit.contains(element) && !label)
       return { error: `element ${ref} is covered by element ${refOf(hit)} (${hit.tagName.toLowerCase()})` };
-    return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), filled: value(element) !== "" };
+    const kind = element.tagName === "INPUT" ? element.type : "";
+    return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), kind, filled: value(element) !== "" };
   };
 
   // Turns the wheel over an element, or over the page for ref 0.
@@ -185,5 +186,39 @@
     element.dispatchEvent(new Event("input", { bubbles: true }));
     element.dispatchEvent(new Event("change", { bubbles: true }));
     return {};
+  };
+
+  // Gives a field that keys fill badly or not at all its value, as a user would with a calendar or a slider.
+  const { set } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value"); // React has one of its own
+  const examples = {
+    date: "2024-01-31", time: "13:30", month: "2024-01", week: "2024-W05", "datetime-local": "2024-01-31T13:30",
+    color: "#ff8000", range: "50",
+  };
+  const holds = (element, text) =>
+    /^(range|number)$/.test(element.type) && text.trim() !== "" && element.value !== ""
+      ? Number(element.value) === Number(text)
+      : element.value.toLowerCase() === text.toLowerCase();
+  own.put = (ref, text) => {
+    const element = byRef.get(ref)?.deref();
+    const told = `element ${ref} (${element.type})`;
+    if (element.matches(":disabled") || element.readOnly) return { error: `${told} is disabled or read-only` };
+    element.focus();
+    const before = element.value;
+    set.call(element, text);
+    if (!holds(element, text)) {
+      set.call(element, before);
+      const among = element.type === "range" ? `, from ${element.min || 0} to ${element.max || 100}` : "";
+      return { error: `${told} doesn't take ${JSON.stringify(text)}; it takes texts such as ${examples[element.type]}${among}` };
+    }
+    element.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+    return {};
+  };
+
+  // Whether a number field has taken what was typed into it: it drops characters without a word.
+  own.taken = (ref, text) => {
+    const element = byRef.get(ref)?.deref();
+    if (!element || !element.isConnected || holds(element, text.trim())) return {};
+    return { error: `element ${ref} (${element.type}) doesn't take ${JSON.stringify(text)}; it holds ${JSON.stringify(element.value)} now` };
   };
 })();
