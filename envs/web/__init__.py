@@ -18,12 +18,12 @@ Options:
 - ``reward`` ("raw"): "raw", the task's verdict; "decayed", less the longer it took (upstream's
   default); "binary", 1 for success, else 0.
 - ``elements`` (False): add ``info["elements"]``, a list of what is on the page with tag, id, classes,
-  type, text (a picture's alternative text is text, too), value, checked, focused, color (as CSS
-  writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
+  type, text (a picture's alternative text is text, too), label (aria-label), value, checked, focused,
+  color (as CSS writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
   For scripted solvers and debugging; it's not part of the observation.
 - ``expert`` (0): 1 adds ``info["expert"]``, int64 (5,): the screen action that the task's solver would
   take now, where it knows one. It goes on with its plan while the player does what it says, and begins
-  anew on the page as it is when the player does something else. For MiniWoB++, FlightWoB, and pages
+  anew on the page as it is when the player does something else. For all that is listed here, and pages
   of one's own with a ``solver``.
 - ``observe`` (""): more parts of the observation, separated by commas: "elements" (a table of fixed
   shape), "axtree", "marks", "focus", "url", "fields" (of the instruction); see

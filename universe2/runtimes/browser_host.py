@@ -72,7 +72,7 @@ class BrowserHost:
         self._parts = parts_of(self._options["observe"])
         self._page: WebPage = load(spec.entry)(**spec.kwargs)
         self._size = config.screen_size if config.interface == "screen" else self._page.size
-        self._slots = {slot: _Slot(adviser=self._adviser()) for slot in slots}
+        self._slots = {slot: _Slot() for slot in slots}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
 
@@ -101,6 +101,10 @@ class BrowserHost:
             state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
+        if self._options["expert"]:
+            solver = self._page.player(fold31(seed))
+            assert solver is not None  # check_options saw to that
+            state.adviser = Adviser(solver)
         info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
         info |= await self._asked_for(slot, page, None)
         return await self._observation(slot, page), info
@@ -213,12 +217,6 @@ class BrowserHost:
             if advice is not None:
                 info["expert"] = advice
         return info
-
-    def _adviser(self) -> Adviser | None:
-        if not self._options["expert"]:
-            return None
-        assert self._page.solver is not None  # check_options saw to that
-        return Adviser(self._page.solver())
 
     async def _next_page(self, slot: int, seed: int) -> EpisodePage:
         """The page of ``seed``: the one prepared, if it is the right one, or else a new one."""

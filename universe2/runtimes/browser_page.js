@@ -136,6 +136,7 @@
       classes: element.getAttribute("class") || "",
       type: element.getAttribute("type") || "",
       text: own.join(" ").replace(/\s+/g, " ").trim(),
+      label: element.getAttribute("aria-label") || "",
       value: element.value === undefined ? "" : String(element.value),
       checked: element.checked === true,
       focused: element === document.activeElement,
