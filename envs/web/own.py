@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from universe2.core.errors import UsageError
+from universe2.core.screen import INSTRUCTION_LENGTH, clean_instruction
 from universe2.core.spec import EnvSpec
 from universe2.envs.web.page import CHROMIUM, OPTIONS, WebPage
 
@@ -29,8 +30,11 @@ def web_env(
     ``seed``, an integer in [0, 2**31). After ``limit_s`` seconds of page time the episode is truncated
     with -1. ``size`` is (height, width) in pixels.
 
-    Raises UsageError if there is no such file or folder.
+    Raises UsageError if there is no such file or folder, and for an instruction that can't be shown.
     """
+    _check_instruction(env_id, instruction)
+    if min(size) < 1:
+        raise UsageError(f"{env_id}: size must be (height, width), each at least 1 pixel, got {size}")
     kwargs = {
         "source": str(source) if "://" in str(source) else str(_file(Path(source))),
         "instruction": instruction,
@@ -70,6 +74,20 @@ def page(
         size=(height, width),
         layout=(height, width),
     )
+
+
+def _check_instruction(env_id: str, instruction: str) -> None:
+    """What the space of instructions lacks would be cut off, or be a question mark."""
+    if len(instruction) > INSTRUCTION_LENGTH:
+        raise UsageError(
+            f"{env_id}: the instruction has {len(instruction)} characters, at most {INSTRUCTION_LENGTH} fit"
+        )
+    shown = clean_instruction(instruction)
+    if lost := sorted({c for c, kept in zip(instruction, shown, strict=True) if c != kept}):
+        raise UsageError(
+            f"{env_id}: in the instruction these characters can't be shown: {', '.join(map(repr, lost))}; "
+            "it is printable ASCII, spaces and line ends"
+        )
 
 
 def _file(source: Path) -> Path:

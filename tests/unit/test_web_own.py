@@ -80,6 +80,19 @@ def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
         spec(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"instruction": "Press “Café”."}, "can't be shown: 'é', '“', '”'"),
+        ({"instruction": "Go on. " * 200}, "1400 characters, at most 1024 fit"),
+        ({"size": (0, 640)}, r"size must be \(height, width\), each at least 1 pixel, got \(0, 640\)"),
+    ],
+)
+def test_what_cant_be_shown_is_refused(folder: Path, more: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        web_env("web/own-v0", folder, **{"instruction": "", "done": "false", **more})  # type: ignore[arg-type]
+
+
 def play(session: Session, word: str) -> list[np.ndarray]:
     screens = [session.reset(1)["screen"]]
     for call in ("click({onwards})", "wait()", "wait()", f'type({{Word}}, "{word}")'):
