@@ -86,11 +86,17 @@ def test_calls_become_actions() -> None:
         ("scroll(0, 'sideways')", "direction must be one of up, down"),
         ("click(-1)", "ref must be from 0"),
         (r"type(1, 'a\x0b')", "printable ASCII"),  # no key gives it
+        ("click(" + "-" * 20_000 + "1)", "not an action"),  # too deep for the parser
+        ("click(" + "[" * 150 + "]" * 150 + ")", "ref must be a number"),
+        ("click({[]: 1})", "not an action"),
+        ("click(ref=1, ref=2)", "ref is given twice"),
+        ("type(1, 'a', ref=2)", "ref is given twice"),
     ],
 )
 def test_bad_calls_are_explained(call: str, why: str) -> None:
-    with pytest.raises(InvalidActionError, match=why):
+    with pytest.raises(InvalidActionError, match=why) as caught:
         actions.parse(call)
+    assert len(str(caught.value)) < 700
 
 
 def test_unknown_parts_are_refused() -> None:
