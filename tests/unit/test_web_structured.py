@@ -13,8 +13,8 @@ from web_session import Session
 from universe2.core.errors import InvalidActionError, UsageError
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.web import actions
-from universe2.envs.web.observations import STATES, TAGS, decode
+from universe2.envs.web import actions, web_env
+from universe2.envs.web.observations import STATES, TAGS, TREE_LENGTH, decode, fitted
 from universe2.envs.web.page import OPTIONS, WebPage
 
 PAGE = """<!DOCTYPE html><body style="margin:0;width:150px;font:12px sans-serif">
@@ -97,6 +97,17 @@ def test_bad_calls_are_explained(call: str, why: str) -> None:
     with pytest.raises(InvalidActionError, match=why) as caught:
         actions.parse(call)
     assert len(str(caught.value)) < 700
+
+
+def test_a_tree_too_long_keeps_what_is_in_sight_and_says_what_it_lacks() -> None:
+    lines = [f'[{n}] link "Number {n}"' + ("" if 900 <= n < 910 else " (out of sight)") for n in range(1_000)]
+    short = "\n".join(lines[:100])
+    assert fitted(short) == short
+    told = fitted("\n".join(lines))
+    *kept, last = told.split("\n")
+    assert TREE_LENGTH - 40 < len(told) <= TREE_LENGTH
+    assert last == f"... {1_000 - len(kept)} more elements"
+    assert kept == [*lines[: len(kept) - 10], *lines[900:910]]
 
 
 def test_unknown_parts_are_refused() -> None:
@@ -196,6 +207,37 @@ def test_the_fields_of_an_instruction(task: str, names: set[str] | None) -> None
         assert all(value in session.instruction for value in fields.values() if names)
         result = session.step(np.zeros(5, np.int64))
         assert result.obs["fields"] == obs["fields"]
+
+
+SHADOW = """<!DOCTYPE html><body style="margin:0;width:150px">
+<my-form>Send it</my-form><p id="told">nothing</p>
+<script>
+customElements.define("my-form", class extends HTMLElement {
+  connectedCallback() {
+    const root = this.attachShadow({ mode: "open" });
+    root.innerHTML = "<input aria-label='Inside'><button><slot></slot></button>";
+    root.querySelector("button").onclick = () => { told.textContent = root.querySelector("input").value; };
+  }
+});
+</script></body>"""
+
+
+@pytest.mark.browser
+def test_what_is_in_a_shadow_root_is_seen_and_worked(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(SHADOW)
+    spec = web_env("web/shadow-v0", tmp_path, instruction="Write.", done="told.textContent === 'yes'")
+    with Session(spec, observe="axtree,focus", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        named = [line for line in tree.split("\n") if '"' in line]
+        refs = {line.split('"')[1]: int(line.split("]")[0].strip()[1:]) for line in named}
+        assert 'textbox "Inside"' in tree
+        assert 'button "Send it"' in tree
+        typed = session.step(actions.make("type", refs["Inside"], "yes"))  # type: ignore[arg-type]
+        assert "action_error" not in typed.info
+        assert typed.obs["focus"] == refs["Inside"]
+        sent = session.step(actions.make("click", refs["Send it"]))  # type: ignore[arg-type]
+        assert "action_error" not in sent.info
+        assert sent.terminated
 
 
 FIELDS = {

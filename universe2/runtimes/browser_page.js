@@ -103,7 +103,11 @@
   };
   // The innermost element at a point of the screen, and the point as its document counts.
   const at = (x, y) => {
-    const find = (document) => document.elementFromPoint(x, y) || document.documentElement;
+    const find = (document) => {
+      let found = document.elementFromPoint(x, y) || document.documentElement;
+      for (let inner; (inner = found.shadowRoot?.elementFromPoint(x, y)) && inner !== found; ) found = inner;
+      return found;
+    };
     let element = find(document);
     while (element.tagName === "IFRAME" && element.contentDocument) {
       const box = element.getBoundingClientRect();
@@ -263,7 +267,7 @@
     },
     turn: (element, deltaY, deltaX, x = 0, y = 0) => {
       const view = element.ownerDocument.defaultView;
-      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view };
+      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, composed: true, view };
       if (!element.dispatchEvent(new view.WheelEvent("wheel", init))) return;
       while (element) {
         const before = [element.scrollLeft, element.scrollTop].join();
@@ -272,7 +276,7 @@
           if ([element.scrollLeft, element.scrollTop].join() !== before) return;
         }
         const above = element.ownerDocument.defaultView;
-        element = element.parentElement || (above === window ? null : above.frameElement);
+        element = element.parentElement || element.getRootNode().host || (above === window ? null : above.frameElement);
       }
     },
     // Empties the clipboard, which all pages of a browser share.
