@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from universe2.core.errors import UsageError
 from universe2.core.screen import INSTRUCTION_LENGTH, clean_instruction
@@ -20,6 +21,7 @@ def web_env(
     start: str = "0",
     limit_s: float = 60.0,
     size: tuple[int, int] = (480, 640),
+    accept_dialogs: bool = False,
 ) -> EnvSpec:
     """The spec of a page of one's own, to be given to ``universe2.register``.
 
@@ -28,14 +30,15 @@ def web_env(
     reproducible). ``done`` and ``reward`` are JavaScript expressions, read after every step in
     whatever document is there then; ``start`` is evaluated when an episode begins and may use
     ``seed``, an integer in [0, 2**31). After ``limit_s`` seconds of page time the episode is truncated
-    with -1. ``size`` is (height, width) in pixels.
+    with -1. ``size`` is (height, width) in pixels. Dialogs are answered at once, by no, or with
+    ``accept_dialogs`` by yes and the text suggested.
 
     Raises UsageError if there is no such file or folder, and for an instruction that can't be shown.
     """
     _check_instruction(env_id, instruction)
     if min(size) < 1:
         raise UsageError(f"{env_id}: size must be (height, width), each at least 1 pixel, got {size}")
-    kwargs = {
+    kwargs: dict[str, Any] = {
         "source": str(source) if "://" in str(source) else str(_file(Path(source))),
         "instruction": instruction,
         "done": done,
@@ -44,6 +47,8 @@ def web_env(
         "limit_ms": round(limit_s * 1000),
         "size": list(size),
     }
+    if accept_dialogs:  # left out otherwise: the spec of a page that asks nothing stays what it was
+        kwargs["accept_dialogs"] = True
     return EnvSpec(
         id=env_id,
         runtime="browser",
@@ -57,7 +62,14 @@ def web_env(
 
 
 def page(
-    source: str, instruction: str, done: str, reward: str, start: str, limit_ms: int, size: list[int]
+    source: str,
+    instruction: str,
+    done: str,
+    reward: str,
+    start: str,
+    limit_ms: int,
+    size: list[int],
+    accept_dialogs: bool = False,
 ) -> WebPage:
     """What ``web_env`` describes."""
     remote = "://" in source
@@ -73,6 +85,7 @@ def page(
         limit_ms=limit_ms,
         size=(height, width),
         layout=(height, width),
+        accept_dialogs=accept_dialogs,
     )
 
 

@@ -81,6 +81,8 @@ class WebPage:
     """(height, width) in pixels of what is seen of the page, from its top left corner"""
     layout: tuple[int, int] = (240, 500)
     """(height, width) in pixels of the window that the page believes it is in"""
+    accept_dialogs: bool = False
+    """what a page's ``confirm`` and ``prompt`` get at once: yes and the text suggested, or no"""
     in_frame: bool = False
     """True for a page that is one HTML file, never navigates and stores nothing but cookies and web
     storage. Each episode's document is then written into a frame instead of being navigated to, which

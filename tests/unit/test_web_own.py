@@ -171,3 +171,37 @@ def test_a_site_that_stops_between_episodes_is_a_fault(folder: Path) -> None:
         session.reset(1)
     with session, pytest.raises(InfrastructureFault, match="can't be opened"):
         session.reset(2)
+
+
+OUT = """<!DOCTYPE html><body><p id="told">nothing</p>
+<button onclick="told.textContent = [confirm('sure?'), prompt('name?', 'Ada'), alert('hi')]">ask</button>
+<button onclick="told.textContent = window.open('second.html')">window</button>
+<a href="second.html" target="_blank">blank</a>
+<a href="second.html" download="two.html">download</a>
+<a href="data.bin">file</a></body>"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("accept", "told"), [(False, "false,,"), (True, "true,Ada,")])
+def test_what_would_lead_out_is_told(folder: Path, accept: bool, told: str) -> None:
+    (folder / "index.html").write_text(OUT)
+    (folder / "data.bin").write_bytes(bytes(range(256)))
+    out = web_env(
+        "web/out-v0", folder, instruction="Get out.", done="false", size=(210, 300), accept_dialogs=accept
+    )
+    with Session(out, observe="axtree", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        refs = {line.split('"')[1]: line.strip()[1:].split("]")[0] for line in tree.split("\n")}
+
+        def click(name: str) -> dict[str, object]:
+            return session.step(parse(f"click({refs[name]})")).info  # type: ignore[arg-type]
+
+        assert click("ask") == {"dialogs": ("confirm: sure?", "prompt: name?", "alert: hi")}
+        assert session.last is not None
+        assert f'"{told}"' in session.last.obs["axtree"]
+        assert click("window")["refused"] == ("http://task.test/second.html",)
+        assert len(click("blank")["refused"]) == 2  # type: ignore[arg-type]
+        assert click("download")["downloads"] == ("two.html",)
+        assert click("file")["downloads"] == ("two.html", "data.bin")
+        session.reset(0)
+        assert session.step(parse("wait()")).info == {}  # type: ignore[arg-type]

@@ -173,9 +173,10 @@ class BrowserHost:
 
     def _judge(self, outcome: dict[str, Any], page: EpisodePage) -> tuple[float, dict[str, Any]]:
         """The reward, and the info of a step."""
-        refused = {"refused": tuple(page.refused)} if page.refused else {}
+        led_out = {"refused": page.refused, "dialogs": page.dialogs, "downloads": page.downloads}
+        told = {name: tuple(some) for name, some in led_out.items() if some}
         if not outcome["done"]:
-            return 0.0, refused
+            return 0.0, told
         raw, decayed = (_number(outcome.get(name), name, page) for name in ("raw", "decayed"))
         success = raw == 1.0
         info = {
@@ -183,7 +184,7 @@ class BrowserHost:
             "decayed_reward": decayed,
             "success": success,
             "reason": str(outcome.get("reason") or ""),
-            **refused,
+            **told,
         }
         rewards = {"raw": raw, "decayed": decayed, "binary": float(success)}
         return rewards[self._options["reward"]], info

@@ -62,6 +62,10 @@ class EpisodePage:
         """what the instruction names"""
         self.refused: list[str] = []
         """addresses that the page asked for and did not get"""
+        self.dialogs: list[str] = []
+        """what it asked or told in dialogs, which are answered at once"""
+        self.downloads: list[str] = []
+        """names of files that it would have downloaded"""
         self.worn = False
         """whether something happened that would change later episodes: then it isn't used again"""
         self.copied = False
@@ -121,7 +125,8 @@ class EpisodePage:
     async def reopen(self, seed: int, mode: str) -> None:
         """Load the page again, as a fresh document in the same renderer: far cheaper than ``open``."""
         self.browser.episodes += 1
-        self.refused.clear()
+        for told in (self.refused, self.dialogs, self.downloads):
+            told.clear()
         if self._resume:
             self._send("Page.removeScriptToEvaluateOnNewDocument", identifier=self._resume)
             self._resume = ""
@@ -147,6 +152,11 @@ class EpisodePage:
         connection, height, width = self.browser.connection, *self._page.layout
         connection.listen("Fetch.requestPaused", self._session, self._serve)
         connection.listen("Page.javascriptDialogOpening", self._session, self._dismiss)
+        connection.listen(
+            "Page.downloadWillBegin",
+            self._session,
+            lambda event: self.downloads.append(event["suggestedFilename"]),
+        )
         await asyncio.gather(
             self._send("Page.enable"),
             self._send("Fetch.enable", patterns=[{"urlPattern": "*"}]),
@@ -162,7 +172,7 @@ class EpisodePage:
                 mobile=False,
                 dontSetVisibleSize=True,
             ),
-            self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap()),
+            self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap(self._page.accept_dialogs)),
         )
 
     async def _load(self, seed: int) -> None:
@@ -331,6 +341,8 @@ class EpisodePage:
         judged = "0" if self._site is not None else "__universe2.read()"
         told = await self.evaluate(f"[{judged}, __universe2.news()]")
         self.refused += told[1]["refused"]
+        self.dialogs += told[1]["dialogs"]
+        self.downloads += told[1]["downloads"]
         self.worn = self.worn or "selected" in told[1]["happened"]
         self.copied = self.copied or "copied" in told[1]["happened"]
         outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
@@ -448,7 +460,7 @@ class EpisodePage:
 
 
 @cache
-def _bootstrap() -> str:
+def _bootstrap(accept_dialogs: bool) -> str:
     names = ("browser_clock.js", "browser_page.js", "browser_look.js")
     source = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
-    return source.replace("$START_MS", str(START_S * 1000))
+    return source.replace("$START_MS", str(START_S * 1000)).replace("$ACCEPT", json.dumps(accept_dialogs))
