@@ -17,6 +17,9 @@
 - ``fields``: what the instruction names, as a JSON object of texts such as ``{"month": "2"}``; ``{}`` where
   the task names nothing.
 
+Of the page's characters the table keeps all; in the other texts a question mark stands for whatever isn't
+printable ASCII.
+
 Suffixes: E rows of the table, C characters.
 """
 
