@@ -52,7 +52,10 @@ SIGNATURES = {
     "control_click": Verb(("ref",), "click it with Control held down"),
     "hover": Verb(("ref",), "move the pointer over an element"),
     "drag": Verb(("ref", "to"), "drag an element onto the one whose number is `to`"),
-    "type": Verb(("ref", "text"), "put `text` in a field in place of what it holds, key by key"),
+    "type": Verb(
+        ("ref", "text"),
+        "put `text` in a field in place of what it holds, key by key; dates as 2024-01-31, times as 13:30",
+    ),
     "select": Verb(("ref", "option"), "choose the option with this label of a drop-down or list"),
     "scroll": Verb(("ref", "direction"), "turn the wheel over an element (0: the page)", _DIRECTIONS),
     "press": Verb(("key",), "strike a key, with modifiers: Enter, a, Control+a, Shift+Tab"),
