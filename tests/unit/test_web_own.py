@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
@@ -171,6 +172,23 @@ def test_a_site_that_stops_between_episodes_is_a_fault(folder: Path) -> None:
         session.reset(1)
     with session, pytest.raises(InfrastructureFault, match="can't be opened"):
         session.reset(2)
+
+
+@pytest.mark.browser
+def test_a_step_whose_browser_goes_down_with_the_next_page_says_why(folder: Path) -> None:
+    (folder / "index.html").write_text("<button onclick='for (let i = 0; i < 4e9; i++);'>long</button>")
+    with serving(folder) as server:
+        session = Session(spec(server), observe="axtree", actions="structured")
+        assert '[1] button "long"' in session.reset(0)["axtree"]
+
+    async def both() -> object:
+        working = asyncio.gather(
+            session.host.step(0, parse("click(1)")), session.host.prepare(0, 1), return_exceptions=True
+        )
+        return (await working)[0]
+
+    with session:
+        assert "is its server running" in str(session.run(both()))
 
 
 OUT = """<!DOCTYPE html><body><p id="told">nothing</p>

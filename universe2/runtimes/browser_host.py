@@ -279,11 +279,12 @@ class BrowserHost:
             raise
 
     def _kill(self, slot: int, why: str = "") -> None:
+        """End the slot's browsers; ``why`` is what a step hears that is under way or comes later."""
         state = self._slots[slot]
         state.lost = state.lost or why
         for browser in {state.browser, state.page.browser if state.page is not None else None}:
             if browser is not None:
-                browser.kill()
+                browser.kill(why or "the connection was closed")
         state.browser = state.page = state.spare = None
 
 
