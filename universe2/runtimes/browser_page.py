@@ -198,7 +198,7 @@ class EpisodePage:
         def landed(answer: asyncio.Future[dict[str, Any]]) -> None:
             done = not answer.cancelled() and answer.exception() is None
             if done and (error := answer.result().get("errorText")):
-                self._miss(self._address, error)
+                self._miss(self._address, f"{error}; is its server running?")
 
         navigated = self._send("Page.navigate", url=self._address)
         navigated.add_done_callback(landed)
@@ -209,7 +209,7 @@ class EpisodePage:
 
     def _miss(self, url: str, why: str) -> None:
         """A document did not come: a fault, or Chromium's own error page would be played on."""
-        self._unreached = self._unreached or f"{url} can't be opened: {why}; is its server running?"
+        self._unreached = self._unreached or f"{url} can't be opened: {why}"
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_exception(InfrastructureFault(self._unreached))
 
@@ -437,7 +437,7 @@ class EpisodePage:
         failed, status = event.get("responseErrorReason", ""), event.get("responseStatusCode", 0)
         first = self._loaded is not None and not self._loaded.done()
         if document and failed and failed != "Aborted":  # which is what a later click does to an earlier one
-            self._miss(event["request"]["url"], failed)
+            self._miss(event["request"]["url"], f"{failed}; is its server running?")
         if document and status >= 400 and first:
             self._miss(event["request"]["url"], f"it was answered with status {status}")
         more = {"interceptResponse": True} if document and not failed and not status else {}
