@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from web_session import Session, action
 
+from universe2.agents.demonstrations import record
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig
@@ -85,6 +86,13 @@ def test_doing_what_it_says_wins_on_a_site(task: str) -> None:
                 if result.terminated or result.truncated:
                     break
             assert result.info["success"]
+
+
+@browser
+def test_a_demonstration_of_a_site_is_recorded() -> None:
+    (recording,) = record("web/shop-wish-v0", 1, slots=1)
+    assert sum(recording.rewards) == 1.0
+    assert recording.terminated
 
 
 @browser
