@@ -10,7 +10,9 @@ between builds of Chromium.
 
 Reward: 0 until the episode ends. The episode is *terminated* when the task ends itself, and
 *truncated* when the page's time limit is reached, which MiniWoB++ rewards with −1. The info of
-the last step holds ``raw_reward``, ``decayed_reward``, ``success`` (raw is exactly 1) and ``reason``.
+the last step holds ``raw_reward``, ``decayed_reward``, ``success`` (raw is exactly 1) and ``reason``. Info of
+any step holds what the episode's pages did in vain so far: ``refused``, addresses elsewhere and windows,
+``dialogs`` and ``downloads``.
 
 Options:
 - ``step_ms`` (100): page time per step, 10 to 10000 ms.
@@ -18,12 +20,12 @@ Options:
 - ``reward`` ("raw"): "raw", the task's verdict; "decayed", less the longer it took (upstream's
   default); "binary", 1 for success, else 0.
 - ``elements`` (False): add ``info["elements"]``, a list of what is on the page with tag, id, classes,
-  type, text (a picture's alternative text is text, too), value, checked, focused, color (as CSS
-  writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
+  type, text (a picture's alternative text is text, too), label (aria-label), value, checked, focused,
+  color (as CSS writes it: the fill of a drawn shape, else the background), left, top, width, height (pixels).
   For scripted solvers and debugging; it's not part of the observation.
 - ``expert`` (0): 1 adds ``info["expert"]``, int64 (5,): the screen action that the task's solver would
   take now, where it knows one. It goes on with its plan while the player does what it says, and begins
-  anew on the page as it is when the player does something else. For MiniWoB++, FlightWoB, and pages
+  anew on the page as it is when the player does something else. For all that is listed here, and pages
   of one's own with a ``solver``.
 - ``observe`` (""): more parts of the observation, separated by commas: "elements" (a table of fixed
   shape), "axtree", "marks", "focus", "url", "fields" (of the instruction); see

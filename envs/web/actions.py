@@ -6,6 +6,9 @@ tree; 0 for none) and ``text``. ``parse`` makes one from a call such as ``type(1
 ``from_json`` from what a model answers to the tool description ``schema()``. Neither runs
 anything: a call is matched against the verbs' signatures.
 
+``type`` gives fields of dates, times, colours and sliders their value at once, in the form that HTML has for
+it: 2024-01-31, 13:30, 2024-01, 2024-W05, 2024-01-31T13:30, #ff8000, 50.
+
 An action that can't be carried out (no such element, not an option of it, …) does nothing; time
 passes all the same, and ``info["action_error"]`` tells why.
 """
@@ -25,6 +28,8 @@ from universe2.core.errors import InvalidActionError
 
 TEXT_LENGTH = 1_024
 MAX_REF = 1_000_000
+_SHOWN = 200
+"""characters of a call that an error repeats"""
 CHARACTERS = "".join(sorted(set(string.printable) - set("\x0b\x0c")))
 """that there are keys for"""
 
@@ -47,7 +52,10 @@ SIGNATURES = {
     "control_click": Verb(("ref",), "click it with Control held down"),
     "hover": Verb(("ref",), "move the pointer over an element"),
     "drag": Verb(("ref", "to"), "drag an element onto the one whose number is `to`"),
-    "type": Verb(("ref", "text"), "put `text` in a field in place of what it holds, key by key"),
+    "type": Verb(
+        ("ref", "text"),
+        "put `text` in a field in place of what it holds, key by key; dates as 2024-01-31, times as 13:30",
+    ),
     "select": Verb(("ref", "option"), "choose the option with this label of a drop-down or list"),
     "scroll": Verb(("ref", "direction"), "turn the wheel over an element (0: the page)", _DIRECTIONS),
     "press": Verb(("key",), "strike a key, with modifiers: Enter, a, Control+a, Shift+Tab"),
@@ -93,16 +101,26 @@ def parse(call: str) -> dict[str, Any]:
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
             raise ValueError("it is not a call")
         values = [ast.literal_eval(value) for value in tree.args]
-        named = {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
-    except (SyntaxError, ValueError) as error:
+        named = [(str(word.arg), ast.literal_eval(word.value)) for word in tree.keywords]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        # Of nesting too deep Python complains with the last two.
         raise InvalidActionError(
-            f'{call!r} is not an action ({error}); write one call such as click(12) or type(3, "hello"). '
-            f"The verbs are: {', '.join(VERBS)}"
+            f"{_shown(call)} is not an action ({error or type(error).__name__}); write one call such as "
+            f'click(12) or type(3, "hello"). The verbs are: {", ".join(VERBS)}'
         ) from None
     names = SIGNATURES[tree.func.id].parameters if tree.func.id in SIGNATURES else ()
     if len(values) > len(names) and tree.func.id in SIGNATURES:
-        raise InvalidActionError(f"{call!r}: {_signature(tree.func.id)} takes {len(names)} arguments")
-    return from_json({"verb": tree.func.id, **dict(zip(names, values, strict=False)), **named})
+        raise InvalidActionError(f"{_shown(call)}: {_signature(tree.func.id)} takes {len(names)} arguments")
+    given: dict[str, Any] = {"verb": tree.func.id}
+    for name, value in [*zip(names, values, strict=False), *named]:
+        if name in given:
+            raise InvalidActionError(f"{_shown(call)}: {name} is given twice")
+        given[name] = value
+    return from_json(given)
+
+
+def _shown(call: str) -> str:
+    return repr(call if len(call) <= _SHOWN else f"{call[:_SHOWN]}…")
 
 
 def from_json(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,17 @@
   left, top, width, height in pixels; ``state`` uint8 (E, 6), a flag for each of ``STATES``;
   ``text`` uint8 (E, 80), the accessible name or text, and ``value`` uint8 (E, 40), both UTF-8 padded
   with zeros (``decode`` gives strings); ``count`` int32.
-- ``axtree``: the accessibility tree as text, a line per element, ``[ref] role "name" states``.
+- ``axtree``: the accessibility tree as text, a line per element, ``[ref] role "name" states``. Of one too
+  long, lines in sight come before others, and the last line says how many are left out.
 - ``marks``: the screenshot with a numbered box around each element of the table that can be
   acted on (set of marks), uint8 (H, W, 3); the numbers are refs.
 - ``focus``: the ref of the focused element, or 0; int32.
 - ``url``: the page's address.
 - ``fields``: what the instruction names, as a JSON object of texts such as ``{"month": "2"}``; ``{}`` where
   the task names nothing.
+
+Of the page's characters the table keeps all; in the other texts a question mark stands for whatever isn't
+printable ASCII.
 
 Suffixes: E rows of the table, C characters.
 """
@@ -45,6 +49,8 @@ ROLES = (
     "img", "image", "form", "navigation", "main", "banner", "region", "group", "paragraph", "generic",
     "progressbar", "tree", "treeitem", "separator", "LabelText", "date", "time",
 )  # fmt: skip
+OUT_OF_SIGHT = "(out of sight)"
+"""at the end of a line of the tree (see browser_look.js)"""
 STATES = ("focused", "checked", "disabled", "selected", "expanded", "editable")
 ACTIONABLE = frozenset(ROLES[1:14]) | {"menuitem", "treeitem", "date", "time"}
 _PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
@@ -93,7 +99,7 @@ def extra_observation(parts: Sequence[str], look: Look) -> dict[str, Any]:
     if "elements" in parts:
         found["elements"] = table(look["rows"])
     if "axtree" in parts:
-        found["axtree"] = _plain(look["tree"])[:TREE_LENGTH]
+        found["axtree"] = fitted(_plain(look["tree"]))
     if "focus" in parts:
         found["focus"] = np.array(look["focus"], np.int32)
     if "url" in parts:
@@ -105,6 +111,24 @@ def extra_observation(parts: Sequence[str], look: Look) -> dict[str, Any]:
                 f"the fields take {len(found['fields'])} characters, at most {FIELDS_LENGTH} fit"
             )
     return found
+
+
+def fitted(tree: str) -> str:
+    """``tree``, or those of its lines that fit: what is in sight before what isn't, in the page's order."""
+    if len(tree) <= TREE_LENGTH:
+        return tree
+    lines = tree.split("\n")
+    room, kept = TREE_LENGTH - len(_left_out(len(lines))), set[int]()
+    for number in sorted(range(len(lines)), key=lambda number: lines[number].endswith(OUT_OF_SIGHT)):
+        room -= len(lines[number]) + 1
+        if room < 0:
+            break
+        kept.add(number)
+    return "\n".join([*(lines[number] for number in sorted(kept)), _left_out(len(lines) - len(kept))])
+
+
+def _left_out(count: int) -> str:
+    return f"... {count} more elements"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

@@ -75,10 +75,14 @@ class WebPage:
     """page time after which the episode is truncated with -1; 0: the page sees to that itself"""
     solver: Callable[[], Solver] | None = None
     """gives the scripted player whose next action the option ``expert`` tells"""
+    solver_of: Callable[[int], Solver] | None = None
+    """the same for players that know the problem: seed, as ``start`` or ``site`` is given it → player"""
     size: tuple[int, int] = SIZE
     """(height, width) in pixels of what is seen of the page, from its top left corner"""
     layout: tuple[int, int] = (240, 500)
     """(height, width) in pixels of the window that the page believes it is in"""
+    accept_dialogs: bool = False
+    """what a page's ``confirm`` and ``prompt`` get at once: yes and the text suggested, or no"""
     in_frame: bool = False
     """True for a page that is one HTML file, never navigates and stores nothing but cookies and web
     storage. Each episode's document is then written into a frame instead of being navigated to, which
@@ -92,6 +96,12 @@ class WebPage:
             raise UsageError(f"the url of a WebPage must begin with http:// or https://, got {self.url!r}")
         if self.in_frame and self.root is None:
             raise UsageError("in_frame is for a page of a folder")
+
+    def player(self, seed: int) -> Solver | None:
+        """The scripted player of an episode, if there is one."""
+        if self.solver_of is not None:
+            return self.solver_of(seed)
+        return self.solver() if self.solver is not None else None
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
@@ -130,7 +140,7 @@ def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
 
 def _check_expert(spec: EnvSpec, options: dict[str, Any]) -> None:
     page: WebPage = load(spec.entry)(**spec.kwargs)
-    if page.solver is None:
+    if page.solver is None and page.solver_of is None:
         raise UsageError(f"{spec.id}: option expert needs a page with a solver, and this one has none")
     if options["actions"] != "screen":
         raise UsageError(

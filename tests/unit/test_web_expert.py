@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from web_session import Session, action
 
+from universe2.agents.demonstrations import record
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig
+from universe2.envs.web import sites
 from universe2.envs.web.own import web_env
 from universe2.envs.web.solvers import Adviser, Look, Play
 
@@ -64,6 +66,45 @@ def test_doing_what_it_says_wins(task: str) -> None:
                 if result.terminated or result.truncated:
                     break
             assert result.info["success"]
+
+
+def test_every_site_has_an_expert() -> None:
+    for spec in sites.specs():
+        assert spec.spaces(EnvConfig(options={"expert": 1})).action.shape == (5,)
+
+
+@browser
+@pytest.mark.parametrize(
+    "task", ["shop-order-more", "mailbox-forward", "calendar-new", "issues-comment-and-close"]
+)
+def test_doing_what_it_says_wins_on_a_site(task: str) -> None:
+    with Session(f"web/{task}-v0", interface="screen", expert=1) as session:
+        for seed in (4, 5):
+            session.reset(seed)
+            for _ in range(400):
+                result = session.step(session.info["expert"])
+                if result.terminated or result.truncated:
+                    break
+            assert result.info["success"]
+
+
+@browser
+def test_a_demonstration_of_a_site_is_recorded() -> None:
+    (recording,) = record("web/shop-wish-v0", 1, slots=1)
+    assert sum(recording.rewards) == 1.0
+    assert recording.terminated
+
+
+@browser
+def test_after_a_slip_on_a_site_it_goes_on_with_the_move() -> None:
+    with Session("web/mailbox-send-v0", interface="screen", expert=1) as session:
+        session.reset(1)
+        for step in range(400):
+            nothing = action(x=63, y=63)
+            result = session.step(session.info["expert"] if step not in (0, 7, 20) else nothing)
+            if result.terminated or result.truncated:
+                break
+        assert result.info["success"]
 
 
 @browser

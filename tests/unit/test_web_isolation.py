@@ -92,7 +92,9 @@ def test_windows_dialogs_and_downloads_come_to_nothing(session: Session) -> None
         click(session, "place")
         info = session.step(parse("wait()")).info  # type: ignore[arg-type]
         assert said(session) == [False, None, "denied"]
-        assert info["refused"] == ("a new window", "data:application/octet-stream,xyz")
+        other = "http://task.test/other.html"
+        assert info["refused"] == ("a new window", other, "data:application/octet-stream,xyz")
+        assert info["dialogs"] == ("alert: a", "confirm: b", "prompt: c")
         targets = session.run(command(session, "Target.getTargets"))
         pages = [t for t in targets["targetInfos"] if t["type"] == "page" and "other" in t["url"]]
         assert pages == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from web_session import Session
 
 from universe2.core.errors import UsageError
+from universe2.core.host import InfrastructureFault
 from universe2.core.spec import EnvSpec
 from universe2.envs.web import web_env
 from universe2.envs.web.actions import parse
@@ -30,18 +33,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A server of ``folder``, which is gone afterwards."""
+
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            if self.path != "/away":
+                return super().do_GET()
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+            return None
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/index.html"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    with serving(folder) as address:
+        yield address
 
 
 def spec(source: str | Path, **more: object) -> EnvSpec:
@@ -58,6 +79,19 @@ def spec(source: str | Path, **more: object) -> EnvSpec:
 def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no page at"):
         spec(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"instruction": "Press “Café”."}, "can't be shown: 'é', '“', '”'"),
+        ({"instruction": "Go on. " * 200}, "1400 characters, at most 1024 fit"),
+        ({"size": (0, 640)}, r"size must be \(height, width\), each at least 1 pixel, got \(0, 640\)"),
+    ],
+)
+def test_what_cant_be_shown_is_refused(folder: Path, more: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        web_env("web/own-v0", folder, **{"instruction": "", "done": "false", **more})  # type: ignore[arg-type]
 
 
 def play(session: Session, word: str) -> list[np.ndarray]:
@@ -103,3 +137,89 @@ def test_the_limit_truncates_and_links_lead_nowhere_else(folder: Path) -> None:
         results = [session.step(parse("wait()")) for _ in range(4)]  # type: ignore[arg-type]
         assert [r.truncated for r in results] == [False] * 3 + [True]
         assert results[-1].reward == -1.0
+
+
+@pytest.mark.browser
+def test_a_site_that_cant_be_opened_is_a_fault(server: str) -> None:
+    for address, why in (
+        (server.replace("index", "nothing"), "answered with status 404$"),
+        (server.replace("index.html", "away"), "ERR_ABORTED"),
+        ("http://no.such.invalid/x", "NameNotResolved"),
+    ):
+        with Session(spec(address)) as session, pytest.raises(InfrastructureFault, match=why):
+            session.reset(0)
+
+
+@pytest.mark.browser
+def test_a_site_that_stops_is_a_fault_of_this_and_later_episodes(folder: Path) -> None:
+    with serving(folder) as server:
+        session = Session(spec(server), observe="axtree", actions="structured")
+        tree = session.reset(0)["axtree"]
+    with session:
+        (onwards,) = (line.strip()[1:].split("]")[0] for line in tree.split("\n") if '"onwards"' in line)
+        with pytest.raises(InfrastructureFault, match="can't be opened: ConnectionRefused"):
+            session.step(parse(f"click({onwards})"))  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(InfrastructureFault, match="is its server running"):
+                session.reset(1)
+
+
+@pytest.mark.browser
+def test_a_site_that_stops_between_episodes_is_a_fault(folder: Path) -> None:
+    with serving(folder) as server:
+        session = Session(spec(server))
+        session.reset(0)
+        session.reset(1)
+    with session, pytest.raises(InfrastructureFault, match="can't be opened"):
+        session.reset(2)
+
+
+@pytest.mark.browser
+def test_a_step_whose_browser_goes_down_with_the_next_page_says_why(folder: Path) -> None:
+    (folder / "index.html").write_text("<button onclick='for (let i = 0; i < 4e9; i++);'>long</button>")
+    with serving(folder) as server:
+        session = Session(spec(server), observe="axtree", actions="structured")
+        assert '[1] button "long"' in session.reset(0)["axtree"]
+
+    async def both() -> object:
+        working = asyncio.gather(
+            session.host.step(0, parse("click(1)")), session.host.prepare(0, 1), return_exceptions=True
+        )
+        return (await working)[0]
+
+    with session:
+        assert "is its server running" in str(session.run(both()))
+
+
+OUT = """<!DOCTYPE html><body><p id="told">nothing</p>
+<button onclick="told.textContent = [confirm('sure?'), prompt('name?', 'Ada'), alert('hi')]">ask</button>
+<button onclick="told.textContent = window.open('second.html')">window</button>
+<a href="second.html" target="_blank">blank</a>
+<a href="second.html" download="two.html">download</a>
+<a href="data.bin">file</a></body>"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("accept", "told"), [(False, "false,,"), (True, "true,Ada,")])
+def test_what_would_lead_out_is_told(folder: Path, accept: bool, told: str) -> None:
+    (folder / "index.html").write_text(OUT)
+    (folder / "data.bin").write_bytes(bytes(range(256)))
+    out = web_env(
+        "web/out-v0", folder, instruction="Get out.", done="false", size=(210, 300), accept_dialogs=accept
+    )
+    with Session(out, observe="axtree", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        refs = {line.split('"')[1]: line.strip()[1:].split("]")[0] for line in tree.split("\n")}
+
+        def click(name: str) -> dict[str, object]:
+            return session.step(parse(f"click({refs[name]})")).info  # type: ignore[arg-type]
+
+        assert click("ask") == {"dialogs": ("confirm: sure?", "prompt: name?", "alert: hi")}
+        assert session.last is not None
+        assert f'"{told}"' in session.last.obs["axtree"]
+        assert click("window")["refused"] == ("http://task.test/second.html",)
+        assert len(click("blank")["refused"]) == 2  # type: ignore[arg-type]
+        assert click("download")["downloads"] == ("two.html",)
+        assert click("file")["downloads"] == ("two.html", "data.bin")
+        session.reset(0)
+        assert session.step(parse("wait()")).info == {}  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from web_session import Session
 from universe2.core.errors import InvalidActionError, UsageError
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.envs.web import actions
-from universe2.envs.web.observations import STATES, TAGS, decode
+from universe2.envs.web import actions, web_env
+from universe2.envs.web.observations import STATES, TAGS, TREE_LENGTH, decode, fitted
 from universe2.envs.web.page import OPTIONS, WebPage
 
 PAGE = """<!DOCTYPE html><body style="margin:0;width:150px;font:12px sans-serif">
@@ -86,11 +86,28 @@ def test_calls_become_actions() -> None:
         ("scroll(0, 'sideways')", "direction must be one of up, down"),
         ("click(-1)", "ref must be from 0"),
         (r"type(1, 'a\x0b')", "printable ASCII"),  # no key gives it
+        ("click(" + "-" * 20_000 + "1)", "not an action"),  # too deep for the parser
+        ("click(" + "[" * 150 + "]" * 150 + ")", "ref must be a number"),
+        ("click({[]: 1})", "not an action"),
+        ("click(ref=1, ref=2)", "ref is given twice"),
+        ("type(1, 'a', ref=2)", "ref is given twice"),
     ],
 )
 def test_bad_calls_are_explained(call: str, why: str) -> None:
-    with pytest.raises(InvalidActionError, match=why):
+    with pytest.raises(InvalidActionError, match=why) as caught:
         actions.parse(call)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_tree_too_long_keeps_what_is_in_sight_and_says_what_it_lacks() -> None:
+    lines = [f'[{n}] link "Number {n}"' + ("" if 900 <= n < 910 else " (out of sight)") for n in range(1_000)]
+    short = "\n".join(lines[:100])
+    assert fitted(short) == short
+    told = fitted("\n".join(lines))
+    *kept, last = told.split("\n")
+    assert TREE_LENGTH - 40 < len(told) <= TREE_LENGTH
+    assert last == f"... {1_000 - len(kept)} more elements"
+    assert kept == [*lines[: len(kept) - 10], *lines[900:910]]
 
 
 def test_unknown_parts_are_refused() -> None:
@@ -190,3 +207,94 @@ def test_the_fields_of_an_instruction(task: str, names: set[str] | None) -> None
         assert all(value in session.instruction for value in fields.values() if names)
         result = session.step(np.zeros(5, np.int64))
         assert result.obs["fields"] == obs["fields"]
+
+
+SHADOW = """<!DOCTYPE html><body style="margin:0;width:150px">
+<my-form>Send it</my-form><p id="told">nothing</p>
+<script>
+customElements.define("my-form", class extends HTMLElement {
+  connectedCallback() {
+    const root = this.attachShadow({ mode: "open" });
+    root.innerHTML = "<input aria-label='Inside'><button><slot></slot></button>";
+    root.querySelector("button").onclick = () => { told.textContent = root.querySelector("input").value; };
+  }
+});
+</script></body>"""
+
+
+@pytest.mark.browser
+def test_what_is_in_a_shadow_root_is_seen_and_worked(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(SHADOW)
+    spec = web_env("web/shadow-v0", tmp_path, instruction="Write.", done="told.textContent === 'yes'")
+    with Session(spec, observe="axtree,focus", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        named = [line for line in tree.split("\n") if '"' in line]
+        refs = {line.split('"')[1]: int(line.split("]")[0].strip()[1:]) for line in named}
+        assert 'textbox "Inside"' in tree
+        assert 'button "Send it"' in tree
+        typed = session.step(actions.make("type", refs["Inside"], "yes"))  # type: ignore[arg-type]
+        assert "action_error" not in typed.info
+        assert typed.obs["focus"] == refs["Inside"]
+        sent = session.step(actions.make("click", refs["Send it"]))  # type: ignore[arg-type]
+        assert "action_error" not in sent.info
+        assert sent.terminated
+
+
+FIELDS = {
+    "date": ("2024-01-31", "31/01/2024"),
+    "time": ("10:30", "10:30 AM"),
+    "month": ("2024-02", "February"),
+    "week": ("2024-W07", "7"),
+    "datetime-local": ("2024-01-31T10:30", "now"),
+    "range": ("70", "700"),
+    "color": ("#ff8000", "orange"),
+    "number": ("12.5", "twelve"),
+}
+EVENTS = """<script>
+const events = [];
+for (const kind of ["input", "change"])
+  document.addEventListener(kind, (event) => events.push(kind + " " + event.target.value));
+</script>"""
+
+
+def fields_page(root: str) -> WebPage:
+    return WebPage(
+        root=Path(root),
+        path="fields.html",
+        start="() => 'Fill in.'",
+        read="() => ({ done: true, timed_out: false, raw: 0, decayed: 0, reason: events.join('; ') })",
+    )
+
+
+@pytest.mark.browser
+def test_fields_that_no_keys_fill_take_their_value(tmp_path: Path) -> None:
+    fields = "".join(f'<input type="{kind}" aria-label="{kind}" step="any">' for kind in FIELDS)
+    locked = '<input type="date" aria-label="locked" readonly>'
+    body = f"<!DOCTYPE html><body style='width:150px'>{EVENTS}{fields}{locked}"
+    (tmp_path / "fields.html").write_text(body)
+    spec = EnvSpec(
+        id="web/fields-v0",
+        runtime="browser",
+        entry=f"{__name__}:fields_page",
+        kwargs={"root": str(tmp_path)},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+    )
+    with Session(spec, observe="axtree", actions="structured") as session:
+        lines = session.reset(0)["axtree"].split("\n")
+        refs = {line.split('"')[1]: int(line.split("]")[0].strip()[1:]) for line in lines}
+
+        def fill(kind: str, text: str) -> tuple[str, str]:
+            result = session.step(actions.make("type", refs[kind], text))  # type: ignore[arg-type]
+            return result.info["reason"], result.info.get("action_error", "")
+
+        for kind, (good, bad) in FIELDS.items():
+            before, error = fill(kind, good)
+            assert not error
+            told = session.last.obs["axtree"] if session.last else ""
+            assert f'value="{good}"' in told
+            assert before.endswith(f"change {good}" if kind != "number" else f"input {good}")
+            after, error = fill(kind, bad)
+            assert f'({kind}) doesn\'t take "{bad}"' in error
+            assert kind == "number" or after == before
+        assert "element 9 (date) is disabled or read-only" in fill("locked", "2024-01-31")[1]

@@ -21,6 +21,8 @@ _BUTTONS = {
     "hover": "none",
     "type": "click",
 }
+_PUT = ("date", "time", "month", "week", "datetime-local", "range", "color")
+"""inputs that ``type`` gives their value at once: keys would fill them badly, or not at all"""
 _SCROLLS = {
     "up": (0, -WHEEL_PIXELS),
     "down": (0, WHEEL_PIXELS),
@@ -47,17 +49,26 @@ async def carry_out(action: dict[str, Any], page: EpisodePage, state: InputState
     if "error" in found:
         return str(found["error"])
     if verb == "select":
-        told: dict[str, Any] = await page.evaluate(f"__universe2.choose({ref}, {json.dumps(text)})")
-        return str(told.get("error", ""))
+        return await _told(page, "choose", ref, text)
     if verb == "drag":
         return await _drag(page, state, found, text)
+    if verb == "type" and found["kind"] in _PUT:
+        return await _told(page, "put", ref, text)
     if verb == "type" and not found["editable"]:
         return f"element {ref} ({found['tag']}) is no field to type into"
     await page.act(state.at(found["x"], found["y"], _BUTTONS[verb], control=verb == "control_click"))
     if verb == "type":
         clear: list[Command] = [*state.strike("Control+a"), *state.strike("Backspace")]
         await page.act([*(clear if found["filled"] else []), *state.typed(text)])
+        if found["kind"] == "number":
+            return await _told(page, "taken", ref, text)
     return ""
+
+
+async def _told(page: EpisodePage, name: str, ref: int, text: str) -> str:
+    """Call a function of browser_look.js; the error it returns, or ""."""
+    told: dict[str, Any] = await page.evaluate(f"__universe2.{name}({ref}, {json.dumps(text)})")
+    return str(told.get("error", ""))
 
 
 async def _scroll(page: EpisodePage, ref: int, direction: str) -> str:

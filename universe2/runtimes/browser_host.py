@@ -72,7 +72,7 @@ class BrowserHost:
         self._parts = parts_of(self._options["observe"])
         self._page: WebPage = load(spec.entry)(**spec.kwargs)
         self._size = config.screen_size if config.interface == "screen" else self._page.size
-        self._slots = {slot: _Slot(adviser=self._adviser()) for slot in slots}
+        self._slots = {slot: _Slot() for slot in slots}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
 
@@ -101,6 +101,10 @@ class BrowserHost:
             state.spare = last
             if last.browser is not page.browser:
                 last.browser.kill()
+        if self._options["expert"]:
+            solver = self._page.player(fold31(seed))
+            assert solver is not None  # check_options saw to that
+            state.adviser = Adviser(solver)
         info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
         info |= await self._asked_for(slot, page, None)
         return await self._observation(slot, page), info
@@ -169,9 +173,10 @@ class BrowserHost:
 
     def _judge(self, outcome: dict[str, Any], page: EpisodePage) -> tuple[float, dict[str, Any]]:
         """The reward, and the info of a step."""
-        refused = {"refused": tuple(page.refused)} if page.refused else {}
+        led_out = {"refused": page.refused, "dialogs": page.dialogs, "downloads": page.downloads}
+        told = {name: tuple(some) for name, some in led_out.items() if some}
         if not outcome["done"]:
-            return 0.0, refused
+            return 0.0, told
         raw, decayed = (_number(outcome.get(name), name, page) for name in ("raw", "decayed"))
         success = raw == 1.0
         info = {
@@ -179,7 +184,7 @@ class BrowserHost:
             "decayed_reward": decayed,
             "success": success,
             "reason": str(outcome.get("reason") or ""),
-            **refused,
+            **told,
         }
         rewards = {"raw": raw, "decayed": decayed, "binary": float(success)}
         return rewards[self._options["reward"]], info
@@ -213,12 +218,6 @@ class BrowserHost:
             if advice is not None:
                 info["expert"] = advice
         return info
-
-    def _adviser(self) -> Adviser | None:
-        if not self._options["expert"]:
-            return None
-        assert self._page.solver is not None  # check_options saw to that
-        return Adviser(self._page.solver())
 
     async def _next_page(self, slot: int, seed: int) -> EpisodePage:
         """The page of ``seed``: the one prepared, if it is the right one, or else a new one."""
@@ -280,11 +279,12 @@ class BrowserHost:
             raise
 
     def _kill(self, slot: int, why: str = "") -> None:
+        """End the slot's browsers; ``why`` is what a step hears that is under way or comes later."""
         state = self._slots[slot]
         state.lost = state.lost or why
         for browser in {state.browser, state.page.browser if state.page is not None else None}:
             if browser is not None:
-                browser.kill()
+                browser.kill(why or "the connection was closed")
         state.browser = state.page = state.spare = None
 
 

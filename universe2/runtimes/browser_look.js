@@ -14,6 +14,16 @@
     return refs.get(element);
   };
   const frameOf = ({ ownerDocument }) => (ownerDocument === document ? null : ownerDocument.defaultView.frameElement);
+  // What is shown in an element: what its open shadow root holds, and in place of a slot what is put there.
+  const shownIn = (element) => {
+    const put = element.tagName === "SLOT" ? element.assignedElements() : [];
+    return put.length ? put : (element.shadowRoot || element).children;
+  };
+  // Whether one element is in another, or the same, also across shadow roots.
+  const within = (element, other) => {
+    while (element && element !== other) element = element.assignedSlot || element.parentNode || element.host;
+    return Boolean(element);
+  };
   // Where an element is on the screen, also if it is in a frame.
   const boxOf = (element) => {
     const { left, top, width, height } = element.getBoundingClientRect();
@@ -35,11 +45,14 @@
   const focused = () => {
     let active = document.activeElement;
     while (active && active.tagName === "IFRAME" && active.contentDocument) active = active.contentDocument.activeElement;
+    while (active && active.shadowRoot && active.shadowRoot.activeElement) active = active.shadowRoot.activeElement;
     return active && active !== active.ownerDocument.body ? active : null;
   };
   const words = (text) => text.replace(/\s+/g, " ").trim();
   const ownText = (element) =>
-    words([...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(" "));
+    words(
+      [...element.childNodes, ...(element.shadowRoot?.childNodes || [])]
+        .filter((node) => node.nodeType === 3).map((node) => node.data).join(" "));
   // Roles and names by the rules that matter for agents. Chromium's own computation brings its whole
   // accessibility tree up to date for every element asked about: seconds on a large page.
   const byTag = {
@@ -88,10 +101,16 @@
     if (node.nodeType === 3) return node.data;
     return /^(SELECT|INPUT|TEXTAREA|BUTTON)$/.test(node.tagName) ? "" : [...node.childNodes].map(labelText).join(" ");
   };
+  // The text in an element, also what slots show; textContent where there are none.
+  const textIn = (node) => {
+    if (node.nodeType === 3) return node.data;
+    const put = node.tagName === "SLOT" ? node.assignedNodes() : [];
+    return [...(put.length ? put : (node.shadowRoot || node).childNodes)].map(textIn).join("");
+  };
   const whole = /^(button|link|option|heading|tab|menuitem|treeitem|checkbox|radio|switch)$/;
   const name = (element) => {
     const labels = (element.getAttribute("aria-labelledby") || "").split(" ").filter(Boolean);
-    const named = labels.map((id) => element.ownerDocument.getElementById(id)?.textContent || "").join(" ");
+    const named = labels.map((id) => element.getRootNode().getElementById(id)?.textContent || "").join(" ");
     const kind = role(element);
     const found = [
       named,
@@ -99,7 +118,7 @@
       [...(element.labels || [])].map(labelText).join(" "),
       element.alt,
       kind === "button" && element.tagName === "INPUT" ? element.value : "",
-      whole.test(kind) ? element.textContent : "",
+      whole.test(kind) ? element.textContent.trim() || textIn(element) : "",
       ownText(element),
       element.placeholder,
       element.title,
@@ -111,9 +130,10 @@
     const rows = [];
     const lines = [];
     const visit = (element, depth) => {
-      if (!displayed(element)) return;
+      const slot = element.tagName === "SLOT"; // only what is put there is displayed
+      if (!slot && !displayed(element)) return;
       const [kind, text] = [role(element), ownText(element)];
-      const told = kind !== "" || text !== "" || element.childElementCount === 0;
+      const told = !slot && (kind !== "" || text !== "" || element.childElementCount === 0);
       if (element.tagName === "IFRAME") {
         if (element.contentDocument && element.contentDocument.body) visit(element.contentDocument.body, depth);
         return;
@@ -135,7 +155,7 @@
         lines.push("  ".repeat(depth) + parts.join(" "));
         depth += 1;
       }
-      for (const child of element.children) visit(child, depth);
+      for (const child of shownIn(element)) visit(child, depth);
     };
     visit(document.body, 0);
     const active = focused();
@@ -159,9 +179,10 @@
     if (!inside) return { error: `element ${ref} can't be scrolled into sight` };
     const hit = own.at(x, y).element;
     const label = element.labels && [...element.labels].some((each) => each.contains(hit));
-    if (!element.contains(hit) && !hit.contains(element) && !label)
+    if (!within(hit, element) && !within(element, hit) && !label)
       return { error: `element ${ref} is covered by element ${refOf(hit)} (${hit.tagName.toLowerCase()})` };
-    return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), filled: value(element) !== "" };
+    const kind = element.tagName === "INPUT" ? element.type : "";
+    return { x, y, editable: editable(element), tag: element.tagName.toLowerCase(), kind, filled: value(element) !== "" };
   };
 
   // Turns the wheel over an element, or over the page for ref 0.
@@ -185,5 +206,39 @@
     element.dispatchEvent(new Event("input", { bubbles: true }));
     element.dispatchEvent(new Event("change", { bubbles: true }));
     return {};
+  };
+
+  // Gives a field that keys fill badly or not at all its value, as a user would with a calendar or a slider.
+  const { set } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value"); // React has one of its own
+  const examples = {
+    date: "2024-01-31", time: "13:30", month: "2024-01", week: "2024-W05", "datetime-local": "2024-01-31T13:30",
+    color: "#ff8000", range: "50",
+  };
+  const holds = (element, text) =>
+    /^(range|number)$/.test(element.type) && text.trim() !== "" && element.value !== ""
+      ? Number(element.value) === Number(text)
+      : element.value.toLowerCase() === text.toLowerCase();
+  own.put = (ref, text) => {
+    const element = byRef.get(ref)?.deref();
+    const told = `element ${ref} (${element.type})`;
+    if (element.matches(":disabled") || element.readOnly) return { error: `${told} is disabled or read-only` };
+    element.focus();
+    const before = element.value;
+    set.call(element, text);
+    if (!holds(element, text)) {
+      set.call(element, before);
+      const among = element.type === "range" ? `, from ${element.min || 0} to ${element.max || 100}` : "";
+      return { error: `${told} doesn't take ${JSON.stringify(text)}; it takes texts such as ${examples[element.type]}${among}` };
+    }
+    element.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+    return {};
+  };
+
+  // Whether a number field has taken what was typed into it: it drops characters without a word.
+  own.taken = (ref, text) => {
+    const element = byRef.get(ref)?.deref();
+    if (!element || !element.isConnected || holds(element, text.trim())) return {};
+    return { error: `element ${ref} (${element.type}) doesn't take ${JSON.stringify(text)}; it holds ${JSON.stringify(element.value)} now` };
   };
 })();

@@ -7,10 +7,15 @@
   history.scrollRestoration = "manual";
   let source = null;
 
-  window.alert = window.print = window.close = () => undefined;
-  window.confirm = () => false;
-  window.prompt = () => null;
-  window.open = () => null;
+  window.print = window.close = () => undefined;
+  window.alert = (text = "") => say(`alert: ${text}`);
+  window.confirm = (text = "") => (say(`confirm: ${text}`), $ACCEPT);
+  window.prompt = (text = "", value = "") => (say(`prompt: ${text}`), $ACCEPT ? String(value) : null);
+  window.open = (url) => {
+    const known = url && URL.canParse(url, document.baseURI);
+    refuse(known ? new URL(url, document.baseURI).href : "a new window");
+    return null;
+  };
 
   // What the runtime must know is told in the outermost document: those of frames hand it on.
   const outer = () => {
@@ -22,9 +27,11 @@
     }
   };
   const happened = new Set();
-  const refused = [];
+  const [refused, dialogs, downloads] = [[], [], []];
   const note = (what) => (outer() ? outer().note(what) : happened.add(what));
-  const refuse = (address) => (outer() ? outer().refuse(address) : refused.push(address));
+  const refuse = (address) => (outer() ? outer().refuse(address) : void refused.push(address));
+  const say = (text) => (outer() ? outer().say(text) : void dialogs.push(text));
+  const keep = (name) => (outer() ? outer().keep(name) : void downloads.push(name));
 
   // Nothing leads to another origin; the runtime is told of what would have.
   window.navigation?.addEventListener("navigate", (event) => {
@@ -32,7 +39,10 @@
     const target = new URL(event.destination.url);
     if (target.origin === location.origin && event.downloadRequest === null) return;
     event.preventDefault();
+    // A blob's address has a number in it that is another one in every run.
+    const named = () => event.downloadRequest || (target.protocol === "blob:" ? "blob" : target.pathname.split("/").pop());
     if (target.origin !== location.origin) refuse(target.href);
+    else keep(named());
   });
 
   // Lists, calendars and palettes of the system open in windows of their own: no picture shows them, and a
@@ -103,7 +113,11 @@
   };
   // The innermost element at a point of the screen, and the point as its document counts.
   const at = (x, y) => {
-    const find = (document) => document.elementFromPoint(x, y) || document.documentElement;
+    const find = (document) => {
+      let found = document.elementFromPoint(x, y) || document.documentElement;
+      for (let inner; (inner = found.shadowRoot?.elementFromPoint(x, y)) && inner !== found; ) found = inner;
+      return found;
+    };
     let element = find(document);
     while (element.tagName === "IFRAME" && element.contentDocument) {
       const box = element.getBoundingClientRect();
@@ -136,6 +150,7 @@
       classes: element.getAttribute("class") || "",
       type: element.getAttribute("type") || "",
       text: own.join(" ").replace(/\s+/g, " ").trim(),
+      label: element.getAttribute("aria-label") || "",
       value: element.value === undefined ? "" : String(element.value),
       checked: element.checked === true,
       focused: element === document.activeElement,
@@ -172,12 +187,16 @@
   Object.assign(own, {
     note,
     refuse,
+    say,
+    keep,
     inset,
     at,
     guard,
     hosts: () => source !== null,
-    // What the runtime must know: the addresses refused since it was last asked, and what has happened.
-    news: () => ({ refused: refused.splice(0), happened: [...happened] }),
+    // What the runtime must know: what was refused since it was last asked, and what has happened.
+    news: () => ({
+      refused: refused.splice(0), dialogs: dialogs.splice(0), downloads: downloads.splice(0), happened: [...happened],
+    }),
     // Loads what style sheets may ask for later, so that no loading falls into the episode; returns the addresses.
     // Those of an earlier document of the same page can be given: to look for them takes long.
     preload: async (known) => {
@@ -262,7 +281,7 @@
     },
     turn: (element, deltaY, deltaX, x = 0, y = 0) => {
       const view = element.ownerDocument.defaultView;
-      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, view };
+      const init = { deltaX, deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true, composed: true, view };
       if (!element.dispatchEvent(new view.WheelEvent("wheel", init))) return;
       while (element) {
         const before = [element.scrollLeft, element.scrollTop].join();
@@ -271,7 +290,7 @@
           if ([element.scrollLeft, element.scrollTop].join() !== before) return;
         }
         const above = element.ownerDocument.defaultView;
-        element = element.parentElement || (above === window ? null : above.frameElement);
+        element = element.parentElement || element.getRootNode().host || (above === window ? null : above.frameElement);
       }
     },
     // Empties the clipboard, which all pages of a browser share.

@@ -62,6 +62,10 @@ class EpisodePage:
         """what the instruction names"""
         self.refused: list[str] = []
         """addresses that the page asked for and did not get"""
+        self.dialogs: list[str] = []
+        """what it asked or told in dialogs, which are answered at once"""
+        self.downloads: list[str] = []
+        """names of files that it would have downloaded"""
         self.worn = False
         """whether something happened that would change later episodes: then it isn't used again"""
         self.copied = False
@@ -76,6 +80,9 @@ class EpisodePage:
             self._origin, self._address = ORIGIN, ORIGIN + page.path
         self._site: Site | None = None
         self._site_error: Exception | None = None
+        self._loaded: asyncio.Future[dict[str, Any]] | None = None
+        self._unreached = ""
+        """why a document of a server that runs already did not come"""
         self._resume = ""
         """the script that lets the clock go on in later documents"""
         self._steps = 0
@@ -118,7 +125,8 @@ class EpisodePage:
     async def reopen(self, seed: int, mode: str) -> None:
         """Load the page again, as a fresh document in the same renderer: far cheaper than ``open``."""
         self.browser.episodes += 1
-        self.refused.clear()
+        for told in (self.refused, self.dialogs, self.downloads):
+            told.clear()
         if self._resume:
             self._send("Page.removeScriptToEvaluateOnNewDocument", identifier=self._resume)
             self._resume = ""
@@ -144,6 +152,11 @@ class EpisodePage:
         connection, height, width = self.browser.connection, *self._page.layout
         connection.listen("Fetch.requestPaused", self._session, self._serve)
         connection.listen("Page.javascriptDialogOpening", self._session, self._dismiss)
+        connection.listen(
+            "Page.downloadWillBegin",
+            self._session,
+            lambda event: self.downloads.append(event["suggestedFilename"]),
+        )
         await asyncio.gather(
             self._send("Page.enable"),
             self._send("Fetch.enable", patterns=[{"urlPattern": "*"}]),
@@ -159,7 +172,7 @@ class EpisodePage:
                 mobile=False,
                 dontSetVisibleSize=True,
             ),
-            self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap()),
+            self._send("Page.addScriptToEvaluateOnNewDocument", source=_bootstrap(self._page.accept_dialogs)),
         )
 
     async def _load(self, seed: int) -> None:
@@ -179,10 +192,26 @@ class EpisodePage:
         await self._until(self._run("__universe2.write().then(() => 0)", awaitPromise=True))
 
     async def _navigate(self) -> None:
-        loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+        self._unreached = ""
+        loaded = self._loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+
+        def landed(answer: asyncio.Future[dict[str, Any]]) -> None:
+            done = not answer.cancelled() and answer.exception() is None
+            if done and (error := answer.result().get("errorText")):
+                self._miss(self._address, f"{error}; is its server running?")
+
         navigated = self._send("Page.navigate", url=self._address)
+        navigated.add_done_callback(landed)
         await self._until(loaded)
         await navigated
+        if self._unreached:
+            raise InfrastructureFault(self._unreached)
+
+    def _miss(self, url: str, why: str) -> None:
+        """A document did not come: a fault, or Chromium's own error page would be played on."""
+        self._unreached = self._unreached or f"{url} can't be opened: {why}"
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(InfrastructureFault(self._unreached))
 
     async def _until(self, done: asyncio.Future[dict[str, Any]]) -> None:
         """Wait, and let virtual time pass if there is any yet: nothing loads while it stands still."""
@@ -307,9 +336,13 @@ class EpisodePage:
         """What the page's ``read`` function returns."""
         if self._site_error is not None:
             raise self._site_error
+        if self._unreached:
+            raise InfrastructureFault(self._unreached)
         judged = "0" if self._site is not None else "__universe2.read()"
         told = await self.evaluate(f"[{judged}, __universe2.news()]")
         self.refused += told[1]["refused"]
+        self.dialogs += told[1]["dialogs"]
+        self.downloads += told[1]["downloads"]
         self.worn = self.worn or "selected" in told[1]["happened"]
         self.copied = self.copied or "copied" in told[1]["happened"]
         outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
@@ -377,7 +410,7 @@ class EpisodePage:
             self._send("Fetch.failRequest", requestId=request, errorReason=reason)
             return
         if self._page.url:
-            self._send("Fetch.continueRequest", requestId=request)
+            self._pass_on(event)
             return
         if self._site is not None:
             status, kind, body = self._respond(event["request"])
@@ -398,6 +431,18 @@ class EpisodePage:
             body=body,
         )
 
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        """Let a request through to the server, and look at the answer if it is for a document."""
+        document = event["resourceType"] == "Document" and event["frameId"] == self._target
+        failed, status = event.get("responseErrorReason", ""), event.get("responseStatusCode", 0)
+        first = self._loaded is not None and not self._loaded.done()
+        if document and failed and failed != "Aborted":  # which is what a later click does to an earlier one
+            self._miss(event["request"]["url"], f"{failed}; is its server running?")
+        if document and status >= 400 and first:
+            self._miss(event["request"]["url"], f"it was answered with status {status}")
+        more = {"interceptResponse": True} if document and not failed and not status else {}
+        self._send("Fetch.continueRequest", requestId=event["requestId"], **more)
+
     def _respond(self, request: dict[str, Any]) -> tuple[int, str, str]:
         """The site's answer. What it raises is raised when the outcome is read."""
         assert self._site is not None
@@ -415,7 +460,7 @@ class EpisodePage:
 
 
 @cache
-def _bootstrap() -> str:
+def _bootstrap(accept_dialogs: bool) -> str:
     names = ("browser_clock.js", "browser_page.js", "browser_look.js")
     source = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
-    return source.replace("$START_MS", str(START_S * 1000))
+    return source.replace("$START_MS", str(START_S * 1000)).replace("$ACCEPT", json.dumps(accept_dialogs))

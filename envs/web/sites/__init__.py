@@ -2,24 +2,29 @@
 
 Ids ``web/<site>-<task>-v0``. Each is 480 × 640 pixels, has 120 seconds of page time, and is judged by
 the site's final state: all that was asked for and nothing else. Reward 1, −1 for what can't be taken
-back, 0 else; −1 when the time is up. ``play`` solves any of them.
+back, 0 else; −1 when the time is up. ``play`` solves any of them by reference, ``solver`` with screen
+actions.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvSpec
-from universe2.envs.web import actions
+from universe2.envs.web import actions, miniwob
 from universe2.envs.web.page import CHROMIUM, OPTIONS, WebPage
 from universe2.envs.web.site import Move, Served
 from universe2.envs.web.sites.calendar import Calendar
 from universe2.envs.web.sites.issues import Issues
 from universe2.envs.web.sites.mailbox import Mailbox
 from universe2.envs.web.sites.shop import Shop
+
+if TYPE_CHECKING:
+    from universe2.envs.web.solvers import Solver
 
 SIZE = (480, 640)
 LIMIT_MS = 120_000
@@ -31,11 +36,27 @@ def page(site: str, task: str) -> WebPage:
     if site not in SITES or task not in SITES[site].templates:
         raise UsageError(f"there is no task {task!r} on a site {site!r}; the sites are {', '.join(SITES)}")
     kind = SITES[site]
-    return WebPage(site=lambda seed: kind(task, seed), size=SIZE, layout=SIZE, limit_ms=LIMIT_MS)
+    return WebPage(
+        site=partial(kind, task),
+        solver_of=partial(solver, kind, task),
+        size=SIZE,
+        layout=SIZE,
+        limit_ms=LIMIT_MS,
+    )
+
+
+def solver(kind: type[Served], task: str, seed: int) -> Solver:
+    """The scripted player of an episode: it carries out the solution that the task names."""
+    # here, for the solvers import the pages
+    from universe2.envs.web.sites.playing import Player
+    from universe2.envs.web.solvers.acting import on_page
+
+    return on_page(SIZE, Player(kind(task, seed).task.solution))
 
 
 def specs() -> list[EnvSpec]:
     """One spec per task template."""
+    known = miniwob.references()
     return [
         EnvSpec(
             id=f"web/{site}-{task}-v0",
@@ -46,6 +67,7 @@ def specs() -> list[EnvSpec]:
             options=OPTIONS,
             requires=(CHROMIUM,),
             description=f"{kind.title}, a site of several pages ({LIMIT_MS / 1000:g} s of page time)",
+            reference=known.get(f"{site}-{task}", {}),
         )
         for site, kind in SITES.items()
         for task in kind.templates

@@ -8,8 +8,9 @@ step function. This file knows no task and no browser.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -186,6 +187,27 @@ def scroll_down(look: Look, frame: Element) -> Moves:
 def in_sight(frame: Element, elements: Sequence[Element], margin: float = 6.0) -> list[Element]:
     """Those elements whose middle is inside ``frame``."""
     return [element for element in elements if contains(frame, middle(element), margin)]
+
+
+def on_page(size: tuple[int, int], solver: Solver) -> Solver:
+    """``solver`` for pages of ``size`` (height, width): it sees elements as if the page had SIZE, so that all
+    that is known about pointing holds."""
+
+    def solve(look: Look) -> Play:
+        moves = solver(_scaled(look, size))
+        with contextlib.suppress(StopIteration):
+            action = next(moves)
+            while True:
+                action = moves.send(_scaled((yield action), size))
+
+    return solve
+
+
+def _scaled(look: Look, size: tuple[int, int]) -> Look:
+    down, right = SIZE[0] / size[0], SIZE[1] / size[1]
+    factors = {"left": right, "width": right, "top": down, "height": down}
+    elements = [e | {name: e[name] * factor for name, factor in factors.items()} for e in look.elements]
+    return replace(look, elements=elements)
 
 
 def play(solver: Solver, look: Look, step: Callable[[np.ndarray], Look | None]) -> int:

@@ -1,16 +1,13 @@
 """Solvers for FlightWoB: search forms of two airlines, filled in as the instruction asks.
 
-Their pages are larger than MiniWoB++'s. ``on_page`` lets a solver see them at its usual scale, so that
-all that is known about pointing holds.
+Their pages are larger than MiniWoB++'s: they play ``on_page``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from universe2.envs.web.flights import SIZE as FLIGHT_SIZE
-from universe2.envs.web.page import SIZE
 from universe2.envs.web.solvers.acting import (
     Element,
     Look,
@@ -21,6 +18,7 @@ from universe2.envs.web.solvers.acting import (
     click,
     fill,
     middle,
+    on_page,
     scroll_to,
     settle,
     type_text,
@@ -42,28 +40,6 @@ _CODES = {
     "San Francisco": "SFO",
     "Washington DC": "WAS",
 }
-
-
-def on_page(size: tuple[int, int], solver: Solver) -> Solver:
-    """``solver`` for pages of ``size`` (height, width): it sees elements as if the page had SIZE."""
-
-    def solve(look: Look) -> Play:
-        moves = solver(_scaled(look, size))
-        action = next(moves)
-        while True:
-            try:
-                action = moves.send(_scaled((yield action), size))
-            except StopIteration:
-                return
-
-    return solve
-
-
-def _scaled(look: Look, size: tuple[int, int]) -> Look:
-    down, right = SIZE[0] / size[0], SIZE[1] / size[1]
-    factors = {"left": right, "width": right, "top": down, "height": down}
-    elements = [e | {name: e[name] * factor for name, factor in factors.items()} for e in look.elements]
-    return replace(look, elements=elements)
 
 
 def asked(look: Look) -> dict[str, str]:
