@@ -31,6 +31,7 @@ from universe2.runtimes.compiled_build import (
     digest,
     entry,
     helper,
+    homes,
     one_at_a_time,
 )
 from universe2.runtimes.compiled_pack import LINE, STREAM, pack, pack_plainly
@@ -205,7 +206,8 @@ class Loops:
 
 
 class Drivers:
-    """The compiled loops of one game. ``digest`` names its rules: everything but comments.
+    """The compiled loops of one game. ``digest`` names its rules: everything but comments; ``key`` their
+    machine code, which depends on the names of the game's modules too.
 
     ``core`` and ``expert`` bind the names that ``work`` and ``advise`` leave open.
     """
@@ -213,8 +215,11 @@ class Drivers:
     def __init__(
         self, state: np.dtype, core: Mapping[str, Function], expert: Mapping[str, Function], loops: Loops
     ) -> None:
-        self.digest = digest({**core, "work": loops.work, "c_work": loops.c_work}, state)
-        advice = digest({**expert, "advise": loops.advise}, state)
+        rules = {**core, "work": loops.work, "c_work": loops.c_work}
+        self.digest = digest(rules, state)
+        self.key = digest(rules, state, homes(rules.values()))
+        advising = {**expert, "advise": loops.advise}
+        advice = digest(advising, state, homes(advising.values()))
         self._state, self._loops = state, loops
         self._work = helper(loops.work, core)
         self._advise = build(loops.advise, expert, advice, parallel=False)
@@ -225,9 +230,9 @@ class Drivers:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
         loops = self._loops
         if not debugging():
-            with one_at_a_time(self.digest):
+            with one_at_a_time(self.key):
                 signature = loops.signature(self._state)
-                self._code = entry(loops.c_work, {"work": self._work}, self.digest, signature)
+                self._code = entry(loops.c_work, {"work": self._work}, self.key, signature)
                 self._address = self._code.address
         with one_at_a_time(f"drive {loops.drive.__module__}"):
             self.drive(np.zeros(0, self._state), *loops.nothing())
