@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from universe2 import cli
 from universe2.cli import envs
-from universe2.core.registry import families, list_envs
+from universe2.core.registry import families, find, list_envs, register, unregister
 from universe2.server import Server, ServerConfig
 
 GAME, TYPO = "arcade/Breakout-v0", "arcade/Braekout-v0"
@@ -161,6 +162,28 @@ def test_a_program_that_is_no_browser(run: Run, monkeypatch: pytest.MonkeyPatch)
     )
     assert "Fault" not in outcome[1]  # nor what went wrong inside
     assert len(outcome[1]) < 300
+
+
+@pytest.fixture
+def broken_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The id of a game whose file raises when it is imported."""
+    (tmp_path / "broken_game.py").write_text("SIZE = 64\nHALF = SIZE / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = dataclasses.replace(find(GAME), id="arcade/Broken-v0", entry="broken_game:GAME")
+    yield register(spec).id
+    unregister(spec.id)
+
+
+def test_a_game_whose_file_raises(run: Run, broken_game: str) -> None:
+    words = "broken_game:GAME can't be loaded: ZeroDivisionError: division by zero", "broken_game.py:2)"
+    check(run("play", broken_game), 2, *words)
+    app = typer.Typer()
+    app.command()(envs.command)
+    result = CliRunner().invoke(app, ["arcade", "--json"])
+    rows = {row["id"]: row for row in map(json.loads, result.output.splitlines())}
+    assert all(word in rows[broken_game]["status"] for word in words)
+    assert not rows[broken_game]["runnable"]
+    assert rows[GAME]["runnable"]
 
 
 PLACES = [

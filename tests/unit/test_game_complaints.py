@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from universe2.core.errors import UsageError
 from universe2.core.spec import EnvSpec
 from universe2.envs.arcade import game_spec
 from universe2.envs.arcade.game import CLEARED, LEFT, RIGHT, RUNNING, Game
@@ -269,3 +270,64 @@ def test_the_author_is_told_of_divisions_by_zero(subject_of: Any, plainly: None)
         AssertionError, match=r"step divides by zero, after 0 .*: state\.goal \+= .*divisor first"
     ):
         checks.nothing_is_divided_by_zero(subject)
+
+
+def heuristic_mistyped(state: Any) -> int:
+    return RIGHT if state.y < state.goal else LEFT
+
+
+def step_unimported(state: Any, keys: int) -> tuple[int, int]:
+    return walked(state, keys)  # type: ignore[name-defined,no-any-return] # noqa: F821
+
+
+def step_of_two_minds(state: Any, keys: int) -> Any:
+    if keys & RIGHT:
+        return RUNNING
+    return 0, RUNNING
+
+
+def advised(spec: EnvSpec) -> None:
+    """All of a game's functions are compiled."""
+    runtime = checks.CompiledRuntime(spec, 1)
+    runtime.reset([0], [0])
+    runtime.recv()
+    runtime.heuristic([0])
+
+
+UNCOMPILED = {
+    "names no field": (
+        {"step": step_and_mistype},
+        r"the state has no field 'goall', at .*test_game_complaints\.py:{here}",
+        step_and_mistype.__code__.co_firstlineno + 1,
+    ),
+    "names no field in the heuristic": (
+        {"heuristic": heuristic_mistyped},
+        r"the state has no field 'y', at .*test_game_complaints\.py:{here}",
+        heuristic_mistyped.__code__.co_firstlineno + 1,
+    ),
+    "calls what it did not import": (
+        {"step": step_unimported},
+        r"name 'walked' is not defined, at .*test_game_complaints\.py:{here} \(step_unimported\)",
+        step_unimported.__code__.co_firstlineno,
+    ),
+    "returns this or that": (
+        {"step": step_of_two_minds},
+        r"Can't unify return type .*, at .*test_game_complaints\.py:\d+",
+        0,
+    ),
+    "has fractions": (
+        {"state": np.dtype([*FIELDS[:2], ("x", np.float64), ("goal", np.int64)])},
+        r"No implementation of function .*float64.*, at .*test_game_complaints\.py:\d+",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "complaint", "here"), UNCOMPILED.values(), ids=UNCOMPILED)
+def test_the_author_is_told_what_cannot_be_compiled(
+    subject_of: Any, changes: Any, complaint: str, here: int
+) -> None:
+    spec = subject_of(dataclasses.replace(WALK, **changes)).spec
+    with pytest.raises(UsageError, match=complaint.replace("{here}", str(here))) as caught:
+        advised(spec)
+    assert "\n" not in str(caught.value)

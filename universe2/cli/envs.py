@@ -48,7 +48,7 @@ def command(
         for spec in specs:
             observation, action, status = _row(spec, interface)
             row = {"id": spec.id, "observation": observation, "action": action}
-            print(json.dumps({**row, "runnable": spec.runnable, "status": status}))
+            print(json.dumps({**row, "runnable": status == "yes", "status": status}))
         return
     console = Console(highlight=False)
     for name in [family] if family else families():

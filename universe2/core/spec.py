@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -21,7 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.canonical import canonical
-from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 
 Interface = Literal["native", "screen"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
@@ -223,7 +224,14 @@ class EnvSpec:
 
 
 def load(reference: str) -> Callable[..., Any]:
-    """The object that ``module:attribute`` names."""
+    """The object that ``module:attribute`` names. Raises UsageError if it isn't there, or its file raises."""
     module, _, attribute = reference.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except Universe2Error:
+        raise
+    except Exception as error:  # whatever the file of a game or a task raises when it is imported
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f" ({last.filename}:{last.lineno})" if not last.filename.startswith("<frozen") else ""
+        raise UsageError(f"{reference} can't be loaded: {type(error).__name__}: {error}{where}") from error
     return found
