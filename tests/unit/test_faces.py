@@ -25,7 +25,7 @@ from universe2.core.errors import (
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.faces.env import RuntimeEnv, misfit
-from universe2.faces.make import make, make_pool, make_vec
+from universe2.faces.make import make, make_parallel, make_pool, make_vec
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
 from universe2.testing.counting import COUNTING, CountingRuntime
@@ -345,3 +345,15 @@ def test_make_functions(counting: object) -> None:
         make("testing/Counting-v0", speed=3)
     with pytest.raises(UsageError, match="num_slots must be at least 1"):
         make_vec("testing/Counting-v0", 0)
+
+
+def test_options_that_are_passed_in_another_face_s_way(counting: object) -> None:
+    for face in (make, make_vec, make_parallel):
+        with pytest.raises(UsageError, match=r"pass options as keywords: difficulty='hard', size=8, without"):
+            face("testing/Counting-v0", options={"difficulty": "hard", "size": 8})
+    with pytest.raises(
+        UsageError, match=r"no argument 'size'.* options=\{'testing/Counting-v0': \{'size': 8\}\}"
+    ):
+        make_pool({"testing/Counting-v0": 2}, size=8)
+    with pytest.raises(UsageError, match=r'as in \{"arcade/Maze-v0": 8\}; got \[\'testing/Counting-v0\'\]'):
+        make_pool(["testing/Counting-v0"])  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ def make(
     **options: Any,
 ) -> RuntimeEnv:
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
+    _check_keywords(options)
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
     runtime = open_runtime(
         env_id, 1, config, remotes=remote, token=token, wait=wait, max_faults=max_faults, codec=codec
@@ -114,6 +115,7 @@ def make_vec(
     **options: Any,
 ) -> RuntimeVectorEnv:
     """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
+    _check_keywords(options)
     servers = _either(remote, remotes)
     config = EnvConfig(
         interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
@@ -144,6 +146,7 @@ def make_parallel(
     """One environment of several agents as a ``pettingzoo.ParallelEnv``; see RuntimeParallelEnv."""
     from universe2.faces.parallel import RuntimeParallelEnv
 
+    _check_keywords(options)
     servers = _either(remote, remotes)
     config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
     runtime = open_runtime(
@@ -165,14 +168,24 @@ def make_pool(
     screen_size: tuple[int, int] = (64, 64),
     autoreset: AutoresetMode | str = "same_step",
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    **unknown: Any,
 ) -> Pool:
     """Many tasks as one Pool: ``slots`` maps ids to how many slots; ``options`` ids to theirs.
 
     On ``remotes`` they share one session per server, which has room for all of them or is waited for.
     """
+    if not isinstance(slots, Mapping):
+        raise UsageError(
+            f'slots maps ids to how many slots, as in {{"arcade/Maze-v0": 8}}; got {slots!r:.120}'
+        )
+    if unknown:
+        raise UsageError(
+            f"make_pool has no argument {', '.join(map(repr, unknown))}; options of environments go by their "
+            f"ids: options={dict.fromkeys(list(slots)[:1], unknown)}"
+        )
     options = options or {}
-    if unknown := set(options) - set(slots):
-        raise UsageError(f"options for {sorted(unknown)}, which the pool doesn't hold")
+    if absent := set(options) - set(slots):
+        raise UsageError(f"options for {sorted(absent)}, which the pool doesn't hold")
     mode = _mode(autoreset)
     configs = {
         env_id: EnvConfig(
@@ -203,6 +216,13 @@ def make_pool(
         for runtime in opened:
             runtime.close()
         raise
+
+
+def _check_keywords(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for ``options={…}``, as ``make_pool`` and EnvConfig take them."""
+    if isinstance(inner := options.get("options"), Mapping):
+        keywords = ", ".join(f"{name}={value!r}" for name, value in inner.items())
+        raise UsageError(f"pass options as keywords: {keywords or 'none here'}, without options=")
 
 
 def _addresses(remotes: str | Sequence[str]) -> list[str]:
