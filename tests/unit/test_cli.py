@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import universe2
 from universe2 import cli
-from universe2.cli import envs
+from universe2.cli import envs, serve
 from universe2.core.registry import families, find, list_envs, register, unregister
+from universe2.envs.web.observations import PARTS
 from universe2.server import Server, ServerConfig
 
-GAME, TYPO = "arcade/Breakout-v0", "arcade/Braekout-v0"
+GAME, TYPO, MAZE = "arcade/Breakout-v0", "arcade/Braekout-v0", "arcade/Maze-v0"
 TOKEN = "a-token-of-good-length"
 TRAIN = 'out_dir = "run"\nthreads = 1\n[tasks."{}"]\nslots = {}\n'
 SUITE = 'name = "tiny"\n[[task]]\nenv_id = "{}"\nepisodes = 1\n'
@@ -105,6 +108,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("envs", TYPO), (repr(TYPO), "Did you mean", GAME)),
         (("envs", "arcades"), ("no family 'arcades'", "arcade, atari")),
         (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
         (("train", "--config", "broken.toml"), ("broken.toml is not TOML",)),
@@ -293,6 +297,39 @@ def test_help_describes_the_verbs_and_every_option() -> None:
         assert len(command.help) > 60, verb
         for param in command.params:
             assert getattr(param, "help", None), f"universe2 {verb}: {param.name} has no description"
+
+
+def test_help_shows_what_stands_in_brackets() -> None:
+    app = typer.Typer()
+    app.command()(serve.command)
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert "arcade,atari [all]." in shown
+    assert "same address [none]." in shown
+
+
+def test_the_version() -> None:
+    cli.app.registered_commands.clear()
+    cli._add_verbs()
+    assert CliRunner().invoke(cli.app, ["--version"]).output == f"universe2 {universe2.__version__}\n"
+
+
+def test_one_environment_with_its_options() -> None:
+    app = typer.Typer()
+    app.command()(envs.command)
+    shown = CliRunner().invoke(app, [MAZE]).output
+    assert "Eat every pellet" in shown
+    assert re.search(r"difficulty +'easy'\n", shown)
+    (line,) = CliRunner().invoke(app, [MAZE, "--json"]).output.splitlines()
+    row = json.loads(line)
+    assert (row["id"], row["options"]["max_steps"]) == (MAZE, 500)
+    assert row["description"].startswith("Eat every pellet")
+
+
+def test_every_option_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "options.md").read_text("utf-8")
+    specs = [*list_envs(), *list_envs("pettingzoo")]
+    names = {name for spec in specs for name in spec.options} | set(PARTS)
+    assert not {name for name in names if f"`{name}`" not in page}
 
 
 @pytest.mark.parametrize("width", ["80", "200"])

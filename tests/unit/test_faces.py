@@ -6,6 +6,7 @@ import gc
 import threading
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -357,3 +358,36 @@ def test_options_that_are_passed_in_another_face_s_way(counting: object) -> None
         make_pool({"testing/Counting-v0": 2}, size=8)
     with pytest.raises(UsageError, match=r'as in \{"arcade/Maze-v0": 8\}; got \[\'testing/Counting-v0\'\]'):
         make_pool(["testing/Counting-v0"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "asked", "complaint"),
+    [
+        (
+            "arcade/Maze-v0",
+            {"interface": "screen", "size": 128},
+            'option size has no effect under .*"screen"',
+        ),
+        (
+            "arcade/Maze-v0",
+            {"screen_size": (128, 128)},
+            'screen_size=.* has no effect under interface="native"',
+        ),
+        (
+            "arcade/Maze-v0",
+            {"interface": "screen", "screen_size": 84},
+            r"must be \(height, width\), .*got 84",
+        ),
+        ("atari/Pong-v0", {"interface": "screen", "stack": 1}, "option stack has no effect"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(env_id: str, asked: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        make(env_id, **asked)
+
+
+def test_gymnasium_finds_the_pace_of_pictures() -> None:
+    env = gym.make("universe2:arcade/Breakout-v0", render_mode="rgb_array")  # a warning would be an error
+    env.reset(seed=0)
+    picture: Any = env.render()
+    assert picture.shape == (64, 64, 3)

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Annotated
 
 import typer
 
+from universe2 import __version__
 from universe2.core.errors import Universe2Error, UnknownEnvError, UsageError
 
 VERBS = ("serve", "envs", "doctor", "train", "evaluate", "leaderboard", "play")
 
 app = typer.Typer(
     name="universe2",
-    help="Every game and every web task behind one interface.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"universe2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all_verbs(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Every game and every web task behind one interface."""
 
 
 def _add_verbs() -> None:

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
@@ -80,8 +80,10 @@ class EnvConfig:
             raise UsageError(
                 f'autoreset must be "next_step", "same_step" or "disabled", got {self.autoreset!r}'
             )
-        size = tuple(int(s) for s in self.screen_size)
-        if len(size) != 2 or not all(8 <= s <= 2048 for s in size):
+        size: Any = self.screen_size
+        with contextlib.suppress(TypeError):
+            size = tuple(int(s) for s in size)
+        if not isinstance(size, tuple) or len(size) != 2 or not all(8 <= s <= 2048 for s in size):
             raise UsageError(f"screen_size must be (height, width), each 8 to 2048, got {self.screen_size}")
         object.__setattr__(self, "screen_size", size)
         object.__setattr__(self, "options", dict(self.options))
@@ -188,6 +190,15 @@ class EnvSpec:
         for name, (low, high) in ranges.items():
             if name in options and not low <= options[name] <= high:
                 raise UsageError(f"{self.id}: option {name} must lie in {low}..{high}, got {options[name]}")
+
+    def check_native(self, config: EnvConfig, names: Collection[str]) -> None:
+        """Raise UsageError for an option, of native pictures, that would change nothing on the screen."""
+        for name in config.options if config.interface == "screen" else ():
+            if name in names:
+                raise UsageError(
+                    f'{self.id}: option {name} has no effect under interface="screen"; '
+                    "the size of its picture is screen_size"
+                )
 
     def spaces(self, config: EnvConfig | None = None) -> Spaces:
         """The single-slot spaces under ``config``: objects of the caller's own, with random generators of

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from universe2.faces.parallel import RuntimeParallelEnv
 
 Remotes = str | Sequence[str] | None
+_SCREEN_SIZE = EnvConfig.screen_size
 
 
 def open_runtime(
@@ -80,14 +81,13 @@ def make(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
 ) -> RuntimeEnv:
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
-    _check_keywords(options)
-    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    config = _config(interface, screen_size, "disabled", options)
     runtime = open_runtime(
         env_id, 1, config, remotes=remote, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -107,7 +107,7 @@ def make_vec(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     autoreset: AutoresetMode | str = "next_step",
     render_mode: str | None = None,
     copy: bool = True,
@@ -115,11 +115,8 @@ def make_vec(
     **options: Any,
 ) -> RuntimeVectorEnv:
     """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
-    _check_keywords(options)
     servers = _either(remote, remotes)
-    config = EnvConfig(
-        interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
-    )
+    config = _config(interface, screen_size, _mode(autoreset), options)
     runtime = open_runtime(
         env_id, num_envs, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -138,7 +135,7 @@ def make_parallel(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
@@ -146,9 +143,8 @@ def make_parallel(
     """One environment of several agents as a ``pettingzoo.ParallelEnv``; see RuntimeParallelEnv."""
     from universe2.faces.parallel import RuntimeParallelEnv
 
-    _check_keywords(options)
     servers = _either(remote, remotes)
-    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    config = _config(interface, screen_size, "disabled", options)
     runtime = open_runtime(
         env_id, 1, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -165,7 +161,7 @@ def make_pool(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "screen",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     autoreset: AutoresetMode | str = "same_step",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     **unknown: Any,
@@ -187,12 +183,7 @@ def make_pool(
     if absent := set(options) - set(slots):
         raise UsageError(f"options for {sorted(absent)}, which the pool doesn't hold")
     mode = _mode(autoreset)
-    configs = {
-        env_id: EnvConfig(
-            interface=interface, screen_size=screen_size, autoreset=mode, options=options.get(env_id, {})
-        )
-        for env_id in slots
-    }
+    configs = {env_id: _config(interface, screen_size, mode, options.get(env_id, {})) for env_id in slots}
     opened: list[Runtime] = []
     try:
         if remotes is not None and slots:
@@ -218,11 +209,20 @@ def make_pool(
         raise
 
 
-def _check_keywords(options: Mapping[str, Any]) -> None:
-    """Raise UsageError for ``options={…}``, as ``make_pool`` and EnvConfig take them."""
+def _config(
+    interface: Interface, screen_size: tuple[int, int], autoreset: Any, options: Mapping[str, Any]
+) -> EnvConfig:
+    """Refuses ``options={…}``, which is how EnvConfig takes them, and a ``screen_size`` without a screen."""
     if isinstance(inner := options.get("options"), Mapping):
         keywords = ", ".join(f"{name}={value!r}" for name, value in inner.items())
         raise UsageError(f"pass options as keywords: {keywords or 'none here'}, without options=")
+    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset=autoreset, options=options)
+    if interface == "native" and config.screen_size != _SCREEN_SIZE:
+        raise UsageError(
+            f'screen_size={screen_size} has no effect under interface="native"; give interface="screen", '
+            "or an option of the environment's own, such as size"
+        )
+    return config
 
 
 def _addresses(remotes: str | Sequence[str]) -> list[str]:
