@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pty
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,7 +22,9 @@ from typer.testing import CliRunner
 import universe2
 from universe2 import cli
 from universe2.cli import envs, serve
+from universe2.cli.play_terminal import TerminalScreen
 from universe2.core.registry import families, find, list_envs, register, unregister
+from universe2.core.screen import ARROWS, BUTTONS, KEYS
 from universe2.envs.web.observations import PARTS
 from universe2.server import Server, ServerConfig
 
@@ -118,6 +123,13 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("train", "--config", "train.toml", "--resume"), ("nothing to resume",)),
         (("evaluate", "random", "--token-file", "nothing"), ("no token file at nothing",)),
         (("play", GAME, "--token-file", "nothing"), ("no token file at nothing",)),
+        (("play", GAME, "--option", "difficulty"), ("--option takes name=value, got 'difficulty'",)),
+        (("play", GAME, "--option", "difficulty=brutal"), ('must be "easy" or "hard", got \'brutal\'',)),
+        (
+            ("play", GAME, "--option", "max_steps=ten"),
+            ("option max_steps must be a whole number, got 'ten'",),
+        ),
+        (("play", GAME, "--option", "levels=1"), ("has no option 'levels'",)),
         (("serve", "--token-file", "nothing"), ("cannot read the token file nothing",)),
         (("serve", "--token-file", "short"), ("at least 16",)),
         (("serve", "--host", "0.0.0.0"), ("0.0.0.0 can be reached from other machines", "--token-file")),
@@ -363,3 +375,30 @@ def test_ids_that_are_not_known_beforehand_are_listed_when_asked_for() -> None:
     assert "pettingzoo" in families()
     assert not [spec for spec in list_envs() if spec.family == "pettingzoo"]
     assert ServerConfig(families=("pettingzoo",)).families == ("pettingzoo",)
+
+
+def test_a_mouse_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "34")
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin, os.fdopen(keyboard, "wb", buffering=0) as typing:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        screen = TerminalScreen(mouse=True)
+        screen.show(np.zeros((64, 64, 3), np.uint8), "")  # 64 columns, 32 lines
+
+        def action(typed: bytes) -> list[int]:
+            typing.write(typed)
+            found = screen.action(time.monotonic() + 0.5)
+            assert found is not None
+            return found.tolist()
+
+        click, press, release, wheel = map(BUTTONS.index, ("click", "press", "release", "wheel-down"))
+        assert action(b"\x1b[<0;33;9M\x1b[<0;33;9m") == [0, 0, 32, 16, click]
+        assert action(b"\x1b[<0;1;1M") == [0, 0, 0, 0, press]
+        assert action(b"\x1b[<0;70;40ma") == [0, KEYS.index("a"), 63, 63, release]
+        assert action(b"\x1b[<65;70;40M\x1b[A") == [ARROWS.index("up"), 0, 63, 63, wheel]
+        assert action(b"") == [0, 0, 63, 63, 0]  # it stays where it was
+        screen.close()
+    drawn = capsys.readouterr().out
+    assert "\x1b[?1000h" in drawn
+    assert drawn.index("\x1b[?1000l") > drawn.index("\x1b[?1000h")
