@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from universe2.core.errors import Universe2Error as Universe2Error
     from universe2.core.registry import find as find
     from universe2.core.registry import list_envs as list_envs
-    from universe2.core.registry import register as register
     from universe2.core.spec import EnvConfig as EnvConfig
     from universe2.core.spec import EnvSpec as EnvSpec
     from universe2.faces.make import make as make
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from universe2.faces.make import make_pool as make_pool
     from universe2.faces.make import make_vec as make_vec
     from universe2.faces.make import open_runtime as open_runtime
+    from universe2.faces.registration import register as register
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOMES = {
     "Universe2Error": "universe2.core.errors",
     "find": "universe2.core.registry",
     "list_envs": "universe2.core.registry",
-    "register": "universe2.core.registry",
+    "register": "universe2.faces.registration",
     "EnvConfig": "universe2.core.spec",
     "EnvSpec": "universe2.core.spec",
     "make": "universe2.faces.make",

@@ -111,6 +111,7 @@ _RANGES = {
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
     """The resolved options in their ranges, the difficulty as its index; or UsageError."""
     options = spec.resolve(config.options)
+    spec.check_native(config, ("size",))
     if options["difficulty"] not in DIFFICULTIES:
         wrong = options["difficulty"]
         raise UsageError(f'{spec.id}: option difficulty must be "easy" or "hard", got {wrong!r}')

@@ -51,8 +51,9 @@ OPTIONS: dict[str, Any] = {
     "max_frames": 108_000,
 }
 
-RULES = tuple(name for name in OPTIONS if name not in ("grayscale", "stack", "size"))
-"""The options that say how the game goes; the others say how it looks."""
+LOOKS = ("grayscale", "stack", "size")
+RULES = tuple(name for name in OPTIONS if name not in LOOKS)
+"""The options that say how the game goes; the others say how it looks under the native interface."""
 
 _RANGES = {
     "sticky": (0.0, 1.0),
@@ -131,5 +132,6 @@ def _minimal_actions(rom: str) -> tuple[str, ...]:
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
     """The resolved options, or UsageError for a value of the wrong type or out of range."""
     options = spec.resolve(config.options)
+    spec.check_native(config, LOOKS)
     spec.check_ranges(options, _RANGES)
     return options

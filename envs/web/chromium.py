@@ -10,13 +10,31 @@ import re
 import shutil
 from pathlib import Path
 
-INSTALL = "apt-get install chromium-headless-shell (or: playwright install chromium-headless-shell)"
 ENVIRONMENT_VARIABLE = "UNIVERSE2_CHROMIUM"
 FONTS = Path(__file__).resolve().parent / "fonts" / "fonts.conf"
 """for fontconfig: our fonts and no others, so that pages have the same layout on every machine"""
 _NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell", "headless-shell")
 _ORDINARY = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """These draw when they like, not on command: a fallback, in which runs of an episode may differ."""
+
+
+def wrong_variable() -> str:
+    """What is wrong with the environment variable, in words; "" if it isn't set or names a program."""
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    if chosen is None or shutil.which(chosen) is not None:
+        return ""
+    return f"{ENVIRONMENT_VARIABLE} is {chosen!r}, where there is no program"
+
+
+def _install() -> str:
+    """The command that gets a browser, unless one can't be found for what the environment says."""
+    command = "apt-get install chromium-headless-shell (or: playwright install chromium-headless-shell)"
+    wrong = wrong_variable()
+    return f"{wrong}: correct it, or unset it and {command}" if wrong else command
+
+
+INSTALL = _install()
+"""What helps who has no browser, as things stood when the program began."""
 
 
 def find_chromium() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import universe2  # noqa: F401  # registers the ids
+import universe2  # registers the ids
+from universe2.core.errors import UsageError
+from universe2.core.registry import unregister
 from universe2.core.spaces import leaf_values
 from universe2.faces.env import RuntimeEnv
 from universe2.faces.vector import RuntimeVectorEnv
@@ -70,3 +73,17 @@ def test_a_vector(env_id: str, server: str) -> None:
     here.action_space.seed(SEED)
     actions = [here.action_space.sample() for _ in range(STEPS)]
     assert played(here, actions) == played(there, actions)  # type: ignore[arg-type]
+
+
+def test_what_is_registered_by_hand() -> None:
+    spec = dataclasses.replace(universe2.find("arcade/Breakout-v0"), id="arcade/ByHand-v0")
+    try:
+        universe2.register(spec)
+        env = gym.make("universe2:arcade/ByHand-v0")
+        assert isinstance(env.unwrapped, RuntimeEnv)
+        assert env.unwrapped.runtime.spec is spec
+        with pytest.raises(UsageError, match="registered already"):
+            universe2.register(spec)
+    finally:
+        unregister(spec.id)
+        del gym.registry[spec.id]

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import pty
+import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import universe2
 from universe2 import cli
-from universe2.cli import envs
-from universe2.core.registry import families, list_envs
+from universe2.cli import envs, serve
+from universe2.cli.play_terminal import TerminalScreen
+from universe2.core.registry import families, find, list_envs, register, unregister
+from universe2.core.screen import ARROWS, BUTTONS, KEYS
+from universe2.envs.web.observations import PARTS
 from universe2.server import Server, ServerConfig
 
-GAME, TYPO = "arcade/Breakout-v0", "arcade/Braekout-v0"
+GAME, TYPO, MAZE = "arcade/Breakout-v0", "arcade/Braekout-v0", "arcade/Maze-v0"
 TOKEN = "a-token-of-good-length"
 TRAIN = 'out_dir = "run"\nthreads = 1\n[tasks."{}"]\nslots = {}\n'
 SUITE = 'name = "tiny"\n[[task]]\nenv_id = "{}"\nepisodes = 1\n'
@@ -104,6 +113,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("envs", TYPO), (repr(TYPO), "Did you mean", GAME)),
         (("envs", "arcades"), ("no family 'arcades'", "arcade, atari")),
         (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
         (("train", "--config", "broken.toml"), ("broken.toml is not TOML",)),
@@ -113,6 +123,13 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("train", "--config", "train.toml", "--resume"), ("nothing to resume",)),
         (("evaluate", "random", "--token-file", "nothing"), ("no token file at nothing",)),
         (("play", GAME, "--token-file", "nothing"), ("no token file at nothing",)),
+        (("play", GAME, "--option", "difficulty"), ("--option takes name=value, got 'difficulty'",)),
+        (("play", GAME, "--option", "difficulty=brutal"), ('must be "easy" or "hard", got \'brutal\'',)),
+        (
+            ("play", GAME, "--option", "max_steps=ten"),
+            ("option max_steps must be a whole number, got 'ten'",),
+        ),
+        (("play", GAME, "--option", "levels=1"), ("has no option 'levels'",)),
         (("serve", "--token-file", "nothing"), ("cannot read the token file nothing",)),
         (("serve", "--token-file", "short"), ("at least 16",)),
         (("serve", "--host", "0.0.0.0"), ("0.0.0.0 can be reached from other machines", "--token-file")),
@@ -161,6 +178,28 @@ def test_a_program_that_is_no_browser(run: Run, monkeypatch: pytest.MonkeyPatch)
     )
     assert "Fault" not in outcome[1]  # nor what went wrong inside
     assert len(outcome[1]) < 300
+
+
+@pytest.fixture
+def broken_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The id of a game whose file raises when it is imported."""
+    (tmp_path / "broken_game.py").write_text("SIZE = 64\nHALF = SIZE / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = dataclasses.replace(find(GAME), id="arcade/Broken-v0", entry="broken_game:GAME")
+    yield register(spec).id
+    unregister(spec.id)
+
+
+def test_a_game_whose_file_raises(run: Run, broken_game: str) -> None:
+    words = "broken_game:GAME can't be loaded: ZeroDivisionError: division by zero", "broken_game.py:2)"
+    check(run("play", broken_game), 2, *words)
+    app = typer.Typer()
+    app.command()(envs.command)
+    result = CliRunner().invoke(app, ["arcade", "--json"])
+    rows = {row["id"]: row for row in map(json.loads, result.output.splitlines())}
+    assert all(word in rows[broken_game]["status"] for word in words)
+    assert not rows[broken_game]["runnable"]
+    assert rows[GAME]["runnable"]
 
 
 PLACES = [
@@ -272,6 +311,39 @@ def test_help_describes_the_verbs_and_every_option() -> None:
             assert getattr(param, "help", None), f"universe2 {verb}: {param.name} has no description"
 
 
+def test_help_shows_what_stands_in_brackets() -> None:
+    app = typer.Typer()
+    app.command()(serve.command)
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert "arcade,atari [all]." in shown
+    assert "same address [none]." in shown
+
+
+def test_the_version() -> None:
+    cli.app.registered_commands.clear()
+    cli._add_verbs()
+    assert CliRunner().invoke(cli.app, ["--version"]).output == f"universe2 {universe2.__version__}\n"
+
+
+def test_one_environment_with_its_options() -> None:
+    app = typer.Typer()
+    app.command()(envs.command)
+    shown = CliRunner().invoke(app, [MAZE]).output
+    assert "Eat every pellet" in shown
+    assert re.search(r"difficulty +'easy'\n", shown)
+    (line,) = CliRunner().invoke(app, [MAZE, "--json"]).output.splitlines()
+    row = json.loads(line)
+    assert (row["id"], row["options"]["max_steps"]) == (MAZE, 500)
+    assert row["description"].startswith("Eat every pellet")
+
+
+def test_every_option_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "options.md").read_text("utf-8")
+    specs = [*list_envs(), *list_envs("pettingzoo")]
+    names = {name for spec in specs for name in spec.options} | set(PARTS)
+    assert not {name for name in names if f"`{name}`" not in page}
+
+
 @pytest.mark.parametrize("width", ["80", "200"])
 def test_the_list_of_environments_puts_equal_spaces_together(width: str) -> None:
     """Each id is there once, whatever the width; ``--json`` gives each a line of its own."""
@@ -303,3 +375,30 @@ def test_ids_that_are_not_known_beforehand_are_listed_when_asked_for() -> None:
     assert "pettingzoo" in families()
     assert not [spec for spec in list_envs() if spec.family == "pettingzoo"]
     assert ServerConfig(families=("pettingzoo",)).families == ("pettingzoo",)
+
+
+def test_a_mouse_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "34")
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin, os.fdopen(keyboard, "wb", buffering=0) as typing:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        screen = TerminalScreen(mouse=True)
+        screen.show(np.zeros((64, 64, 3), np.uint8), "")  # 64 columns, 32 lines
+
+        def action(typed: bytes) -> list[int]:
+            typing.write(typed)
+            found = screen.action(time.monotonic() + 0.5)
+            assert found is not None
+            return found.tolist()
+
+        click, press, release, wheel = map(BUTTONS.index, ("click", "press", "release", "wheel-down"))
+        assert action(b"\x1b[<0;33;9M\x1b[<0;33;9m") == [0, 0, 32, 16, click]
+        assert action(b"\x1b[<0;1;1M") == [0, 0, 0, 0, press]
+        assert action(b"\x1b[<0;70;40ma") == [0, KEYS.index("a"), 63, 63, release]
+        assert action(b"\x1b[<65;70;40M\x1b[A") == [ARROWS.index("up"), 0, 63, 63, wheel]
+        assert action(b"") == [0, 0, 63, 63, 0]  # it stays where it was
+        screen.close()
+    drawn = capsys.readouterr().out
+    assert "\x1b[?1000h" in drawn
+    assert drawn.index("\x1b[?1000l") > drawn.index("\x1b[?1000h")

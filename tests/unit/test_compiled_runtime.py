@@ -298,3 +298,56 @@ def test_the_key_sees_callees_and_constants() -> None:
     assert digest({"f": functions(2, "x + 1")}) != base
     assert digest({"f": functions(1, "x + 2")}) != base
     assert digest({"f": functions(1, "x - 1")}) != base
+
+
+REBUILT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from importlib import import_module
+from universe2.runtimes.compiled_build import build, digest
+inner = import_module(sys.argv[2]).inner
+def outer(x):
+    return 2 * inner(x)
+print(build(outer, {}, digest({"outer": outer}), parallel=False)(20))
+"""
+INNER = """
+def inner(x):
+    if x == 0:
+        raise ValueError("nothing")
+    return x + 1
+"""
+
+
+def test_code_on_disk_that_cannot_be_used_is_compiled_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "compiled"
+
+    def run(module: str) -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(kept.parent)}
+        command = [sys.executable, "-c", REBUILT, str(tmp_path), module]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+        assert done.stdout == "42\n", done.stderr
+        return done.stderr
+
+    (tmp_path / "fruit.py").write_text(INNER)
+    assert run("fruit") == run("fruit") == ""
+    (tmp_path / "fruit.py").rename(tmp_path / "berry.py")  # what lies on disk names the module
+    assert "could not be read: ModuleNotFoundError" in run("berry")
+    assert run("berry") == ""
+    for suffix in ("nbc", "nbi"):
+        (damaged,) = kept.glob(f"*.{suffix}")
+        damaged.write_bytes(b"damaged" + damaged.read_bytes())
+        assert "could not be read: UnpicklingError" in run("berry")
+        assert run("berry") == ""
+
+
+def test_a_game_that_moved_has_the_same_rules_and_other_machine_code() -> None:
+    from universe2.runtimes.compiled_driver import _LOOPS, Drivers
+
+    def made(module: str) -> Drivers:
+        names: dict[str, Any] = {"__name__": module}
+        exec("def step(state, keys):\n    return 0, 0\n", names)
+        return Drivers(np.dtype([("rng", np.int64)]), {"game_step": names["step"]}, {}, _LOOPS)
+
+    here, there = made("catch"), made("fruit")
+    assert here.digest == there.digest  # or snapshots would be refused
+    assert here.key != there.key

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from universe2.cli import doctor_browser
+from universe2.cli import doctor, doctor_browser
 from universe2.cli.doctor_browser import Measured, Setting, advice, measure, measure_all, settings
 from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE
 
@@ -65,5 +65,28 @@ def test_without_a_browser_one_line_says_how_to_get_it() -> None:
         check=False,
     )
     assert done.returncode == 1
+    assert "UNIVERSE2_CHROMIUM is '/nowhere/shell', where there is no program" in done.stderr
     assert "install chromium-headless-shell" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("/nowhere/shell", ("UNIVERSE2_CHROMIUM is '/nowhere/shell', where there is no program", "unset")),
+        ("/bin/true", ("/bin/true, which UNIVERSE2_CHROMIUM names, does not run as a browser",)),
+    ],
+)
+def test_a_wrong_browser_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, program: str, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, program)
+    found = doctor._browser()
+    assert not found.ok
+    assert all(word in f"{found.detail} {found.remedy}" for word in words)
+
+
+@pytest.mark.browser
+def test_a_browser_that_starts_is_found() -> None:
+    found = doctor._browser()
+    assert found.ok, found.detail

@@ -6,6 +6,7 @@ import gc
 import threading
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -25,7 +26,7 @@ from universe2.core.errors import (
 from universe2.core.seeding import next_seed
 from universe2.core.spec import EnvConfig
 from universe2.faces.env import RuntimeEnv, misfit
-from universe2.faces.make import make, make_pool, make_vec
+from universe2.faces.make import make, make_parallel, make_pool, make_vec
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
 from universe2.testing.counting import COUNTING, CountingRuntime
@@ -370,3 +371,48 @@ def test_make_functions(counting: object) -> None:
         make("testing/Counting-v0", speed=3)
     with pytest.raises(UsageError, match="num_slots must be at least 1"):
         make_vec("testing/Counting-v0", 0)
+
+
+def test_options_that_are_passed_in_another_face_s_way(counting: object) -> None:
+    for face in (make, make_vec, make_parallel):
+        with pytest.raises(UsageError, match=r"pass options as keywords: difficulty='hard', size=8, without"):
+            face("testing/Counting-v0", options={"difficulty": "hard", "size": 8})
+    with pytest.raises(
+        UsageError, match=r"no argument 'size'.* options=\{'testing/Counting-v0': \{'size': 8\}\}"
+    ):
+        make_pool({"testing/Counting-v0": 2}, size=8)
+    with pytest.raises(UsageError, match=r'as in \{"arcade/Maze-v0": 8\}; got \[\'testing/Counting-v0\'\]'):
+        make_pool(["testing/Counting-v0"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "asked", "complaint"),
+    [
+        (
+            "arcade/Maze-v0",
+            {"interface": "screen", "size": 128},
+            'option size has no effect under .*"screen"',
+        ),
+        (
+            "arcade/Maze-v0",
+            {"screen_size": (128, 128)},
+            'screen_size=.* has no effect under interface="native"',
+        ),
+        (
+            "arcade/Maze-v0",
+            {"interface": "screen", "screen_size": 84},
+            r"must be \(height, width\), .*got 84",
+        ),
+        ("atari/Pong-v0", {"interface": "screen", "stack": 1}, "option stack has no effect"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(env_id: str, asked: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        make(env_id, **asked)
+
+
+def test_gymnasium_finds_the_pace_of_pictures() -> None:
+    env = gym.make("universe2:arcade/Breakout-v0", render_mode="rgb_array")  # a warning would be an error
+    env.reset(seed=0)
+    picture: Any = env.render()
+    assert picture.shape == (64, 64, 3)

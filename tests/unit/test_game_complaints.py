@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from universe2.core.errors import UsageError
 from universe2.core.spec import EnvSpec
 from universe2.envs.arcade import game_spec
 from universe2.envs.arcade.game import CLEARED, LEFT, RIGHT, RUNNING, Game
@@ -19,6 +20,7 @@ from universe2.envs.arcade.kit import OPAQUE, blend, gradient, rect
 from universe2.envs.arcade.rng import between, seeded
 from universe2.runtimes import compiled_driver
 from universe2.testing import games as checks
+from universe2.testing import plainly as plain_play
 
 FIELDS = [("rng", np.int64), ("hard", np.int64), ("x", np.int64), ("goal", np.int64)]
 
@@ -112,6 +114,22 @@ def step_and_trip(state: Any, keys: int) -> tuple[int, int]:
     return step(state, keys)
 
 
+def step_past_the_end(state: Any, keys: int) -> tuple[int, int]:
+    state.seen[state.x - 3] = 1
+    return step(state, keys)
+
+
+def step_for_ever(state: Any, keys: int) -> tuple[int, int]:
+    while state.x == 4:
+        state.goal += 0
+    return step(state, keys)
+
+
+def step_and_mistype(state: Any, keys: int) -> tuple[int, int]:
+    state.x = state.goall
+    return step(state, keys)
+
+
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Games as plain Python: nothing to compile."""
@@ -172,6 +190,22 @@ BROKEN = {
         checks.every_key_does_something,
         r"the action \('down', 'none'\) did the same as pressing nothing in all \d+ states",
     ),
+    "writes past the end": (
+        {"state": np.dtype([*FIELDS, ("seen", np.int64, (4,))]), "step": step_past_the_end},
+        checks.plain_python_plays_it,
+        r"step raised IndexError, after 5 heuristic steps on level \d \(easy\): index 4 is out of bounds.*"
+        r"state\.seen\[state\.x - 3\] = 1 \(.*test_game_complaints\.py:\d+\).*looks at no index",
+    ),
+    "never returns": (
+        {"step": step_for_ever},
+        checks.plain_python_plays_it,
+        r"step did not return within 3 s, after 2 heuristic steps .*at \S+ .*test_game_complaints\.py:\d+",
+    ),
+    "names no field": (
+        {"step": step_and_mistype},
+        checks.plain_python_plays_it,
+        r"step raised AttributeError.*goall.*state\.x = state\.goall \(.*test_game_complaints\.py:\d+\)",
+    ),
     "has fractions": (
         {"state": np.dtype([*FIELDS, ("speed", np.float64)])},
         checks.states_are_whole_numbers,
@@ -181,7 +215,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("changes", "check", "complaint"), BROKEN.values(), ids=BROKEN)
-def test_the_author_is_told(subject_of: Any, plainly: None, changes: Any, check: Any, complaint: str) -> None:
+def test_the_author_is_told(
+    subject_of: Any, plainly: None, monkeypatch: pytest.MonkeyPatch, changes: Any, check: Any, complaint: str
+) -> None:
+    monkeypatch.setattr(plain_play, "CALL_SECONDS", 3.0)
     subject = subject_of(dataclasses.replace(WALK, **changes))
     with pytest.raises(AssertionError, match=complaint):
         check(subject)
@@ -202,8 +239,28 @@ def test_a_right_game_passes(subject_of: Any, plainly: None) -> None:
 
 
 def test_the_author_is_told_of_exceptions(subject_of: Any, plainly: None) -> None:
+    subject = subject_of(dataclasses.replace(WALK, step=step_and_trip))
     with pytest.raises(AssertionError, match=r"(?s)Walk-v0: the game's code raised .*a stone in the way"):
-        subject_of(dataclasses.replace(WALK, step=step_and_trip))
+        _ = subject.moments
+    with pytest.raises(
+        AssertionError, match=r"step raised ValueError, after 2 heuristic .*a stone in the way"
+    ):
+        checks.plain_python_plays_it(subject)
+
+
+def test_machine_code_does_not_run_before_the_checks_that_spare_it(
+    subject_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fractions could not be compiled, and what lies past the end of an array belongs to somebody else."""
+    monkeypatch.setattr(checks, "CompiledRuntime", None)
+    for name in ("has fractions", "writes past the end"):
+        changes, check, complaint = BROKEN[name]
+        subject = subject_of(dataclasses.replace(WALK, **changes))
+        index = checks.GAME_CHECKS.index(check)
+        for earlier in checks.GAME_CHECKS[:index]:
+            earlier(subject)
+        with pytest.raises(AssertionError, match=complaint):
+            check(subject)
 
 
 def test_the_author_is_told_of_divisions_by_zero(subject_of: Any, plainly: None) -> None:
@@ -213,3 +270,64 @@ def test_the_author_is_told_of_divisions_by_zero(subject_of: Any, plainly: None)
         AssertionError, match=r"step divides by zero, after 0 .*: state\.goal \+= .*divisor first"
     ):
         checks.nothing_is_divided_by_zero(subject)
+
+
+def heuristic_mistyped(state: Any) -> int:
+    return RIGHT if state.y < state.goal else LEFT
+
+
+def step_unimported(state: Any, keys: int) -> tuple[int, int]:
+    return walked(state, keys)  # type: ignore[name-defined,no-any-return] # noqa: F821
+
+
+def step_of_two_minds(state: Any, keys: int) -> Any:
+    if keys & RIGHT:
+        return RUNNING
+    return 0, RUNNING
+
+
+def advised(spec: EnvSpec) -> None:
+    """All of a game's functions are compiled."""
+    runtime = checks.CompiledRuntime(spec, 1)
+    runtime.reset([0], [0])
+    runtime.recv()
+    runtime.heuristic([0])
+
+
+UNCOMPILED = {
+    "names no field": (
+        {"step": step_and_mistype},
+        r"the state has no field 'goall', at .*test_game_complaints\.py:{here}",
+        step_and_mistype.__code__.co_firstlineno + 1,
+    ),
+    "names no field in the heuristic": (
+        {"heuristic": heuristic_mistyped},
+        r"the state has no field 'y', at .*test_game_complaints\.py:{here}",
+        heuristic_mistyped.__code__.co_firstlineno + 1,
+    ),
+    "calls what it did not import": (
+        {"step": step_unimported},
+        r"name 'walked' is not defined, at .*test_game_complaints\.py:{here} \(step_unimported\)",
+        step_unimported.__code__.co_firstlineno,
+    ),
+    "returns this or that": (
+        {"step": step_of_two_minds},
+        r"Can't unify return type .*, at .*test_game_complaints\.py:\d+",
+        0,
+    ),
+    "has fractions": (
+        {"state": np.dtype([*FIELDS[:2], ("x", np.float64), ("goal", np.int64)])},
+        r"No implementation of function .*float64.*, at .*test_game_complaints\.py:\d+",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "complaint", "here"), UNCOMPILED.values(), ids=UNCOMPILED)
+def test_the_author_is_told_what_cannot_be_compiled(
+    subject_of: Any, changes: Any, complaint: str, here: int
+) -> None:
+    spec = subject_of(dataclasses.replace(WALK, **changes)).spec
+    with pytest.raises(UsageError, match=complaint.replace("{here}", str(here))) as caught:
+        advised(spec)
+    assert "\n" not in str(caught.value)

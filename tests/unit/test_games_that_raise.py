@@ -144,7 +144,9 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 
 
 def opened(plain: bool, slots: int, autoreset: Any = "next_step", players: int = 1, **more: Any) -> Any:
-    options = {"size": 8, "num_levels": 2, **more.pop("options", {})}
+    options = {"num_levels": 2, **more.pop("options", {})}
+    if "screen_size" not in more:
+        options["size"] = 8
     config = EnvConfig(autoreset=autoreset, options=options, **more)
     prefix = "PLAIN_" if plain else ""
     if players > 1:

@@ -145,7 +145,7 @@ def test_a_match_looks_the_same_from_afar(address: str) -> None:
 
 
 def test_a_person_plays_against_scripted_players(address: str) -> None:
-    env = AgainstScripted(universe2.make_parallel("arcade/Cycles-v0", interface="screen", expert=1, size=16))
+    env = AgainstScripted(universe2.make_parallel("arcade/Cycles-v0", interface="screen", expert=1))
     obs, info = env.reset(seed=1)
     assert obs["screen"].shape == (64, 64, 3)
     assert info["seed"] == 1

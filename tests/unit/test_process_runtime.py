@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,9 @@ def test_truncation_by_time_limit_and_final_observation() -> None:
         assert (small.shape, small.dtype) == ((20, 30, 3), np.uint8)
     finally:
         runtime.close()
+
+
+def test_an_entry_in_the_program_itself_is_refused() -> None:
+    spec = dataclasses.replace(find("gymnasium/CartPole-v1"), entry="__main__:make_it")
+    with pytest.raises(UsageError, match=r"CartPole-v1: its entry __main__:make_it is .* module of its own"):
+        ProcessRuntime(spec, 1)

@@ -7,20 +7,36 @@ imports inside. Errors of universe2 become one line on stderr and an exit code.
 from __future__ import annotations
 
 import importlib
+from typing import Annotated
 
 import typer
 
+from universe2 import __version__
 from universe2.core.shell import errors_in_a_line
 
 VERBS = ("serve", "envs", "doctor", "train", "evaluate", "leaderboard", "play")
 
 app = typer.Typer(
     name="universe2",
-    help="Every game and every web task behind one interface.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"universe2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all_verbs(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Every game and every web task behind one interface."""
 
 
 def _add_verbs() -> None:

@@ -200,15 +200,27 @@ def _packages() -> list[Finding]:
 
 
 def _browser() -> Finding:
-    from universe2.envs.web.chromium import find_chromium, find_headless_shell
+    """Found, and started once: not every program draws."""
+    import asyncio
+
+    from universe2.core.errors import Universe2Error
+    from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, find_chromium, wrong_variable
+    from universe2.runtimes.browser_process import probe
 
     remedy = "universe2 doctor --get-browser"
-    if shell := find_headless_shell():
-        return Finding("browser", True, shell, remedy)
-    if other := find_chromium():
-        told = f"{other}: no headless shell, so web tasks run, but slower and not the same in every run"
+    if wrong := wrong_variable():
+        return Finding("browser", False, wrong, f"correct or unset {ENVIRONMENT_VARIABLE}")
+    program = find_chromium()
+    if program is None:
+        return Finding("browser", False, "no Chromium", remedy)
+    try:
+        on_command = asyncio.run(probe(program))
+    except (Universe2Error, OSError) as error:
+        return Finding("browser", False, str(error), remedy)
+    if not on_command:
+        told = f"{program}: no headless shell, so web tasks run, but slower and not the same in every run"
         return Finding("browser", False, told, remedy)
-    return Finding("browser", False, "no Chromium", remedy)
+    return Finding("browser", True, program, remedy)
 
 
 def _cuda() -> Finding:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    family: Annotated[str | None, typer.Argument(help="Only this family, e.g. arcade.")] = None,
+    family: Annotated[
+        str | None,
+        typer.Argument(help="Only this family, e.g. arcade, or this environment, e.g. arcade/Maze-v0."),
+    ] = None,
     interface: Annotated[
         str, typer.Option(help="Show the spaces of this interface: native or screen.")
     ] = "native",
@@ -33,24 +36,31 @@ def command(
 
       universe2 envs web             one family
 
+      universe2 envs arcade/Maze-v0  one environment: what it asks for, and its options
+
       universe2 envs --json | head   for scripts
     """
     import json
 
     from rich.console import Console
 
-    from universe2.core.registry import families, list_envs
+    from universe2.core.registry import families, find, list_envs
     from universe2.core.spec import EnvConfig
 
     EnvConfig(interface=interface)  # type: ignore[arg-type]  # a wrong one is an error before anything is printed,
-    specs = list_envs(family)  # and so is an unknown family
+    one = family is not None and "/" in family
+    specs = [find(family)] if one else list_envs(family)  # type: ignore[arg-type]  # and so is an unknown name
     if json_lines:
         for spec in specs:
             observation, action, status = _row(spec, interface)
             row = {"id": spec.id, "observation": observation, "action": action}
-            print(json.dumps({**row, "runnable": spec.runnable, "status": status}))
+            told = {"runnable": status == "yes", "status": status, "description": spec.description}
+            print(json.dumps({**row, **told, "options": dict(spec.options)}, default=repr))
         return
     console = Console(highlight=False)
+    if one:
+        _print_one(specs[0], interface, console)
+        return
     for name in [family] if family else families():
         found = [spec for spec in specs if spec.family == name]
         if found or family:
@@ -80,6 +90,17 @@ def _print_family(name: str, specs: Sequence[EnvSpec], interface: str, console: 
         said = "[green]runs here[/]" if status == "yes" else f"[yellow]{escape(status)}[/]"
         console.print(f"  {said}", soft_wrap=True)
         console.print(Padding(Columns(ids, padding=(0, 2)), (0, 0, 1, 4)))
+
+
+def _print_one(spec: EnvSpec, interface: str, console: Console) -> None:
+    from rich.markup import escape
+
+    observation, action, status = _row(spec, interface)
+    console.print(f"[bold]{escape(spec.id)}[/]  {escape(spec.description)}", soft_wrap=True)
+    rows = {"observation": observation, "action": action, "runs here": status}
+    options = {f"  {name}": repr(default) for name, default in spec.options.items()}
+    for name, text in {**rows, "options, with their defaults (docs/options.md)": "", **options}.items():
+        console.print(f"  {name:18} {escape(text)}".rstrip(), soft_wrap=True)
 
 
 def _row(spec: EnvSpec, interface: str) -> tuple[str, str, str]:

@@ -19,6 +19,9 @@ def command(
         Path | None, typer.Option(help="A file that holds the server's token.", dir_okay=False)
     ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal, not a window.")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the environment, name=value; may be repeated.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Stop after this many steps; 0 means never.", min=0)] = 0,
 ) -> None:
     """Play an environment with keyboard and mouse, in a window or in the terminal.
@@ -26,11 +29,14 @@ def command(
     The game waits for nobody: each step takes 1/fps seconds. Arrows and keys do what they say;
     Escape or Ctrl-C quits. In a game for several you are the first player and the game's scripted
     players are the others. A window needs a display and `pip install pygame`; without them, or
-    with --terminal, the picture is drawn in the terminal with coloured half blocks.
+    with --terminal, the picture is drawn in the terminal with coloured half blocks, where the mouse counts
+    when it is clicked.
 
     Examples:
 
       universe2 play arcade/Breakout-v0
+
+      universe2 play arcade/Maze-v0 --option difficulty=hard --option start_level=7
 
       universe2 play arcade/Duel-v0
 
@@ -43,12 +49,12 @@ def command(
 
     check_seed(seed)
     token = token_from(token_file)
-    env = _open(env_id, remote, token, size)
+    env = _open(env_id, remote, token, size, _options(option or []))
     screen: Any = None
     try:
         obs, _ = env.reset(seed=seed)  # before the screen is cleared: what fails here is to be read
         in_window = not terminal and window_available()
-        screen = WindowScreen(size, env_id) if in_window else TerminalScreen()
+        screen = WindowScreen(size, env_id) if in_window else TerminalScreen(mouse=_listens_to_pointer(env))
         _play(env, screen, obs, fps, steps)
     except KeyboardInterrupt:
         pass
@@ -58,7 +64,7 @@ def command(
         env.close()
 
 
-def _open(env_id: str, remote: str | None, token: str | None, size: int) -> Any:
+def _open(env_id: str, remote: str | None, token: str | None, size: int, options: dict[str, Any]) -> Any:
     """The environment with a screen; of a match the first player, against scripted ones."""
     from universe2.cli.play_match import AgainstScripted
     from universe2.core.errors import UnknownEnvError
@@ -73,8 +79,33 @@ def _open(env_id: str, remote: str | None, token: str | None, size: int) -> Any:
         several = False  # the server may know it
     asked: Any = {"remote": remote, "token": token, "interface": "screen", "screen_size": (size, size)}
     if several:
-        return AgainstScripted(make_parallel(env_id, expert=1, **asked))
-    return make(env_id, **asked)
+        return AgainstScripted(make_parallel(env_id, **{"expert": 1, **options}, **asked))
+    return make(env_id, **asked, **options)
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """``name=value`` each; a value is a TOML value if it can be, else a string."""
+    import tomllib
+
+    from universe2.core.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--option takes name=value, got {one!r}")
+        try:
+            found[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = text
+    return found
+
+
+def _listens_to_pointer(env: Any) -> bool:
+    from universe2.core.screen import NVEC, POINTER
+
+    mask = getattr(env, "action_mask", None)
+    return mask is not None and bool(mask[sum(NVEC[:2]) :][:POINTER].all())
 
 
 def _play(env: Any, screen: Any, obs: Any, fps: float, steps: int) -> None:

@@ -1,12 +1,14 @@
-"""A screen and a keyboard in a terminal: 24-bit half blocks, keys without Enter.
+"""A screen, a keyboard and a mouse in a terminal: 24-bit half blocks, keys without Enter.
 
-A terminal reports no key releases, so a key counts for the step in which it arrives.
+A terminal reports no key releases, so a key counts for the step in which it arrives. Of the mouse it
+reports where a button goes down and up (xterm's SGR reports, which all common terminals know).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import sys
@@ -16,24 +18,30 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from universe2.core.screen import ARROWS, KEYS
+from universe2.core.screen import ARROWS, BUTTONS, KEYS, POINTER
 
 _ESCAPES = {"A": "up", "B": "down", "C": "right", "D": "left"}  # after "\x1b[" or "\x1bO"
 _KEYS = {" ": "Space", "\r": "Enter", "\n": "Enter", "\x7f": "Backspace", "\t": "Tab"}
+_MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")  # button, column, line, down or up
+_DOWN = {0: "press", 2: "right-click", 64: "wheel-up", 65: "wheel-down"}
 
 
 class TerminalScreen:
-    """Draws into the terminal and reads keys from it. ``close`` restores it."""
+    """Draws into the terminal and reads keys from it, and with ``mouse`` the mouse. ``close`` restores it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mouse: bool = False) -> None:
         self._saved: Any = None
+        self._mouse = mouse
+        self._drawn = (1, 1)
+        """columns and lines of the picture"""
+        self._pointer = (0, 0)
         if sys.stdin.isatty():
             import termios
             import tty
 
             self._saved = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin.fileno())
-        sys.stdout.write("\x1b[2J\x1b[?25l")
+        sys.stdout.write("\x1b[2J\x1b[?25l" + ("\x1b[?1000h\x1b[?1006h" if mouse else ""))
 
     def show(self, picture: np.ndarray, caption: str) -> None:
         """Draw ``picture``, uint8 (H, W, 3), as large as the terminal allows."""
@@ -41,6 +49,7 @@ class TerminalScreen:
         height, width = picture.shape[:2]
         wide = max(8, min(columns, int((lines - 2) * 2 * width / height)))
         tall = max(4, int(wide * height / width) // 2 * 2)
+        self._drawn = (wide, tall // 2)
         pixels = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BOX))
         rows = [
             "".join(
@@ -55,14 +64,17 @@ class TerminalScreen:
 
     def action(self, due: float) -> np.ndarray | None:
         """The screen action for the keys that came until ``due`` (monotonic s), or None to quit."""
-        arrow, key = "none", "none"
+        arrow, key, button = "none", "none", "none"
         while (left := due - time.monotonic()) > 0:
             if self._saved is None:  # no keyboard: keep the pace
                 time.sleep(left)
                 break
             if not select.select([sys.stdin], [], [], left)[0]:
                 break
-            typed = os.read(sys.stdin.fileno(), 8).decode(errors="ignore")
+            typed = os.read(sys.stdin.fileno(), 256).decode(errors="ignore")
+            for report in _MOUSE.findall(typed):
+                button = self._button(report, button)
+            typed = _MOUSE.sub("", typed)
             if typed in ("\x1b", "\x03"):
                 return None
             if typed.startswith("\x1b"):
@@ -70,10 +82,22 @@ class TerminalScreen:
             elif typed:
                 name = _KEYS.get(typed[0], typed[0])
                 key = name if name in KEYS else key
-        return np.array([ARROWS.index(arrow), KEYS.index(key), 0, 0, 0], np.int64)
+        return np.array(
+            [ARROWS.index(arrow), KEYS.index(key), *self._pointer, BUTTONS.index(button)], np.int64
+        )
+
+    def _button(self, report: tuple[str, str, str, str], before: str) -> str:
+        """What a report makes of the step's button; the pointer goes where it was."""
+        code, column, line, ending = report
+        places = zip((column, line), self._drawn, strict=True)
+        x, y = (min(POINTER - 1, (int(place) - 1) * POINTER // count) for place, count in places)
+        self._pointer = x, y
+        if ending == "M":
+            return _DOWN.get(int(code), before)
+        return before if code != "0" else "click" if before == "press" else "release"
 
     def close(self) -> None:
-        sys.stdout.write("\x1b[0m\x1b[?25h\n")
+        sys.stdout.write(("\x1b[?1006l\x1b[?1000l" if self._mouse else "") + "\x1b[0m\x1b[?25h\n")
         sys.stdout.flush()
         if self._saved is not None:
             import termios

@@ -32,7 +32,7 @@ def command(
     sessions: Annotated[int | None, typer.Option(help="Sessions open at the same time [64].")] = None,
     queue: Annotated[int | None, typer.Option(help="Clients that may wait for slots [64].")] = None,
     families: Annotated[
-        str | None, typer.Option(help="Families to offer, with commas: arcade,atari [all].")
+        str | None, typer.Option(help="Families to offer, with commas: arcade,atari \\[all].")
     ] = None,
     behind: Annotated[
         list[str] | None,
@@ -70,7 +70,7 @@ def command(
         ),
     ] = False,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Port of Prometheus metrics, on the same address [none].")
+        int | None, typer.Option(help="Port of Prometheus metrics, on the same address \\[none].")
     ] = None,
     max_message_mb: Annotated[
         float | None,

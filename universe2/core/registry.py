@@ -25,7 +25,7 @@ _added: dict[str, EnvSpec] = {}
 
 
 def register(spec: EnvSpec) -> EnvSpec:
-    """Add one spec for this process (a notebook's own environment, a test's)."""
+    """Add one spec for this process; ``universe2.register`` adds it for Gymnasium too."""
     if spec.id in _added or spec.id in _provided().get(spec.family, {}):
         raise UsageError(f"{spec.id} is registered already; give it another name or version")
     _added[spec.id] = spec

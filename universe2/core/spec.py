@@ -12,7 +12,8 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
@@ -21,7 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.canonical import canonical
-from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 
 Interface = Literal["native", "screen"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
@@ -79,8 +80,10 @@ class EnvConfig:
             raise UsageError(
                 f'autoreset must be "next_step", "same_step" or "disabled", got {self.autoreset!r}'
             )
-        size = tuple(int(s) for s in self.screen_size)
-        if len(size) != 2 or not all(8 <= s <= 2048 for s in size):
+        size: Any = self.screen_size
+        with contextlib.suppress(TypeError):
+            size = tuple(int(s) for s in size)
+        if not isinstance(size, tuple) or len(size) != 2 or not all(8 <= s <= 2048 for s in size):
             raise UsageError(f"screen_size must be (height, width), each 8 to 2048, got {self.screen_size}")
         object.__setattr__(self, "screen_size", size)
         object.__setattr__(self, "options", dict(self.options))
@@ -188,6 +191,15 @@ class EnvSpec:
             if name in options and not low <= options[name] <= high:
                 raise UsageError(f"{self.id}: option {name} must lie in {low}..{high}, got {options[name]}")
 
+    def check_native(self, config: EnvConfig, names: Collection[str]) -> None:
+        """Raise UsageError for an option, of native pictures, that would change nothing on the screen."""
+        for name in config.options if config.interface == "screen" else ():
+            if name in names:
+                raise UsageError(
+                    f'{self.id}: option {name} has no effect under interface="screen"; '
+                    "the size of its picture is screen_size"
+                )
+
     def spaces(self, config: EnvConfig | None = None) -> Spaces:
         """The single-slot spaces under ``config``: objects of the caller's own, with random generators of
         their own, whatever the family keeps for the next who asks.
@@ -223,7 +235,14 @@ class EnvSpec:
 
 
 def load(reference: str) -> Callable[..., Any]:
-    """The object that ``module:attribute`` names."""
+    """The object that ``module:attribute`` names. Raises UsageError if it isn't there, or its file raises."""
     module, _, attribute = reference.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except Universe2Error:
+        raise
+    except Exception as error:  # whatever the file of a game or a task raises when it is imported
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f" ({last.filename}:{last.lineno})" if not last.filename.startswith("<frozen") else ""
+        raise UsageError(f"{reference} can't be loaded: {type(error).__name__}: {error}{where}") from error
     return found

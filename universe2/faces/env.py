@@ -17,6 +17,8 @@ from universe2.core.spaces import FIXED, check_actions, copied, shown, unstack
 from universe2.faces.owed import owed
 
 OnFault = Literal["raise", "truncate"]
+FPS = 15
+"""Pictures per second for who makes a film of them; ``universe2 play`` plays as fast."""
 
 
 class RuntimeEnv(gym.Env[Any, Any]):
@@ -30,7 +32,7 @@ class RuntimeEnv(gym.Env[Any, Any]):
     does after a step that was interrupted.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012
 
     def __init__(self, runtime: Runtime, render_mode: str | None = None, on_fault: OnFault = "raise") -> None:
         if runtime.num_slots != 1:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from universe2.faces.parallel import RuntimeParallelEnv
 
 Remotes = str | Sequence[str] | None
+_SCREEN_SIZE = EnvConfig.screen_size
 
 
 def open_runtime(
@@ -80,13 +81,13 @@ def make(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
 ) -> RuntimeEnv:
     """One environment as a ``gymnasium.Env``; see RuntimeEnv."""
-    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    config = _config(interface, screen_size, "disabled", options)
     runtime = open_runtime(
         env_id, 1, config, remotes=remote, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -106,7 +107,7 @@ def make_vec(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     autoreset: AutoresetMode | str = "next_step",
     render_mode: str | None = None,
     copy: bool = True,
@@ -115,9 +116,7 @@ def make_vec(
 ) -> RuntimeVectorEnv:
     """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
     servers = _either(remote, remotes)
-    config = EnvConfig(
-        interface=interface, screen_size=screen_size, autoreset=_mode(autoreset), options=options
-    )
+    config = _config(interface, screen_size, _mode(autoreset), options)
     runtime = open_runtime(
         env_id, num_envs, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -136,7 +135,7 @@ def make_parallel(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "native",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
@@ -145,7 +144,7 @@ def make_parallel(
     from universe2.faces.parallel import RuntimeParallelEnv
 
     servers = _either(remote, remotes)
-    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset="disabled", options=options)
+    config = _config(interface, screen_size, "disabled", options)
     runtime = open_runtime(
         env_id, 1, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
@@ -162,24 +161,29 @@ def make_pool(
     max_faults: int | None = None,
     codec: str | Sequence[str] = "auto",
     interface: Interface = "screen",
-    screen_size: tuple[int, int] = (64, 64),
+    screen_size: tuple[int, int] = _SCREEN_SIZE,
     autoreset: AutoresetMode | str = "same_step",
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    **unknown: Any,
 ) -> Pool:
     """Many tasks as one Pool: ``slots`` maps ids to how many slots; ``options`` ids to theirs.
 
     On ``remotes`` they share one session per server, which has room for all of them or is waited for.
     """
-    options = options or {}
-    if unknown := set(options) - set(slots):
-        raise UsageError(f"options for {sorted(unknown)}, which the pool doesn't hold")
-    mode = _mode(autoreset)
-    configs = {
-        env_id: EnvConfig(
-            interface=interface, screen_size=screen_size, autoreset=mode, options=options.get(env_id, {})
+    if not isinstance(slots, Mapping):
+        raise UsageError(
+            f'slots maps ids to how many slots, as in {{"arcade/Maze-v0": 8}}; got {slots!r:.120}'
         )
-        for env_id in slots
-    }
+    if unknown:
+        raise UsageError(
+            f"make_pool has no argument {', '.join(map(repr, unknown))}; options of environments go by their "
+            f"ids: options={dict.fromkeys(list(slots)[:1], unknown)}"
+        )
+    options = options or {}
+    if absent := set(options) - set(slots):
+        raise UsageError(f"options for {sorted(absent)}, which the pool doesn't hold")
+    mode = _mode(autoreset)
+    configs = {env_id: _config(interface, screen_size, mode, options.get(env_id, {})) for env_id in slots}
     opened: list[Runtime] = []
     try:
         if remotes is not None and slots:
@@ -203,6 +207,22 @@ def make_pool(
         for runtime in opened:
             runtime.close()
         raise
+
+
+def _config(
+    interface: Interface, screen_size: tuple[int, int], autoreset: Any, options: Mapping[str, Any]
+) -> EnvConfig:
+    """Refuses ``options={…}``, which is how EnvConfig takes them, and a ``screen_size`` without a screen."""
+    if isinstance(inner := options.get("options"), Mapping):
+        keywords = ", ".join(f"{name}={value!r}" for name, value in inner.items())
+        raise UsageError(f"pass options as keywords: {keywords or 'none here'}, without options=")
+    config = EnvConfig(interface=interface, screen_size=screen_size, autoreset=autoreset, options=options)
+    if interface == "native" and config.screen_size != _SCREEN_SIZE:
+        raise UsageError(
+            f'screen_size={screen_size} has no effect under interface="native"; give interface="screen", '
+            "or an option of the environment's own, such as size"
+        )
+    return config
 
 
 def _addresses(remotes: str | Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
-from universe2.faces.env import OnFault, fault_line, lift, misfit
+from universe2.faces.env import FPS, OnFault, fault_line, lift, misfit
 from universe2.faces.owed import owed
 
 _Each = dict[str, Any]
@@ -49,7 +49,12 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         if render_mode not in (None, "rgb_array"):
             raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
         self.runtime = runtime
-        self.metadata = {"name": spec.id, "render_modes": ["rgb_array"], "is_parallelizable": True}
+        self.metadata = {
+            "name": spec.id,
+            "render_modes": ["rgb_array"],
+            "render_fps": FPS,
+            "is_parallelizable": True,
+        }
         self.render_mode = render_mode
         self.on_fault = on_fault
         self.possible_agents = list(agents_of(runtime.observation_space))

@@ -17,7 +17,7 @@ from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
-from universe2.faces.env import OnFault, fault_line
+from universe2.faces.env import FPS, OnFault, fault_line
 from universe2.faces.owed import owed
 
 _MODES = {
@@ -65,7 +65,11 @@ class RuntimeVectorEnv(VectorEnv):
         self.action_space = batch_space(runtime.action_space, self.num_envs)
         self.action_mask = runtime.action_mask
         self.autoreset_mode = _MODES[runtime.config.autoreset]
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"]}
+        self.metadata = {
+            "autoreset_mode": self.autoreset_mode,
+            "render_modes": ["rgb_array"],
+            "render_fps": FPS,
+        }
         self.render_mode = render_mode
         self.copy = copy
         self.on_fault = on_fault

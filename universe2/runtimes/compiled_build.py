@@ -17,10 +17,10 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import llvmlite
 import numba
@@ -175,6 +175,14 @@ def digest(functions: Mapping[str, Function], *constants: Any) -> str:
     return sha.hexdigest()
 
 
+def homes(functions: Iterable[Function]) -> tuple[str, ...]:
+    """The modules of the functions and of all that they reach: machine code on disk names them.
+
+    They are no part of a ``digest``, which names rules, wherever their file lies.
+    """
+    return tuple(sorted({one.__module__ for each in functions for one in reached(cast(FunctionType, each))}))
+
+
 def reached(function: FunctionType) -> dict[FunctionType, None]:
     """The function and all that it reaches, in the order of first sight."""
     found, queue = {function: None}, [function]
@@ -271,9 +279,17 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError, ValueError) as error:
-            log.warning("compiled code in %s could not be read: %s", self.cache_path, error)
+        except Exception as error:  # noqa: BLE001 (a damaged pickle, or one that names what is gone, raises anything)
+            log.warning("compiled code in %s could not be read: %r", self.cache_path, error)
+            self._forget()
             return None
+
+    def _forget(self) -> None:
+        """What is kept next must not go to a damaged index."""
+        try:
+            self.flush()
+        except OSError as error:
+            log.warning("the index in %s could not be emptied: %s", self.cache_path, error)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

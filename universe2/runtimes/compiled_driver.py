@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, prange, types
+from numba import get_num_threads, prange, typeof, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray, from_dtype
 
@@ -31,8 +31,10 @@ from universe2.runtimes.compiled_build import (
     digest,
     entry,
     helper,
+    homes,
     one_at_a_time,
 )
+from universe2.runtimes.compiled_explained import explained
 from universe2.runtimes.compiled_pack import LINE, STREAM, pack, pack_plainly
 from universe2.runtimes.compiled_parts import allocates
 from universe2.runtimes.compiled_raised import FromMachineCode, causes, plain
@@ -205,7 +207,8 @@ class Loops:
 
 
 class Drivers:
-    """The compiled loops of one game. ``digest`` names its rules: everything but comments.
+    """The compiled loops of one game. ``digest`` names its rules: everything but comments; ``key`` their
+    machine code, which depends on the names of the game's modules too.
 
     ``core`` and ``expert`` bind the names that ``work`` and ``advise`` leave open.
     """
@@ -213,11 +216,15 @@ class Drivers:
     def __init__(
         self, state: np.dtype, core: Mapping[str, Function], expert: Mapping[str, Function], loops: Loops
     ) -> None:
-        self.digest = digest({**core, "work": loops.work, "c_work": loops.c_work}, state)
-        advice = digest({**expert, "advise": loops.advise}, state)
+        rules = {**core, "work": loops.work, "c_work": loops.c_work}
+        self.digest = digest(rules, state)
+        self.key = digest(rules, state, homes(rules.values()))
+        advising = {**expert, "advise": loops.advise}
+        advice = digest(advising, state, homes(advising.values()))
         self._state, self._loops = state, loops
+        self._authored = [*core.values()], [*expert.values()]
         self._work = helper(loops.work, core)
-        self._advise = build(loops.advise, expert, advice, parallel=False)
+        self._advise: Any = build(loops.advise, expert, advice, parallel=False)
         self._address: Any = self._work if debugging() else 0
         self._code: Entry | None = None
 
@@ -225,9 +232,9 @@ class Drivers:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
         loops = self._loops
         if not debugging():
-            with one_at_a_time(self.digest):
+            with one_at_a_time(self.key), explained(self._authored[0]):
                 signature = loops.signature(self._state)
-                self._code = entry(loops.c_work, {"work": self._work}, self.digest, signature)
+                self._code = entry(loops.c_work, {"work": self._work}, self.key, signature)
                 self._address = self._code.address
         with one_at_a_time(f"drive {loops.drive.__module__}"):
             self.drive(np.zeros(0, self._state), *loops.nothing())
@@ -243,9 +250,17 @@ class Drivers:
 
     def advise(self, states_N: np.ndarray, slots_K: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """``keys``, int64, filled with what the game's heuristic would press."""
+        arguments = records(states_N), slots_K, keys
         with LOCK:
-            self._advise(records(states_N), slots_K, keys)
+            if not debugging() and not self._advise.signatures:
+                self._compile_advice(*arguments)
+            self._advise(*arguments)
         return keys
+
+    def _compile_advice(self, *arguments: Any) -> None:
+        """At the first call, for few ask for it. On its own, for what the heuristic raises is a fault."""
+        with explained(self._authored[1]):
+            self._advise.compile(tuple(map(typeof, arguments)))
 
 
 def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) -> dict[int, str]:

@@ -56,6 +56,7 @@ class WorkerRuntime(Runtime):
         memory_limit: int = 0,
     ) -> None:
         config = config or EnvConfig()
+        _check_importable(spec)
         if slots_per_worker is not None and slots_per_worker < 1:
             raise UsageError(f"slots_per_worker must be at least 1, got {slots_per_worker}")
         if min(step_deadline, reset_deadline, start_deadline) <= 0 or max_failures < 1:
@@ -205,3 +206,12 @@ class WorkerRuntime(Runtime):
         self._ledger.closed = True
         self._finalizer()
         self._pool.close()
+
+
+def _check_importable(spec: EnvSpec) -> None:
+    """Raise UsageError for an entry that worker processes wouldn't find."""
+    if spec.entry.startswith("__main__:"):
+        raise UsageError(
+            f"{spec.id}: its entry {spec.entry} is in the program that was started, which worker "
+            "processes don't import; put it into a module of its own"
+        )

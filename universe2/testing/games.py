@@ -1,14 +1,14 @@
 """The checks that an arcade game must pass besides a runtime's: what its author may have got wrong.
 
-They look at the game's functions themselves, as plain Python and as machine code, on states from
-some of its levels: ``check_game("arcade/Maze-v0")``. Each complaint says what was seen, where,
+They look at the game's functions themselves, first as plain Python and then as machine code, on states
+from some of its levels: ``check_game("arcade/Maze-v0")``. Each complaint says what was seen, where,
 and what usually causes it. Games for several players are not looked at.
 """
 
 from __future__ import annotations
 
 import dis
-import traceback
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
@@ -25,6 +25,7 @@ from universe2.envs.arcade.game import Game
 from universe2.runtimes.compiled import CompiledRuntime
 from universe2.runtimes.compiled_build import reached
 from universe2.runtimes.compiled_driver import drivers
+from universe2.testing.plainly import division_complaint, play_plainly
 
 LEVELS, SEEDS = 4, 8
 """Levels of each difficulty that somebody must win, and how many seeds are tried for it."""
@@ -48,11 +49,15 @@ class Moment:
 
 @dataclass(frozen=True)
 class GameSubject:
-    """The game under test, with states from some of its levels."""
+    """The game under test."""
 
     spec: EnvSpec
     game: Game
-    moments: tuple[Moment, ...]
+
+    @functools.cached_property
+    def moments(self) -> tuple[Moment, ...]:
+        """States from some of its levels. Machine code finds them: look before for what could harm it."""
+        return tuple(sampled(self.spec))
 
 
 def check_game(env_id: str) -> list[str]:
@@ -75,7 +80,7 @@ def check_game(env_id: str) -> list[str]:
 
 
 def game_subject(spec: EnvSpec) -> GameSubject:
-    return GameSubject(spec, cast(Game, load(spec.entry)), tuple(sampled(spec)))
+    return GameSubject(spec, cast(Game, load(spec.entry)))
 
 
 def sampled(spec: EnvSpec) -> Iterator[Moment]:
@@ -113,6 +118,10 @@ def states_are_whole_numbers(subject: GameSubject) -> None:
         assert kind == np.int64, (
             f"the state's field {name!r} is {kind}: use int64, which plays the same on every machine"
         )
+
+
+def plain_python_plays_it(subject: GameSubject) -> None:
+    play_plainly(subject.game, subject.spec.options["max_steps"])
 
 
 class Watched(np.ndarray):
@@ -222,11 +231,7 @@ def _divides(name: str, where: str, call: Callable[[], object]) -> None:
         with np.errstate(divide="raise"):
             call()
     except (ZeroDivisionError, FloatingPointError) as error:
-        *_, last = traceback.extract_tb(error.__traceback__)
-        raise AssertionError(
-            f"{name} divides by zero, {where}: {last.line} ({last.filename}:{last.lineno}). Machine code "
-            "makes 0 of that and goes on: look at the divisor first"
-        ) from error
+        raise AssertionError(division_complaint(name, where, error)) from error
 
 
 def nothing_is_allocated(subject: GameSubject) -> None:
@@ -288,6 +293,7 @@ def _someone_wins(runtime: CompiledRuntime) -> bool:
 
 GAME_CHECKS: tuple[Callable[[GameSubject], None], ...] = (
     states_are_whole_numbers,
+    plain_python_plays_it,
     drawing_stays_in_the_frame,
     every_key_does_something,
     playing_again_is_the_same,
