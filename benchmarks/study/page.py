@@ -5,6 +5,7 @@ Every sentence that says what holds is chosen by an interval; nothing here knows
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -103,9 +104,9 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         *lines,
         "",
         "One network (`" + str(found.cells[0].config["preset"]) + "`) plays everything through the screen "
-        f"interface at 64 × 64; an action holds for {FRAME_SKIP} steps of a game. Games are learned by "
-        "reinforcement alone; pages by reinforcement and by imitating, in the states that the network gets "
-        "to, what their solvers would do there; held-out pages (question 4) by reinforcement alone. A task "
+        f"interface at 64 × 64; an action holds for {_skips()}. Tasks are learned by reinforcement and by "
+        "imitating, in the states that the network gets to, what their scripted players would do there; "
+        "held-out tasks (question 4) and those of question 5 by reinforcement alone. A task "
         f"alone and in a mix gets equally many steps: {budget.steps:,} on a game, "
         f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g} from fresh "
         f"weights and {TUNED['lr']:g} after pre-training.",
@@ -122,6 +123,15 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         "77 % of cases, five in 84 %.",
         *_uncertain(found),
     ]
+
+
+def _skips() -> str:
+    """For how many steps of which games an action holds."""
+    of: dict[int, list[str]] = defaultdict(list)
+    for game, skip in sorted(FRAME_SKIP.items()):
+        of[skip].append(game)
+    told = [f"{skip} steps of {', '.join(games)}" for skip, games in sorted(of.items(), reverse=True)]
+    return f"{', for '.join(told)}, and for one of the other games"
 
 
 def _uncertain(found: Results) -> list[str]:

@@ -28,11 +28,14 @@ PAGES = (
 )
 HELD_OUT_GAMES = ("Breakout", "Catcher", "Crossing", "Runner")
 HELD_OUT_PAGES = ("click-dialog-2", "click-shape", "click-tab", "click-test", "focus-text-2")
-ABLATION_GAMES = ("Breakout", "Catcher", "Crossing", "Forager")
+ABLATION_GAMES = ("Breakout", "Forager", "Runner", "Tower")
 
-FRAME_SKIP = 4
-"""of the game's steps that an action holds for, as is usual for Atari"""
-_SKIP = {"frame_skip": FRAME_SKIP}
+FRAME_SKIP = {
+    **dict.fromkeys(("Dodger", "Invaders", "Merge", "Racer"), 4),
+    **dict.fromkeys(("Breakout", "Catcher", "Lander", "Maze", "Runner", "Tower"), 2),
+}
+"""Of the game's steps, how many an action holds for; otherwise one. The most of 1, 2 and 4 with which the
+scripted player keeps 0.8 of its score: where a step moves a whole cell, holding on is fatal."""
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 HORIZON = 128
@@ -51,14 +54,18 @@ RECIPE: Mapping[str, Any] = {
     "lr_end": 0.2,
     "value_coef": 0.25,
     "reconstruction_coef": 0.01,
-    "imitation_coef": 1.0,  # of the tasks that tell what their solver would do: pages, where it says so
+    "imitation_coef": 1.0,  # of the tasks that tell what their solver would do, see SHOWN
 }
+SHOWN = {"expert": 1}
+"""The scripted player tells what it would do now, which the network learns beside what is rewarded."""
+_MORE: Mapping[str, Any] = {"batch_steps": 2048, "minibatches": 8, "epochs": 4}
+"""What differs for a game alone where it is imitated: its advice bears to be gone over more often."""
 TUNED = {"lr": 1e-3}
 """What differs where another cell's training left weights already."""
 TEMPERATURE = 0.5
 """of the actions that are evaluated: a short training leaves much chance in them"""
 MINIBATCH = 512
-"""transitions, about"""
+"""Transitions, about, in learning from rewards alone; half as many where players are imitated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +101,9 @@ FULL = Budget(
     held_out_games=HELD_OUT_GAMES,
     held_out_pages=HELD_OUT_PAGES,
     ablation_games=ABLATION_GAMES,
-    steps=128_000,
+    steps=64_000,
     transfer_steps=64_000,
-    ablation_steps=98_304,
+    ablation_steps=65_536,
     episodes=20,
     seeds=5,
     few_seeds=3,
@@ -110,8 +117,8 @@ QUICK = Budget(
     held_out_games=("Catcher",),
     # click-test is in neither: an untrained network wins nearly every episode of it
     held_out_pages=("click-dialog",),
-    ablation_games=("Breakout", "Catcher"),
-    steps=48_000,
+    ablation_games=("Breakout", "Forager"),
+    steps=32_000,
     transfer_steps=24_000,
     ablation_steps=49_152,
     episodes=10,
@@ -141,7 +148,7 @@ class Played:
     @property
     def expert_options(self) -> dict[str, Any]:
         """Those under which the scripted player sets the scale: it needs no frame skip."""
-        return {name: value for name, value in self.options.items() if name not in _SKIP}
+        return {name: value for name, value in self.options.items() if name != "frame_skip"}
 
     @property
     def own_scale(self) -> bool:
@@ -213,7 +220,7 @@ def _specialists(budget: Budget) -> Iterator[Cell]:
                 arm="specialist",
                 of=f"arcade/{game}-v0",
                 seed=seed,
-                config=_alone(game, budget.steps),
+                config={**_alone(game, budget.steps, SHOWN), **_MORE},
                 played=_on_both_levels([game], budget),
             )
     for seed in range(budget.few_seeds):
@@ -222,7 +229,7 @@ def _specialists(budget: Budget) -> Iterator[Cell]:
                 arm="specialist",
                 of=f"web/{page}-v0",
                 seed=seed,
-                config=_page_alone(page, budget.steps, options=_SHOWN),
+                config=_page_alone(page, budget.steps, options=SHOWN),
                 played=_pages([page], budget),
             )
 
@@ -247,8 +254,8 @@ def _transfer(budget: Budget) -> Iterator[Cell]:
         for arm, changes in (("scratch", {}), ("fine-tuned", {}), ("adapters", {"lora_rank": LORA_RANK})):
             start = {"parent": "" if arm == "scratch" else parent, "seed": seed, "arm": arm, "curve": True}
             for game in budget.held_out_games:
-                config = _alone(game, budget.transfer_steps, budget.points) | changes
-                played = _on_levels([game], "held-out", {**HELD_OUT_LEVELS, **_SKIP}, budget)
+                config = _alone(game, budget.transfer_steps, points=budget.points) | changes
+                played = _on_levels([game], "held-out", budget)
                 yield Cell(of=f"arcade/{game}-v0", config=config, played=played, **start)
             for page in budget.held_out_pages:
                 config = _page_alone(page, budget.transfer_steps, budget.points) | changes
@@ -263,7 +270,6 @@ def _ablations(budget: Budget) -> Iterator[Cell]:
         "one scale": {"scale_per_task": False},
     }
     games = budget.ablation_games
-    options = {"max_steps": HORIZON * FRAME_SKIP, **_SKIP}
     slots = 4 * GROUP
     batch = slots * HORIZON * len(games)
     steps = budget.ablation_steps * len(games)
@@ -274,7 +280,10 @@ def _ablations(budget: Budget) -> Iterator[Cell]:
         "minibatches": max(1, slots * len(games) // GROUP // 2),
         "total_steps": steps,
         "keep_every_steps": steps // 2,
-        "tasks": {f"arcade/{g}-v0": {"slots": slots, "options": {**TRAIN_LEVELS, **options}} for g in games},
+        "tasks": {
+            f"arcade/{g}-v0": {"slots": slots, "options": _options(g, TRAIN_LEVELS) | _short(g)}
+            for g in games
+        },
     }
     for seed in range(budget.seeds):
         for arm, changes in arms.items():
@@ -283,12 +292,23 @@ def _ablations(budget: Budget) -> Iterator[Cell]:
                 of="ablation games",
                 seed=seed,
                 config={**RECIPE, **common, **changes},
-                played=_on_levels(games, "held-out", {**HELD_OUT_LEVELS, **options}, budget),
+                played=_on_levels(games, "held-out", budget, short=True),
                 gradients=arm == "recipe",
             )
 
 
-def _alone(game: str, steps: int, points: int = 0) -> dict[str, Any]:
+def _options(game: str, levels: Mapping[str, Any]) -> dict[str, Any]:
+    return {**levels, **({"frame_skip": FRAME_SKIP[game]} if game in FRAME_SKIP else {})}
+
+
+def _short(game: str) -> dict[str, Any]:
+    """The option that ends an episode after HORIZON actions."""
+    return {"max_steps": HORIZON * FRAME_SKIP.get(game, 1)}
+
+
+def _alone(
+    game: str, steps: int, options: Mapping[str, Any] | None = None, points: int = 0
+) -> dict[str, Any]:
     batch = 4096
     return {
         **RECIPE,
@@ -296,12 +316,10 @@ def _alone(game: str, steps: int, points: int = 0) -> dict[str, Any]:
         "minibatches": batch // MINIBATCH,
         "total_steps": steps,
         "keep_every_steps": steps // points if points else 0,
-        "tasks": {f"arcade/{game}-v0": {"slots": 64, "options": {**TRAIN_LEVELS, **_SKIP}}},
+        "tasks": {
+            f"arcade/{game}-v0": {"slots": 64, "options": _options(game, TRAIN_LEVELS) | dict(options or {})}
+        },
     }
-
-
-_SHOWN = {"expert": 1}
-"""The solver tells what it would do now, and the network learns to do that, beside what is rewarded."""
 
 
 def _page_alone(
@@ -322,30 +340,34 @@ def _page_alone(
 def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, Any]:
     rollout, slots = RECIPE["rollout"], 32
     batch = int(rollout * slots * (len(games) + PAGE_PART * len(pages)))
-    options = {**TRAIN_LEVELS, **_SKIP}
-    tasks: dict[str, Any] = {f"arcade/{game}-v0": {"slots": slots, "options": options} for game in games}
-    tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": _SHOWN} for page in pages}
+    tasks: dict[str, Any] = {
+        f"arcade/{game}-v0": {"slots": slots, "options": _options(game, TRAIN_LEVELS) | SHOWN}
+        for game in games
+    }
+    tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": SHOWN} for page in pages}
     return {
         **RECIPE,
+        **_MORE,
         "batch_steps": batch,
-        "minibatches": batch // MINIBATCH,
+        "minibatches": 2 * batch // MINIBATCH,
         "total_steps": int(steps * (len(games) + PAGE_PART * len(pages))),
         "tasks": tasks,
     }
 
 
 def _on_both_levels(games: Sequence[str], budget: Budget) -> tuple[Played, ...]:
-    return (
-        *_on_levels(games, "train", {**TRAIN_LEVELS, **_SKIP}, budget),
-        *_on_levels(games, "held-out", {**HELD_OUT_LEVELS, **_SKIP}, budget),
-    )
+    return (*_on_levels(games, "train", budget), *_on_levels(games, "held-out", budget))
 
 
-def _on_levels(
-    games: Sequence[str], levels: str, options: Mapping[str, Any], budget: Budget
-) -> tuple[Played, ...]:
+def _on_levels(games: Sequence[str], levels: str, budget: Budget, short: bool = False) -> tuple[Played, ...]:
+    of = {"train": TRAIN_LEVELS, "held-out": HELD_OUT_LEVELS}[levels]
     return tuple(
-        Played(env_id=f"arcade/{game}-v0", levels=levels, episodes=budget.episodes, options=options)
+        Played(
+            env_id=f"arcade/{game}-v0",
+            levels=levels,
+            episodes=budget.episodes,
+            options=_options(game, of) | (_short(game) if short else {}),
+        )
         for game in games
     )
 
@@ -359,6 +381,8 @@ def _pages(pages: Sequence[str], budget: Budget) -> tuple[Played, ...]:
 
 STEPS_PER_SECOND = {"arcade": 1700.0, "web": 90.0}
 """of training on one core, measured; for estimates only"""
+SHOWN_PER_SECOND = 1000.0
+"""the same, of games whose player is imitated"""
 PLAYED_PER_SECOND = {"arcade": 1500.0, "web": 60.0}
 _LENGTH = {"arcade": 300, "web": 12}
 _START_S = 10.0
@@ -367,14 +391,19 @@ _START_S = 10.0
 def estimate(cell: Cell) -> float:
     """Seconds that the cell may take on one core."""
     tasks = cell.config["tasks"]
-    shares = {name: task.get("share", 1.0) for name, task in tasks.items()}
+    whole = sum(task.get("share", 1.0) for task in tasks.values())
     steps = cell.config["total_steps"]
     seconds = _START_S + sum(
-        steps * share / sum(shares.values()) / STEPS_PER_SECOND[name.partition("/")[0]]
-        for name, share in shares.items()
+        steps * task.get("share", 1.0) / whole / _per_second(name, task) for name, task in tasks.items()
     )
     times = 1 + cell.config.get("total_steps", 0) // cell.config["keep_every_steps"] if cell.curve else 1
     for one in cell.played:
         family = one.env_id.partition("/")[0]
         seconds += times * one.episodes * _LENGTH[family] / PLAYED_PER_SECOND[family]
     return seconds + (30.0 if cell.gradients else 0.0)
+
+
+def _per_second(name: str, task: Mapping[str, Any]) -> float:
+    family = name.partition("/")[0]
+    shown = family == "arcade" and "expert" in task["options"]
+    return SHOWN_PER_SECOND if shown else STEPS_PER_SECOND[family]
