@@ -101,3 +101,26 @@ def test_the_screen_interface_reaches_the_site() -> None:
         first = session.reset(0)["screen"]
         session.step(np.array([0, 0, 50, 2, 1]))
         assert first.shape == (64, 64, 3)
+
+
+def test_a_new_document_is_there_before_it_is_drawn() -> None:
+    """One in 170 frames that were begun while this form's answer took its place was never answered."""
+    sent: list[str] = []
+    with Session("web/calendar-change-length-v0", "screen", expert=1) as session:
+        session.reset(118)
+        page = session.host._slots[0].page
+        assert page is not None
+        connection, send = page.browser.connection, page.browser.connection.send
+
+        def noted(method: str, *arguments: Any, **parameters: Any) -> Any:
+            sent.append(method)
+            return send(method, *arguments, **parameters)
+
+        connection.send = noted  # type: ignore[method-assign]
+        while not session.step(np.array(session.info["expert"])).terminated:
+            pass
+        assert session.last is not None
+        assert session.last.reward == 1.0
+    answered = len(sent) - sent[::-1].index("Fetch.fulfillRequest")
+    later = sent[answered:]
+    assert later.index("Runtime.evaluate") < later.index("HeadlessExperimental.beginFrame")

@@ -81,6 +81,8 @@ class EpisodePage:
         self._site: Site | None = None
         self._site_error: Exception | None = None
         self._loaded: asyncio.Future[dict[str, Any]] | None = None
+        self._turned = False
+        """whether a document was asked for since the last frame"""
         self._unreached = ""
         """why a document of a server that runs already did not come"""
         self._resume = ""
@@ -305,6 +307,9 @@ class EpisodePage:
     async def _draw(self, interval: float, picture: bool) -> None:
         async with self.browser.frames:
             if self.browser.on_command:
+                if self._turned:  # a frame begun while documents change is now and then never answered
+                    self._turned = False
+                    await self._run("0")
                 for attempt in range(_FRAMES):
                     if attempt >= _AT_ONCE:
                         await self._run("0")  # answered by a renderer that has got on with its document
@@ -403,6 +408,7 @@ class EpisodePage:
             event["resourceType"] == "Document",
         )
         cache = "max-age=31536000, immutable"
+        self._turned = self._turned or document
         if not url.startswith(self._origin):
             self.refused.append(url)
             # An aborted navigation leaves the page where it is; a blocked one shows an error page.
