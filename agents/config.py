@@ -11,14 +11,14 @@ Unknown keys are refused. This file starts nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 from universe2.core.errors import UsageError
-from universe2.core.files import read_toml
+from universe2.core.files import checked, is_a, read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
 
@@ -160,14 +160,12 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
     tasks = known.pop("tasks", None)
     if not isinstance(tasks, Mapping):
         raise UsageError('a training config needs tasks: [tasks."family/Name-v0"] with slots = 32')
-    _check_keys(known, TrainConfig, "training config")
+    _check_table(known, TrainConfig, "training config")
     for key in _LISTS.keys() & known.keys():
         known[key] = tuple(known[key])
     parsed = []
     for env_id, task in tasks.items():
-        if not isinstance(task, Mapping):
-            raise UsageError(f'tasks."{env_id}" must be a table, got {task!r}')
-        _check_keys(task, TaskConfig, f'tasks."{env_id}"')
+        _check_table(checked(f'tasks."{env_id}"', task, "table"), TaskConfig, f'tasks."{env_id}"')
         parsed.append(TaskConfig(env_id=env_id, **task))
     if "out_dir" not in known:
         raise UsageError("a training config needs out_dir, the folder for checkpoints and logs")
@@ -179,43 +177,28 @@ def load_config(path: Path) -> TrainConfig:
     return from_table(read_toml(path, "config"))
 
 
-def _check_keys(table: Mapping[str, Any], cls: type, where: str) -> None:
+def _check_table(table: Mapping[str, Any], cls: type, where: str) -> None:
     names = [f.name for f in dataclasses.fields(cls)]
     for key in table:
         if key not in names:
             close = get_close_matches(key, names, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(f"{where} has no key {key!r}.{hint} Keys: {', '.join(names)}")
-    kinds = get_type_hints(cls)
-    for key, value in table.items():
-        wanted = _LISTS.get(key) or _KINDS.get(kinds[key])
-        if wanted is not None and not wanted.fits(value):
-            raise UsageError(f"{where}: {key} must be {wanted.name}, got {value!r}")
+    for field_ in dataclasses.fields(cls):
+        if field_.name in table:
+            _check_value(f"{where}: {field_.name}", field_, table[field_.name])
 
 
-class _Kind(NamedTuple):
-    """What a value in TOML may be."""
-
-    name: str
-    fits: Callable[[Any], bool]
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, (list, tuple)) and all(map(fits, value))
+def _check_value(name: str, field_: dataclasses.Field[Any], value: Any) -> None:
+    kind = str(field_.type)
+    if field_.name in _LISTS:
+        of, count, words = _LISTS[field_.name]
+        whole = isinstance(value, (list, tuple)) and all(is_a(one, of) for one in value)
+        if not whole or count not in (0, len(value)):
+            raise UsageError(f"{name} must be {words}, got {value!r}")
+    else:
+        checked(name, value, "table" if kind.startswith("Mapping") else kind)
 
 
-_KINDS: Mapping[Any, _Kind] = {
-    int: _Kind("a whole number", _whole),
-    float: _Kind("a number", lambda value: _whole(value) or isinstance(value, float)),
-    str: _Kind("a text", lambda value: isinstance(value, str)),
-    bool: _Kind("true or false", lambda value: isinstance(value, bool)),
-    Mapping[str, Any]: _Kind("a table", lambda value: isinstance(value, Mapping)),
-}
-_LISTS: Mapping[str, _Kind] = {
-    "remotes": _Kind('a list of "host:port"', _list_of(lambda value: isinstance(value, str))),
-    "screen_size": _Kind("[height, width]", lambda value: _list_of(_whole)(value) and len(value) == 2),
-}
+_LISTS = {"remotes": ("str", 0, 'a list of "host:port"'), "screen_size": ("int", 2, "[height, width]")}
+"""settings that are lists → of what, how many (0: any number), and how to say it"""

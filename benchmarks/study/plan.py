@@ -59,7 +59,7 @@ RECIPE: Mapping[str, Any] = {
 SHOWN = {"expert": 1}
 """The scripted player tells what it would do now, which the network learns beside what is rewarded."""
 _MORE: Mapping[str, Any] = {"batch_steps": 2048, "minibatches": 8, "epochs": 4}
-"""What differs for a game alone where it is imitated: its advice bears to be gone over more often."""
+"""What differs for a game alone where it is imitated: advice bears to be gone over more often."""
 TUNED = {"lr": 1e-3}
 """What differs where another cell's training left weights already."""
 TEMPERATURE = 0.5
@@ -347,7 +347,7 @@ def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, An
     tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": SHOWN} for page in pages}
     return {
         **RECIPE,
-        **_MORE,
+        "epochs": _MORE["epochs"],
         "batch_steps": batch,
         "minibatches": 2 * batch // MINIBATCH,
         "total_steps": int(steps * (len(games) + PAGE_PART * len(pages))),

@@ -8,6 +8,7 @@ from web_session import Session, action
 
 from universe2.agents.demonstrations import record
 from universe2.core.errors import UsageError
+from universe2.core.host import StepResult
 from universe2.core.registry import find
 from universe2.core.spec import EnvConfig
 from universe2.envs.web import sites
@@ -55,17 +56,22 @@ def test_a_solver_at_a_loss_says_nothing_until_it_knows_again() -> None:
     assert key(adviser.after(np.zeros(5), Look("", [{"tag": "button", "classes": ""}]))) == 9
 
 
+def followed(session: Session, steps: int) -> StepResult:
+    """The last step of an episode in which the advice is taken, or of as many ``steps``."""
+    for _ in range(steps):
+        result = session.step(session.info["expert"])
+        if result.terminated or result.truncated:
+            break
+    return result
+
+
 @browser
 @pytest.mark.parametrize("task", ["click-test-2", "login-user"])
 def test_doing_what_it_says_wins(task: str) -> None:
     with Session(f"web/{task}-v0", interface="screen", expert=1) as session:
         for seed in (4, 5):
             session.reset(seed)
-            for _ in range(60):
-                result = session.step(session.info["expert"])
-                if result.terminated or result.truncated:
-                    break
-            assert result.info["success"]
+            assert followed(session, 60).info["success"]
 
 
 def test_every_site_has_an_expert() -> None:
@@ -81,11 +87,7 @@ def test_doing_what_it_says_wins_on_a_site(task: str) -> None:
     with Session(f"web/{task}-v0", interface="screen", expert=1) as session:
         for seed in (4, 5):
             session.reset(seed)
-            for _ in range(400):
-                result = session.step(session.info["expert"])
-                if result.terminated or result.truncated:
-                    break
-            assert result.info["success"]
+            assert followed(session, 400).info["success"]
 
 
 @browser

@@ -29,3 +29,27 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(read_text(path, what))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the {what} {path} is not TOML: {error}") from None
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "a text"),
+    "list": ((list,), "a list"),
+    "table": ((dict,), "a table"),
+}
+"""kind of a setting → its types, and how to say it"""
+
+
+def is_a(value: Any, kind: str) -> bool:
+    """Is ``value`` of that kind? A truth value is no number."""
+    types, _ = KINDS[kind]
+    return isinstance(value, types) and (kind == "bool" or not isinstance(value, bool))
+
+
+def checked(name: str, value: Any, kind: str) -> Any:
+    """``value``, or UsageError if it is not of that ``kind``, one of KINDS."""
+    if not is_a(value, kind):
+        raise UsageError(f"{name} must be {KINDS[kind][1]}, got {value!r}")
+    return value

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
-from universe2.core.files import read_toml
+from universe2.core.files import KINDS, checked, read_toml
 from universe2.core.registry import families
 from universe2.server.auth import Holder, check_address, read_token
 from universe2.server.capacity import Share
@@ -76,8 +76,8 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            if f.type in _KINDS:
-                _checked(f.name, getattr(self, f.name), str(f.type))
+            if f.type in KINDS:
+                checked(f.name, getattr(self, f.name), str(f.type))
         if self.slots < 1 or self.sessions < 1 or self.queue < 0 or self.max_faults < 1:
             raise UsageError(
                 "slots, sessions and max_faults must be at least 1 and queue at least 0, "
@@ -113,39 +113,20 @@ def read_config(path: Path) -> dict[str, Any]:
     if unknown := set(content) - known:
         raise UsageError(f"{path}: no setting {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
     home = path.parent
-    tokens = _checked("tokens", content.pop("tokens", {}), "table")
+    tokens = checked("tokens", content.pop("tokens", {}), "table")
     if tokens:
         content["holders"] = tuple(_holder(home, name, entry) for name, entry in tokens.items())
     if "token_file" in content:
-        content["token"] = read_token(home / _checked("token_file", content.pop("token_file"), "str"))
+        content["token"] = read_token(home / checked("token_file", content.pop("token_file"), "str"))
     if "tls" in content:
-        content["tls"] = _tls(home, _checked("tls", content["tls"], "table"))
+        content["tls"] = _tls(home, checked("tls", content["tls"], "table"))
     if "families" in content:
-        content["families"] = tuple(_checked("families", content["families"], "list"))
+        content["families"] = tuple(checked("families", content["families"], "list"))
     return content
 
 
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": ((bool,), "true or false"),
-    "str": ((str,), "a text"),
-    "list": ((list,), "a list"),
-    "table": ((dict,), "a table"),
-}
-"""kind of a setting → its types, and how to say it"""
-
-
-def _checked(name: str, value: Any, kind: str) -> Any:
-    """``value``, or UsageError if it is not of that kind."""
-    types, words = _KINDS[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        raise UsageError(f"{name} must be {words}, got {value!r}")
-    return value
-
-
 def _holder(home: Path, name: str, entry: Any) -> Holder:
-    _checked(f"tokens.{name}", entry, "table")
+    checked(f"tokens.{name}", entry, "table")
     limits = [f.name for f in fields(Share)]
     if unknown := set(entry) - {"file", *limits}:
         known = ", ".join(("file", *limits))
@@ -153,7 +134,7 @@ def _holder(home: Path, name: str, entry: Any) -> Holder:
     if "file" not in entry:
         raise UsageError(f"tokens.{name} needs file, the file with the token")
     share = Share(
-        **{limit: _checked(f"tokens.{name}.{limit}", entry.get(limit, 0), "int") for limit in limits}
+        **{limit: checked(f"tokens.{name}.{limit}", entry.get(limit, 0), "int") for limit in limits}
     )
     for limit in limits:
         if getattr(share, limit) < 0:
@@ -162,10 +143,10 @@ def _holder(home: Path, name: str, entry: Any) -> Holder:
         raise UsageError(
             f"tokens.{name}: message_bytes must be at least {MIN_MESSAGE_BYTES}, got {share.message_bytes}"
         )
-    return Holder(name, read_token(home / _checked(f"tokens.{name}.file", entry["file"], "str")), share)
+    return Holder(name, read_token(home / checked(f"tokens.{name}.file", entry["file"], "str")), share)
 
 
 def _tls(home: Path, entry: Mapping[str, Any]) -> TlsFiles:
     if not {"certificate", "key"} <= set(entry) <= {"certificate", "key", "client_ca"}:
         raise UsageError(f"tls needs certificate and key, and may have client_ca; got {sorted(entry)}")
-    return TlsFiles(**{name: home / _checked(f"tls.{name}", file, "str") for name, file in entry.items()})
+    return TlsFiles(**{name: home / checked(f"tls.{name}", file, "str") for name, file in entry.items()})
