@@ -325,6 +325,7 @@ def test_an_error_that_nobody_expected_while_a_session_is_reopened(
         runtime.reset([0, 1], [4, 9])
         receive(runtime, 2)
         next(iter(server._sessions.values())).end(ServerLostError("gone"))
+        assert eventually(lambda: not server._sessions)  # till then a step may be answered
         act(runtime, [0, 1])
         assert faults(receive(runtime, 2)) == [0, 1]
         with monkeypatch.context() as patched:
