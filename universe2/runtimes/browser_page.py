@@ -21,26 +21,21 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from PIL import Image
 
 from universe2.core.host import InfrastructureFault
 from universe2.envs.web.page import WebPage
-from universe2.envs.web.site import Request, Site
-from universe2.runtimes.browser_document import file, single_document
+from universe2.runtimes.browser_document import single_document
 from universe2.runtimes.browser_input import FLUSH, Command
+from universe2.runtimes.browser_origin import Origin
 from universe2.runtimes.browser_process import Browser
 
-ORIGIN = "http://task.test/"
-"""Where a page believes it comes from. No such host is ever asked: the runtime answers."""
 START_S = 1_704_110_400
 """2024-01-01 12:00 UTC, the moment at which every page is opened"""
 _GOLDEN = 0.6180339887
 _PNG = {"format": "png", "optimizeForSpeed": True}
-_HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
-"""the document around the frame that an ``in_frame`` page is written into"""
 _LOADING_MS = 1000
 """virtual time given at once to a page that loads"""
 _FRAMES = 100
@@ -60,8 +55,6 @@ class EpisodePage:
         self.instruction = ""
         self.fields: dict[str, str] = {}
         """what the instruction names"""
-        self.refused: list[str] = []
-        """addresses that the page asked for and did not get"""
         self.dialogs: list[str] = []
         """what it asked or told in dialogs, which are answered at once"""
         self.downloads: list[str] = []
@@ -73,18 +66,9 @@ class EpisodePage:
         self._page = page
         self._session = session
         self._target, self._context = target, context
-        if page.url:
-            parts = urlsplit(page.url)
-            self._origin, self._address = f"{parts.scheme}://{parts.netloc}/", page.url
-        else:
-            self._origin, self._address = ORIGIN, ORIGIN + page.path
-        self._site: Site | None = None
-        self._site_error: Exception | None = None
-        self._loaded: asyncio.Future[dict[str, Any]] | None = None
-        self._turned = False
-        """whether a document was asked for since the last frame"""
-        self._unreached = ""
-        """why a document of a server that runs already did not come"""
+        self._origin = Origin(page, target, self._send)
+        self.refused = self._origin.refused
+        """addresses that the page asked for and did not get"""
         self._resume = ""
         """the script that lets the clock go on in later documents"""
         self._steps = 0
@@ -140,7 +124,7 @@ class EpisodePage:
             FLUSH,
         ]
         if not self._page.in_frame:
-            left.append(("Storage.clearDataForOrigin", {"origin": self._origin, "storageTypes": "all"}))
+            left.append(("Storage.clearDataForOrigin", {"origin": self._origin.url, "storageTypes": "all"}))
         await self._send_all(left)
         await self._load(seed)
         await self._begin(seed, mode)
@@ -152,7 +136,7 @@ class EpisodePage:
 
     async def _set_up(self) -> None:
         connection, height, width = self.browser.connection, *self._page.layout
-        connection.listen("Fetch.requestPaused", self._session, self._serve)
+        connection.listen("Fetch.requestPaused", self._session, self._origin.serve)
         connection.listen("Page.javascriptDialogOpening", self._session, self._dismiss)
         connection.listen(
             "Page.downloadWillBegin",
@@ -179,8 +163,7 @@ class EpisodePage:
 
     async def _load(self, seed: int) -> None:
         """Get a fresh document with all that it refers to."""
-        self._site_error = None
-        self._site = self._page.site(seed) if self._page.site is not None else None
+        self._origin.begin(seed)
         if not self._page.in_frame:
             await self._navigate()
             await self._until(self._run("__universe2.preload().then(() => 0)", awaitPromise=True))
@@ -194,26 +177,19 @@ class EpisodePage:
         await self._until(self._run("__universe2.write().then(() => 0)", awaitPromise=True))
 
     async def _navigate(self) -> None:
-        self._unreached = ""
-        loaded = self._loaded = self.browser.connection.expect("Page.loadEventFired", self._session)
+        origin = self._origin
+        loaded = origin.document = self.browser.connection.expect("Page.loadEventFired", self._session)
 
         def landed(answer: asyncio.Future[dict[str, Any]]) -> None:
             done = not answer.cancelled() and answer.exception() is None
             if done and (error := answer.result().get("errorText")):
-                self._miss(self._address, f"{error}; is its server running?")
+                origin.miss(origin.address, f"{error}; is its server running?")
 
-        navigated = self._send("Page.navigate", url=self._address)
+        navigated = self._send("Page.navigate", url=origin.address)
         navigated.add_done_callback(landed)
         await self._until(loaded)
         await navigated
-        if self._unreached:
-            raise InfrastructureFault(self._unreached)
-
-    def _miss(self, url: str, why: str) -> None:
-        """A document did not come: a fault, or Chromium's own error page would be played on."""
-        self._unreached = self._unreached or f"{url} can't be opened: {why}"
-        if self._loaded is not None and not self._loaded.done():
-            self._loaded.set_exception(InfrastructureFault(self._unreached))
+        origin.check()
 
     async def _until(self, done: asyncio.Future[dict[str, Any]]) -> None:
         """Wait, and let virtual time pass if there is any yet: nothing loads while it stands still."""
@@ -238,7 +214,7 @@ class EpisodePage:
             self._told(await self.evaluate(start))
         else:
             told = await self._start(start)
-            self._told(told if self._site is None else self._site.instruction)
+            self._told(told if self._origin.site is None else self._origin.site.instruction)
         await self.advance(0)
 
     def _told(self, told: Any) -> None:
@@ -307,8 +283,8 @@ class EpisodePage:
     async def _draw(self, interval: float, picture: bool) -> None:
         async with self.browser.frames:
             if self.browser.on_command:
-                if self._turned:  # a frame begun while documents change is now and then never answered
-                    self._turned = False
+                if self._origin.turned:  # a frame begun while documents change is at times never answered
+                    self._origin.turned = False
                     await self._run("0")
                 for attempt in range(_FRAMES):
                     if attempt >= _AT_ONCE:
@@ -339,18 +315,16 @@ class EpisodePage:
 
     async def read(self) -> dict[str, Any]:
         """What the page's ``read`` function returns."""
-        if self._site_error is not None:
-            raise self._site_error
-        if self._unreached:
-            raise InfrastructureFault(self._unreached)
-        judged = "0" if self._site is not None else "__universe2.read()"
+        self._origin.check()
+        site = self._origin.site
+        judged = "0" if site is not None else "__universe2.read()"
         told = await self.evaluate(f"[{judged}, __universe2.news()]")
         self.refused += told[1]["refused"]
         self.dialogs += told[1]["dialogs"]
         self.downloads += told[1]["downloads"]
         self.worn = self.worn or "selected" in told[1]["happened"]
         self.copied = self.copied or "copied" in told[1]["happened"]
-        outcome: dict[str, Any] = told[0] if self._site is None else self._site.outcome()
+        outcome: dict[str, Any] = told[0] if site is None else site.outcome()
         limit = self._page.limit_ms
         if limit and self._elapsed_ms >= limit and not outcome["done"]:
             return {"done": True, "timed_out": True, "raw": -1.0, "decayed": -1.0, "reason": "timed out"}
@@ -388,7 +362,7 @@ class EpisodePage:
     def _value(self, answer: dict[str, Any]) -> Any:
         if (details := answer.get("exceptionDetails")) is not None:
             thrown = details.get("exception", {}).get("description", details.get("text"))
-            raise RuntimeError(f"{self._address}: {thrown}")
+            raise RuntimeError(f"{self._origin.address}: {thrown}")
         return answer["result"].get("value")
 
     def _run(self, expression: str, **options: Any) -> asyncio.Future[dict[str, Any]]:
@@ -399,66 +373,6 @@ class EpisodePage:
 
     def _send(self, method: str, **params: Any) -> asyncio.Future[dict[str, Any]]:
         return self.browser.connection.send(method, self._session, **params)
-
-    def _serve(self, event: dict[str, Any]) -> None:
-        """Answer a request of the page from its folder or site; anything else fails."""
-        url, request, document = (
-            event["request"]["url"],
-            event["requestId"],
-            event["resourceType"] == "Document",
-        )
-        cache = "max-age=31536000, immutable"
-        self._turned = self._turned or document
-        if not url.startswith(self._origin):
-            self.refused.append(url)
-            # An aborted navigation leaves the page where it is; a blocked one shows an error page.
-            reason = "Aborted" if document else "BlockedByClient"
-            self._send("Fetch.failRequest", requestId=request, errorReason=reason)
-            return
-        if self._page.url:
-            self._pass_on(event)
-            return
-        if self._site is not None:
-            status, kind, body = self._respond(event["request"])
-            cache = "no-store"
-        elif self._page.in_frame and document:
-            status, kind, body = 200, "text/html", _HOST
-        else:
-            assert self._page.root is not None
-            status, kind, body = file(self._page.root, unquote(urlsplit(url).path).lstrip("/"))
-        self._send(
-            "Fetch.fulfillRequest",
-            requestId=request,
-            responseCode=status,
-            responseHeaders=[
-                {"name": "Content-Type", "value": kind},
-                {"name": "Cache-Control", "value": cache},
-            ],
-            body=body,
-        )
-
-    def _pass_on(self, event: dict[str, Any]) -> None:
-        """Let a request through to the server, and look at the answer if it is for a document."""
-        document = event["resourceType"] == "Document" and event["frameId"] == self._target
-        failed, status = event.get("responseErrorReason", ""), event.get("responseStatusCode", 0)
-        first = self._loaded is not None and not self._loaded.done()
-        if document and failed and failed != "Aborted":  # which is what a later click does to an earlier one
-            self._miss(event["request"]["url"], f"{failed}; is its server running?")
-        if document and status >= 400 and first:
-            self._miss(event["request"]["url"], f"it was answered with status {status}")
-        more = {"interceptResponse": True} if document and not failed and not status else {}
-        self._send("Fetch.continueRequest", requestId=event["requestId"], **more)
-
-    def _respond(self, request: dict[str, Any]) -> tuple[int, str, str]:
-        """The site's answer. What it raises is raised when the outcome is read."""
-        assert self._site is not None
-        try:
-            asked = Request.of(request["method"], request["url"], request.get("postData", ""))
-            status, html = self._site.respond(asked)
-        except Exception as error:  # noqa: BLE001 (kept for the step that caused it)
-            self._site_error = error
-            status, html = 500, "<p>The site failed.</p>"
-        return status, "text/html; charset=utf-8", base64.b64encode(html.encode()).decode()
 
     def _dismiss(self, event: dict[str, Any]) -> None:
         """Pages can't ask anything (see browser_page.js) but whether one wants to leave them: yes."""
