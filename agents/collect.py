@@ -190,9 +190,15 @@ class Collector:
         return self._answer()
 
     def lag(self, segments: Sequence[Segment]) -> dict[str, float]:
-        """Optimiser steps between acting and now: mean and maximum, as metrics."""
-        lags = self.learner.version - np.stack([s.done["version"] for s in segments])
-        return {"policy_lag": float(lags.mean()), "policy_lag_max": float(lags.max())}
+        """Optimiser steps between acting and now: mean and maximum, and each task's mean, as metrics."""
+        lags_NT = self.learner.version - np.stack([s.done["version"] for s in segments])
+        task_N = np.array([segment.task for segment in segments])
+        each = {self.tasks[k]: float(lags_NT[task_N == k].mean()) for k in np.unique(task_N)}
+        return {
+            "policy_lag": float(lags_NT.mean()),
+            "policy_lag_max": float(lags_NT.max()),
+            **{f"policy_lag/{task}": lag for task, lag in each.items()},
+        }
 
     def refresh(self) -> None:
         """Act with the weights as they are after the calls made so far."""

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -127,7 +128,10 @@ class Learner:
         return self._submit(lambda: sampler.take_weights(self.network, self.version))
 
     def forward_backward(self, batch: SegmentBatch, loss: Loss) -> Future[Metrics]:
-        """Add the loss's gradient to the gradients. ``loss`` is for example ``PPOLoss()``."""
+        """Add the loss's gradient to the gradients. ``loss`` is for example ``PPOLoss()``.
+
+        What the loss tells of each task comes as ``name/task``, of those that are in the batch.
+        """
         return self._submit(
             self._backward, batch, lambda network, b: loss(self._parts(b.obs, b.state), b, self.scales)
         )
@@ -199,20 +203,44 @@ class Learner:
         with self.watch("learning"):
             batch = self._batch = self._normalised(batch)
             loss, metrics = compute(self.network, batch)
+            told = {"loss/total": loss.detach(), **metrics}
+            for name, value in told.items():
+                if value.shape not in ((), (len(self.tasks),)):
+                    raise TrainingError(
+                        f"the loss tells {name} in the shape {tuple(value.shape)}; "
+                        f"it must be a scalar, or ({len(self.tasks)},): a part of each task"
+                    )
+            weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
             # one transfer for all numbers: each would stall a GPU
-            sums = self.ranks.sum(torch.stack([loss.detach(), *metrics.values()]))
+            sums = self.ranks.sum(torch.cat([weight_K, *(value.reshape(-1) for value in told.values())]))
             loss.backward()  # type: ignore[no-untyped-call]
             # only now: a GPU is told all that it has to do before it is waited for
             numbers = sums.tolist()
-            if not np.isfinite(numbers[0]):
+            total = numbers[len(self.tasks)]
+            if not np.isfinite(total):
                 self.optimizer.zero_grad(set_to_none=True)
                 self._broken = NonFiniteLoss(
-                    f"the loss is {numbers[0]} after {self.version} optimiser steps; "
+                    f"the loss is {total} after {self.version} optimiser steps; "
                     "likely causes: a learning rate that is too high, or rewards that are not finite",
                     batch,
                 )
                 raise self._broken
-        return dict(zip(("loss/total", *metrics), numbers, strict=True))
+        return self._named(told, numbers)
+
+    def _named(self, told: Mapping[str, Tensor], numbers: list[float]) -> Metrics:
+        """Scalars by their names; of what is a part of each task the task's own mean, as name/task."""
+        left = iter(numbers)
+        weights = list(zip(self.tasks, islice(left, len(self.tasks)), strict=True))
+        found: Metrics = {}
+        for name, value in told.items():
+            if value.ndim == 0:
+                found[name] = next(left)
+                continue
+            parts = list(islice(left, len(weights)))
+            found |= {
+                f"{name}/{task}": part / w for (task, w), part in zip(weights, parts, strict=True) if w > 0
+            }
+        return found
 
     def _normalised(self, batch: SegmentBatch) -> SegmentBatch:
         """The weights of all valid transitions, of all ranks, sum to 1."""

@@ -1,6 +1,7 @@
 """Losses: functions of what the network says and of a batch of segments.
 
-A loss is called as ``loss(output, batch, scales)`` and returns (scalar, metrics). Per-task
+A loss is called as ``loss(output, batch, scales)`` and returns (scalar, metrics): each a scalar
+that is a mean of the whole batch, or (K,) its part of each task (``SegmentBatch.by_task``). Per-task
 statistics (``TaskScales``) reach the advantage's scale only: never the policy's input, never
 the targets of the value. This file doesn't know optimisers or environments.
 
@@ -48,6 +49,12 @@ class SegmentBatch:
         """The weighted mean over the valid transitions; what others hold doesn't matter."""
         valid = self.transitions.valid
         return (self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)).sum()
+
+    def by_task(self, x_NT: Tensor, count: int) -> Tensor:
+        """float32 (count,): what the transitions of each of so many tasks add to ``mean``."""
+        valid = self.transitions.valid
+        sums_N = (self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)).sum(1)
+        return torch.zeros(count, device=sums_N.device).index_add(0, self.task, sums_N)
 
 
 Metrics = dict[str, float]
@@ -168,13 +175,17 @@ class ActorCriticLoss:
             terms = terms + self.reconstruction_coef * reconstruction(output, batch)
         with torch.no_grad():
             ratio = log_ratio.exp()
+            told = {
+                "value_error": (targets.value - value_NS[:, :-1]).abs(),
+                "entropy": nats,
+                "off_policy": (log_ratio.abs() > 0.2).float(),
+            }
             metrics = {
                 "loss/policy": batch.mean(policy),
                 "loss/value": batch.mean(value),
-                "loss/value_error": batch.mean((targets.value - value_NS[:, :-1]).abs()),
-                "loss/entropy": batch.mean(nats),
                 "loss/kl": batch.mean(ratio - 1 - log_ratio),
-                "loss/off_policy": batch.mean((log_ratio.abs() > 0.2).float()),
+                **{f"loss/{name}": batch.mean(x_NT) for name, x_NT in told.items()},
+                **{name: batch.by_task(x_NT, len(scales.square)) for name, x_NT in told.items()},
             }
         return batch.mean(terms), metrics
 

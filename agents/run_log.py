@@ -1,7 +1,8 @@
 """What a training run leaves behind: metrics.jsonl, TensorBoard events, train.log.
 
-metrics.jsonl has a row per task ({"task", "steps", "return_mean", …}; ``steps`` are the run's,
-all tasks together) and a row of the learner's own numbers, every few seconds.
+metrics.jsonl has a row per task ({"task", "steps", "return_mean", "value_error", "entropy",
+"off_policy", "policy_lag", …}; ``steps`` are the run's, all tasks together) and a row of the
+learner's own numbers, every few seconds.
 """
 
 from __future__ import annotations
@@ -75,11 +76,14 @@ class RunLog:
             raise self._unwritable(error) from error
 
     def _write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
+        whole = dict(metrics)
         for row in tasks:
-            self._row({"seconds": seconds, "steps": steps, **row})
+            mine = f"/{row['task']}"
+            of_task = {name.removesuffix(mine): whole.pop(name) for name in metrics if name.endswith(mine)}
+            self._row({"seconds": seconds, "steps": steps, **row, **of_task})
             if row["return_mean"] is not None:
                 self._scalar(f"return/{row['task']}", row["return_mean"], steps)
-        self._row({"seconds": seconds, "steps": steps, **metrics})
+        self._row({"seconds": seconds, "steps": steps, **whole})
         for name, value in metrics.items():
             self._scalar(name, value, steps)
         self._metrics.flush()

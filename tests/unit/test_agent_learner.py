@@ -122,6 +122,36 @@ def test_a_custom_loss_calls_the_network_itself(learner):
     assert metrics["mine"] == pytest.approx(2 * metrics["loss/total"])
 
 
+def test_what_is_told_of_each_task_is_the_mean_of_its_own_transitions(learner):
+    batch = batch_of(learner)
+    batch.task[:] = torch.tensor([0, 1, 1, 1])
+    batch.weight[:] = torch.tensor([3.0, 1.0, 2.0, 2.0])
+    batch.transitions.valid[2, 1:] = False
+    x_NT = torch.arange(batch.log_prob.numel(), dtype=torch.float32).view(batch.log_prob.shape)
+
+    def fn(network, batch):
+        value = network(batch.obs, batch.state).value_logits.square().mean()
+        return value, {"whole": batch.mean(x_NT), "x": batch.by_task(x_NT, 2)}
+
+    found = learner.forward_backward_custom(batch, fn).result()
+    weight_NT = batch.weight[:, None] * batch.transitions.valid
+    for task, rows in {"a": slice(0, 1), "b": slice(1, 4)}.items():
+        expected = (weight_NT * x_NT)[rows].sum() / weight_NT[rows].sum()
+        assert found[f"x/{task}"] == pytest.approx(float(expected), rel=1e-5)
+    batch.task[:] = 1  # nothing is told of a task that isn't there
+    found = learner.forward_backward_custom(batch, fn).result()
+    assert "x/a" not in found
+    assert found["x/b"] == pytest.approx(found["whole"], rel=1e-5)
+
+
+def test_a_loss_that_tells_something_of_an_odd_shape_is_refused(learner):
+    def fn(network, batch):
+        return network(batch.obs, batch.state).value_logits.mean(), {"odd": torch.zeros(3)}
+
+    with pytest.raises(TrainingError, match=r"tells odd in the shape \(3,\)"):
+        learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
 def test_resume_is_exact_to_the_bit(learner, tmp_path):
     for seed in range(3):
         update(learner, seed).result()
