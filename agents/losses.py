@@ -169,13 +169,15 @@ class ActorCriticLoss:
         value = -(hot * value_logits.log_softmax(-1)).sum(-1)
         nats = entropy(parts)
         terms = policy + self.value_coef * value - self.entropy_coef * nats
+        told = {}
         if self.imitation_coef:
-            terms = terms + self.imitation_coef * imitation(parts, batch.expert)
+            told["imitation"] = imitated = imitation(parts, batch.expert)
+            terms = terms + self.imitation_coef * imitated
         if self.reconstruction_coef:
             terms = terms + self.reconstruction_coef * reconstruction(output, batch)
         with torch.no_grad():
             ratio = log_ratio.exp()
-            told = {
+            told |= {
                 "value_error": (targets.value - value_NS[:, :-1]).abs(),
                 "entropy": nats,
                 "off_policy": (log_ratio.abs() > 0.2).float(),
