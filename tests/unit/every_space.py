@@ -50,6 +50,21 @@ class EverySpace(gym.Env):
         return obs, {**info, "obs": repr(obs)}
 
 
+class OddPictures(EverySpace):
+    """Its ``render`` returns what it was made with, or raises it."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self, picture: Any) -> None:
+        super().__init__()
+        self._picture = picture
+
+    def render(self) -> Any:
+        if isinstance(self._picture, Exception):
+            raise self._picture
+        return self._picture
+
+
 def every_space_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     return Spaces(everything(), everything())
 

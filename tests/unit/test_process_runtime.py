@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from universe2.client import open_remote
-from universe2.core.errors import UnsupportedError, UsageError
+from universe2.core.errors import FaultError, UnsupportedError, UsageError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import stack, unstack
@@ -111,6 +111,39 @@ def test_what_it_can_not_do_is_said(runtime: ProcessRuntime) -> None:
         runtime.render([0])
     with pytest.raises(UnsupportedError):
         runtime.snapshot([0])
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (KeyError("lights"), "KeyError: 'lights'"),
+        (None, "render.. gave None"),
+        ("a picture", "render.. gave 'a picture'"),
+        (np.zeros((4, 4, 3)), r"render.. gave an array of float64, \(4, 4, 3\)"),
+        (np.zeros((4, 4), np.uint8), r"render.. gave an array of uint8, \(4, 4\)"),
+    ],
+)
+def test_a_picture_that_is_none_is_told_and_the_slots_go_on(picture: Any, told: str, remote: bool) -> None:
+    spec = dataclasses.replace(
+        every_space.SPEC, entry="every_space:OddPictures", kwargs={"picture": picture}, id="test/Odd-v0"
+    )
+    runtime: Runtime = ProcessRuntime(spec, 1)
+    server = Server(ServerConfig(port=0), lambda _id, _slots, _config, inner=runtime: inner)
+    server.start()
+    if remote:
+        runtime = open_remote(spec, 1, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0], [0])
+        receive(runtime, 1)
+        for size in (None, (16, 16)):
+            with pytest.raises(FaultError, match=told):
+                runtime.render([0], size)
+        runtime.send([0], stack(runtime.action_space, [runtime.action_space.sample()]))
+        receive(runtime, 1)
+    finally:
+        runtime.close()
+        server.stop(1.0)
 
 
 @pytest.mark.parametrize("per_worker", [0, -1])
