@@ -102,6 +102,12 @@ def rect(canvas: Any, x0: int, y0: int, x1: int, y1: int, colour: int, alpha: in
         return
     if alpha >= OPAQUE and (left | right | top | bottom) & 255 == 0:
         # Whole pixels, as most rectangles of small pictures are: there are no edges to work out.
+        if 4 * (right - left) < bottom - top and right - left <= 512:
+            for x in range(left >> 8, right >> 8):  # a row of one or two pixels takes as long as one of ten
+                column = canvas[top >> 8 : bottom >> 8, x]
+                for i in range(column.shape[0]):
+                    column[i] = colour
+            return
         for y in range(top >> 8, bottom >> 8):
             fill(canvas, y, left >> 8, right >> 8, colour)
         return

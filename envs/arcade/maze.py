@@ -336,9 +336,7 @@ def draw(state: Any, canvas: Any) -> None:
     if fine:
         draw_walls(state, canvas, 40, mix_colour(state.floor, 0, 128), fine)
     draw_walls(state, canvas, 0, state.wall, fine)
-    for cell in range(CELLS):
-        if state.pellets[cell] > 0:
-            draw_pellet(state, canvas, cell, fine)
+    draw_pellets(state, canvas, fine)
     for chaser in range(state.chasers):
         draw_chaser(state, canvas, chaser)
     draw_player(state, canvas)
@@ -373,6 +371,19 @@ def is_wall(state: Any, line: int, place: int, across: int) -> bool:
     if across:
         return not state.open[line * SIDE + place] & UP
     return not state.open[place * SIDE + line] & LEFT
+
+
+def draw_pellets(state: Any, canvas: Any, fine: bool) -> None:
+    # At 64 × 64 a small one is four pixels, which takes no working out.
+    dots = canvas.shape[0] == 64 and canvas.shape[1] == 64
+    for cell in range(CELLS):
+        found = state.pellets[cell]
+        if found == 1 and dots:
+            x, y = 8 * (cell % SIDE) + 3, 8 * (cell // SIDE) + 3
+            canvas[y, x] = canvas[y, x + 1] = state.sweet
+            canvas[y + 1, x] = canvas[y + 1, x + 1] = state.sweet
+        elif found > 0:
+            draw_pellet(state, canvas, cell, fine)
 
 
 def draw_pellet(state: Any, canvas: Any, cell: int, fine: bool) -> None:
