@@ -33,7 +33,7 @@ def main(
     page: Annotated[bool, typer.Option("--page", help="Write the page and run nothing.")] = False,
     hours: Annotated[float, typer.Option(help="Stop by then; what is left goes on next time.")] = 12.0,
     jobs: Annotated[int, typer.Option(help="Cells at the same time, on a core each.")] = 2,
-    preset: Annotated[str, typer.Option(help="Sizes of the network: nano, small or base.")] = "nano",
+    preset: Annotated[str, typer.Option(help="Sizes of the network: nano, micro, small or base.")] = "nano",
 ) -> None:
     """Run what is missing of the study, one process per cell, and write docs/study.md from the results."""
     budget = BUDGETS["quick" if quick else "full"]

@@ -274,7 +274,7 @@ def test_texts_differ_and_the_table_is_bounded():
 
 
 def test_unknown_presets_and_odd_screens_are_refused():
-    with pytest.raises(UsageError, match="no preset 'huge'; there are nano, small"):
+    with pytest.raises(UsageError, match="no preset 'huge'; there are nano, micro, small"):
         preset("huge")
     with pytest.raises(UsageError, match="multiples of 4"):
         Network(preset("nano", (50, 50)))
