@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import pytest
 
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import MissingDependencyError
+from universe2.core.host import InfrastructureFault
 from universe2.core.runtime import Runtime
-from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE
+from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, find_chromium
 from universe2.runtimes import open_runtime
+from universe2.runtimes.browser_process import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -179,6 +182,33 @@ def test_no_disk_is_needed() -> None:
     """Nothing can be written where profiles and temporary files would go: /proc takes no files."""
     places = ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
     assert play(3, **dict.fromkeys(places, "/proc")) == play(3)
+
+
+CRASHES = """#!/bin/sh
+echo started >> {starts}
+test "$(wc -l < {starts})" -gt {crashes} || kill -SEGV $$
+exec {chromium} "$@"
+"""
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_a_browser_that_crashes_as_it_starts_is_started_once_more(crashes: int, tmp_path: Path) -> None:
+    program, starts = tmp_path / "chromium-headless-shell", tmp_path / "starts"
+    program.write_text(CRASHES.format(starts=starts, crashes=crashes, chromium=find_chromium()))
+    program.chmod(0o755)
+
+    async def start() -> bool:
+        browser = await Browser.start(str(program))
+        alive = browser.alive
+        browser.kill()
+        return alive
+
+    if crashes == 1:
+        assert asyncio.run(start())
+    else:
+        with pytest.raises(InfrastructureFault, match="ended as it started"):
+            asyncio.run(start())
+    assert len(starts.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/cat"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from universe2.core.host import InfrastructureFault
 from universe2.envs.web.chromium import ENVIRONMENT_VARIABLE, FONTS, INSTALL, find_chromium
 from universe2.runtimes.browser_cdp import Connection
 from universe2.runtimes.process_tree import process_tree, resident_bytes
+
+log = logging.getLogger("universe2.web")
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 5.0
@@ -99,10 +102,21 @@ class Browser:
 
         Waits until it answers. Raises MissingDependencyError, InfrastructureFault.
         """
-        reach = (f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {host}",) if host else _NOWHERE
         program = program or find_chromium()
         if program is None:
             raise MissingDependencyError(f"no Chromium headless shell was found; get one with: {INSTALL}")
+        try:
+            return await cls._start(program, host)
+        except InfrastructureFault as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise
+            # seen once in some thousands of starts: a thread of Chromium's own crashes
+            log.warning("%s; it is started once more", error)
+        return await cls._start(program, host)
+
+    @classmethod
+    async def _start(cls, program: str, host: str) -> Browser:
+        reach = (f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {host}",) if host else _NOWHERE
         commands_out, commands_in = os.pipe()
         results_out, results_in = os.pipe()
         launcher = Path(__file__).with_name("browser_launch.py")
@@ -125,11 +139,14 @@ class Browser:
                 await browser.connection.send("Target.setDiscoverTargets", discover=True)
                 told = await browser.connection.send("Browser.getVersion")
                 browser.on_command = told["product"].startswith("HeadlessChrome/")
-        except (TimeoutError, InfrastructureFault) as error:
+        except TimeoutError as error:
             browser.kill()
             raise InfrastructureFault(
-                f"{program} did not answer within {START_SECONDS:g} s of its start: {error!r}"
+                f"{program} did not answer within {START_SECONDS:g} s of its start"
             ) from error
+        except InfrastructureFault as error:
+            browser.kill()
+            raise InfrastructureFault(f"{program} ended as it started: {error}") from error
         except BaseException:
             browser.kill()
             raise
