@@ -47,14 +47,16 @@ class SegmentBatch:
 
     def mean(self, x_NT: Tensor) -> Tensor:
         """The weighted mean over the valid transitions; what others hold doesn't matter."""
-        valid = self.transitions.valid
-        return (self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)).sum()
+        return self._weighted(x_NT).sum()
 
     def by_task(self, x_NT: Tensor, count: int) -> Tensor:
         """float32 (count,): what the transitions of each of so many tasks add to ``mean``."""
-        valid = self.transitions.valid
-        sums_N = (self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)).sum(1)
+        sums_N = self._weighted(x_NT).sum(1)
         return torch.zeros(count, device=sums_N.device).index_add(0, self.task, sums_N)
+
+    def _weighted(self, x_NT: Tensor) -> Tensor:
+        valid = self.transitions.valid
+        return self.weight[:, None] * valid * torch.where(valid, x_NT, 0.0)
 
 
 Metrics = dict[str, float]
@@ -182,12 +184,13 @@ class ActorCriticLoss:
                 "entropy": nats,
                 "off_policy": (log_ratio.abs() > 0.2).float(),
             }
+            parts_K = {name: batch.by_task(x_NT, len(scales.square)) for name, x_NT in told.items()}
             metrics = {
                 "loss/policy": batch.mean(policy),
                 "loss/value": batch.mean(value),
                 "loss/kl": batch.mean(ratio - 1 - log_ratio),
-                **{f"loss/{name}": batch.mean(x_NT) for name, x_NT in told.items()},
-                **{name: batch.by_task(x_NT, len(scales.square)) for name, x_NT in told.items()},
+                **{f"loss/{name}": part_K.sum() for name, part_K in parts_K.items()},
+                **parts_K,
             }
         return batch.mean(terms), metrics
 
