@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "str": ((str,), "a text"),
     "list": ((list,), "a list"),
-    "table": ((dict,), "a table"),
+    "table": ((Mapping,), "a table"),
 }
 """kind of a setting → its types, and how to say it"""
 
