@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image
 
-from universe2.core.errors import InterfaceError
+from universe2.core.errors import FaultError, InterfaceError
 from universe2.core.screen import (
     POINTER,
     ScreenMap,
@@ -57,7 +57,7 @@ class ScreenEnv(gym.Wrapper):
                 f'{spec.id} has no screen interface: it can\'t render to "rgb_array" '
                 f"(its modes: {env.metadata.get('render_modes', [])})"
             )
-        self._size = size
+        self._spec, self._size = spec, size
         self._to_native, self.map, keys = native_actions(env.action_space, spec)
         self._instruction = clean_instruction(f"Play {spec.name} and get as much reward as you can. {keys}")
         self.observation_space = screen_observation_space(size)
@@ -72,8 +72,18 @@ class ScreenEnv(gym.Wrapper):
         return self._observation(), reward, terminated, truncated, info
 
     def _observation(self) -> dict[str, Any]:
-        frame: Any = self.env.render()
+        frame = drawn(self.env, self._spec)
         return {"screen": resized(frame, self._size), "instruction": self._instruction}
+
+
+def drawn(env: gym.Env, spec: EnvSpec) -> np.ndarray:
+    """uint8 (H, W, 3): what ``env`` renders. Raises FaultError if that is no such picture."""
+    picture: Any = env.render()
+    is_array = isinstance(picture, np.ndarray)
+    if is_array and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
+        return picture
+    found = f"an array of {picture.dtype}, {picture.shape}" if is_array else repr(picture)[:100]
+    raise FaultError(f"{spec.id}: render() gave {found}; a picture is an array of uint8, (H, W, 3)")
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from universe2.core.errors import InterfaceError, UnknownEnvError, UsageError
+from universe2.core.errors import FaultError, InterfaceError, UnknownEnvError, UsageError
 from universe2.core.registry import find, list_envs
 from universe2.core.screen import ARROWS, KEYS
 from universe2.core.spec import EnvConfig
@@ -81,6 +81,26 @@ def test_no_pictures_no_screen() -> None:
 
     with pytest.raises(InterfaceError, match="can't render"):
         ScreenEnv(Blind(), find("gymnasium/CartPole-v1"), (64, 64))
+
+
+@pytest.mark.parametrize("picture", [None, np.zeros((64, 64, 3)), np.zeros((64, 64), np.uint8)])
+def test_a_screen_that_is_no_picture_is_a_fault(picture: Any) -> None:
+    """Of the screen's own size, an array of another dtype became a screen unseen."""
+
+    class Odd(gym.Env):
+        render_mode = "rgb_array"
+        observation_space = spaces.Discrete(1)
+        action_space = spaces.Discrete(2)
+
+        def reset(self, **kwargs: Any) -> Any:
+            return 0, {}
+
+        def render(self) -> Any:
+            return picture
+
+    env = ScreenEnv(Odd(), find("gymnasium/CartPole-v1"), (64, 64))
+    with pytest.raises(FaultError, match=r"render\(\) gave"):
+        env.reset(seed=0)
 
 
 @pytest.mark.parametrize(

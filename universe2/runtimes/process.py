@@ -15,10 +15,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from universe2.core.errors import FaultError, MissingDependencyError, UnsupportedError
+from universe2.core.errors import MissingDependencyError, UnsupportedError
 from universe2.core.host import StepResult
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.gymnasium.screen import ScreenEnv, resized
+from universe2.envs.gymnasium.screen import ScreenEnv, drawn, resized
 from universe2.runtimes.workers import WorkerRuntime
 
 
@@ -63,17 +63,10 @@ class GymHost:
         if env.render_mode != "rgb_array":
             raise UnsupportedError(f"{self._spec.id} renders no picture (render_mode={env.render_mode!r})")
         try:
-            picture = self._checked(env.render())
+            picture = drawn(env, self._spec)
         except gym.error.DependencyNotInstalled as error:
             raise MissingDependencyError(f"{self._spec.id} can't draw: {error}") from None
         return picture if size is None else resized(picture, size)
-
-    def _checked(self, drawn: Any) -> np.ndarray:
-        is_array = isinstance(drawn, np.ndarray)
-        if is_array and drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] == 3:
-            return drawn
-        found = f"an array of {drawn.dtype}, {drawn.shape}" if is_array else repr(drawn)[:100]
-        raise FaultError(f"{self._spec.id}: render() gave {found}; a picture is an array of uint8, (H, W, 3)")
 
     async def snapshot(self, slot: int) -> bytes:
         raise UnsupportedError(f"{self._spec.id}: a Gymnasium environment has no portable state")
