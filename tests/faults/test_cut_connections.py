@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ from cutting_proxy import CuttingProxy
 from universe2.client import open_remote
 from universe2.client.connection import Connection
 from universe2.client.stream import Stream
+from universe2.client.watch import watch
 from universe2.core.batch import Fault
 from universe2.core.errors import ServerLostError
 from universe2.core.runtime import Runtime
@@ -170,6 +172,40 @@ def test_a_viewer_leaves_with_the_player_when_packets_vanish(proxy: CuttingProxy
         else:
             assert proxy.address in looking.result(15.0)
             runtime.close()
+
+
+def test_a_viewer_whose_packets_vanish_is_shown_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing anyway: its place among the viewers was taken for as long as the session lasted."""
+    monkeypatch.setattr("universe2.server.service.KEEPALIVE_SECONDS", 1.0)
+    server = Server(ServerConfig(port=0), lambda _id, count, config: CountingRuntime(COUNTING, count, config))
+    server.start()
+    proxy = CuttingProxy(server.address)
+    runtime = open_remote(COUNTING.id, 1, EnvConfig(autoreset="same_step"), [server.address])
+    runtime.reset([0], [0])
+    runtime.recv(5.0)
+    lane = runtime._parts[0].lane  # type: ignore[attr-defined]
+    seen = threading.Event()
+    (session,) = server._sessions.values()
+
+    def look() -> None:
+        with contextlib.suppress(ServerLostError):
+            for _ in watch(lane, [0], 60.0):
+                seen.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(lane.connection, "address", proxy.address)
+        looking = pool.submit(look)
+        while not seen.wait(0.02):
+            step_all(runtime)
+        member = session._members.numbered(0)
+        assert len(member.viewers) == 1
+        proxy.swallow()
+        assert eventually(lambda: not member.viewers, 20.0)
+        step_all(runtime)  # the player didn't notice
+        runtime.close()
+        looking.result(15.0)
+    proxy.close()
+    server.stop(1.0)
 
 
 def test_cut_past_the_lease_the_slots_are_faults_and_begin_anew(server: Server, proxy: CuttingProxy) -> None:

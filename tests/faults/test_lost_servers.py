@@ -139,9 +139,44 @@ def test_no_server_takes_the_slots(start: Callable[..., Started]) -> None:
         process.kill()
         act(runtime, [0])
         assert faults(receive(runtime, 1)) == [0]
+        for _ in range(2):  # what is asked is refused, and changes nothing
+            act(runtime, [0])
+            with pytest.raises(ServerLostError, match="no server took its slots") as lost:
+                runtime.recv(20.0)
+            assert lost.value.slots == (0,)
+        process.wait(10)
+        start(int(address.rsplit(":", 1)[1]))  # it is back
         act(runtime, [0])
-        with pytest.raises(ServerLostError, match="no server took its slots"):
-            runtime.recv(20.0)
+        ((batch, row),) = receive(runtime, 1).values()
+        assert (batch.fault[row], batch.episode[row], batch.step[row]) == (0, 1, 0)
+    finally:
+        runtime.close()
+
+
+def test_no_server_takes_some_slots_and_the_others_go_on(start: Callable[..., Started]) -> None:
+    """They starved, unheard of, for as long as others were busy."""
+    (first, _, _), (second, doomed, _) = start(), start()
+    runtime = open_remote(COUNTING.id, 24, EnvConfig(), [first, second], reopen_deadline=0.5)
+    alive, dead = list(range(12)), list(range(12, 24))  # a server has 16: there is no room for them all
+    try:
+        runtime.reset(alive + dead, [slot * 20 + 19 for slot in range(24)])
+        receive(runtime, 24)
+        doomed.kill()
+        doomed.wait(10)
+        act(runtime, dead)
+        assert faults(receive(runtime, 12)) == dead
+        for _ in range(2):
+            act(runtime, alive)
+            receive(runtime, 12)
+            act(runtime, dead)
+            rows = receive(runtime, 12)
+            assert faults(rows) == dead
+            batch, row = rows[12]
+            assert batch.fault[row] == Fault.INFRASTRUCTURE
+            assert f"{second} is lost and no server took its slots within 0.5 s" in batch.fault_text[row]
+        start(int(second.rsplit(":", 1)[1]))
+        act(runtime, dead)
+        assert faults(receive(runtime, 12)) == []
     finally:
         runtime.close()
 

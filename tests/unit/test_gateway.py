@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 from universe2.cli import serve
-from universe2.client import open_remote
+from universe2.client import open_remote, open_together
 from universe2.core.batch import Batch, Fault
-from universe2.core.errors import CapacityError, Universe2Error, UnsupportedError, UsageError, VersionError
+from universe2.core.errors import (
+    CapacityError,
+    ServerLostError,
+    Universe2Error,
+    UnsupportedError,
+    UsageError,
+    VersionError,
+)
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
@@ -189,3 +196,46 @@ def test_full_servers_behind_a_gateway_are_waited_for(opened: Opened) -> None:
     threading.Timer(0.3, first.close).start()
     second = open_remote(COUNTING.id, 4, EnvConfig(), [front.address], wait=1.0)
     second.close()
+
+
+def test_whose_servers_are_gone_is_refused_and_its_neighbours_go_on() -> None:
+    """Their session ended with it."""
+    specs = {name: dataclasses.replace(COUNTING, id=f"testing/{name}-v0") for name in ("Gone", "Well")}
+    behind = {spec.id: served_alone(spec) for spec in specs.values()}
+
+    def open_behind(env_id: str, count: int, config: EnvConfig) -> Runtime:
+        return open_remote(env_id, count, config, [behind[env_id].address], reopen_deadline=0.5)
+
+    front = Server(ServerConfig(port=0), open_behind)
+    front.start()
+    gone, well = open_together([(spec, 2, None) for spec in specs.values()], [front.address])
+    address = behind[specs["Gone"].id].address
+    try:
+        for runtime in (gone, well):
+            runtime.reset([0, 1], [14, 19])
+            received(runtime, 2)
+        behind[specs["Gone"].id].stop(0.0)
+        gone.send([0], [0])
+        assert received(gone, 1) == ({0: (0, 1, Fault.INFRASTRUCTURE)}, [])
+        for step in (1, 2):
+            gone.send([0], [0])
+            found, errors = received(gone, 1)
+            assert (found, [error.slots for error in errors]) == ({}, [(0,)])
+            assert isinstance(errors[0], ServerLostError)
+            assert "no server took its slots" in str(errors[0])
+            well.send([0, 1], [0, 0])
+            assert received(well, 2) == ({0: (0, step, 0), 1: (0, step, 0)}, [])
+        behind[specs["Gone"].id] = served_alone(specs["Gone"], int(address.rpartition(":")[2]))
+        gone.send([0, 1], [0, 0])  # one begins anew; the other was in mid-episode, which is over
+        assert received(gone, 2) == ({0: (1, 0, 0), 1: (0, 1, Fault.INFRASTRUCTURE)}, [])
+    finally:
+        for runtime in (gone, well):
+            runtime.close()
+        for server in (front, *behind.values()):
+            server.stop(1.0)
+
+
+def served_alone(spec: EnvSpec, port: int = 0) -> Server:
+    server = Server(ServerConfig(port=port), lambda _id, count, config: CountingRuntime(spec, count, config))
+    server.start()
+    return server

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -404,26 +405,62 @@ def test_looking_finds_what_is_there_and_the_end(pair: tuple[socket.socket, sock
     assert watchfulness.look(here) == b""
 
 
-def test_after_a_vain_look_twice_as_many_waits_go_by_as_before(
-    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, there = pair
-    looks = 0
+class Clock:
+    """What time the sockets' module has; a look takes as long as it may."""
 
-    class Looked:
-        def recv(self, size: int, flags: int) -> bytes:
-            nonlocal looks
-            looks += 1
-            return here.recv(size, flags)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.looks = 0
+        monkeypatch.setattr(sockets.time, "perf_counter", lambda: self.now)
 
-    monkeypatch.setattr(sockets, "LOOK_SECONDS", 0.0)
-    watchfulness = Watchfulness()
-    for looked in (1, 1, 2, 2, 2, 2, 3, *[3] * 7, 4):
-        assert watchfulness.look(Looked()) is None  # type: ignore[arg-type]
-        assert looks == looked
-    there.send(b"abc")
-    waits = [watchfulness.look(Looked()) for _ in range(16)]  # type: ignore[arg-type]
-    assert waits == [*[None] * 15, b"abc"]
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As the socket's: nothing is there for who doesn't wait."""
+        if flags:
+            self.looks += 1
+            self.now += sockets.LOOK_SECONDS
+            raise BlockingIOError
+        self.now += self.slept
+        return b"abc"
+
+    def wait(self, watchfulness: Watchfulness, seconds: float) -> bool:
+        """Whether it was looked in a wait of so many seconds after the look."""
+        self.slept, before = seconds, self.looks
+        assert watchfulness.receive(self) == b"abc"  # type: ignore[arg-type]
+        return self.looks > before
+
+
+def test_after_a_vain_look_two_short_waits_go_by_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watchfulness = Clock(monkeypatch), Watchfulness()
+    short, long = 0.9 * sockets.LOOK_SECONDS, 1.1 * sockets.LOOK_SECONDS
+    assert clock.wait(watchfulness, 0.0)
+    assert not any(clock.wait(watchfulness, long) for _ in range(50))
+    assert [clock.wait(watchfulness, short) for _ in range(3)] == [False, False, True]
+    assert [clock.wait(watchfulness, seconds) for seconds in (long, short, long, short)] == [False] * 4
+    assert clock.wait(watchfulness, long)
+
+
+def test_two_who_slept_look_again(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Each slept 1,024 times for every look that was too short, and woke the other too late for his."""
+    ends = [MessageSocket(end, 1000) for end in pair]
+    doubts = [end._watchfulness for end in ends]
+    for doubt in doubts:
+        doubt._doubt = sockets._DOUBT
+
+    def echo() -> None:
+        for message in ends[1]:
+            ends[1].send(bytes(message))
+
+    answering = threading.Thread(target=echo)
+    answering.start()
+    end, left = time.monotonic() + 20, set(doubts)
+    while left and time.monotonic() < end:
+        ends[0].send(b"abc")
+        assert ends[0].receive() == b"abc"
+        left = {doubt for doubt in left if doubt._doubt}
+    assert not left
+    ends[0].close()
+    answering.join(10)
+    ends[1].close()
 
 
 def test_of_a_process_one_thread_looks(pair: tuple[socket.socket, socket.socket]) -> None:

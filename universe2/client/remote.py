@@ -327,16 +327,17 @@ class RemoteRuntime(Runtime):
         if Phase.BUSY not in self._book.ledger.phase.tobytes():
             raise IdleError("no slot is busy: send or reset before receiving")
         gone = [part for part in self._parts if part.gave_up is not None]
-        stuck = [self._book.queued_on(part.start, part.stop) for part in gone]
-        if not gone or sum(map(len, stuck)) < len(self._book.ledger.busy()):
+        stuck = [slot for part in gone for slot in self._book.queued_on(part.start, part.stop).tolist()]
+        if not stuck or len(stuck) < len(self._book.ledger.busy()):
             return
-        for slots_K in stuck:
-            ended_K = np.ones(len(slots_K), bool)
-            self._book.ledger.finish(slots_K, ended_K)
-        raise ServerLostError(
-            f"{gone[0].address} is lost and no server took its slots within "
-            f"{self._terms.reopen_deadline:g} s: {gone[0].gave_up}"
-        )
+        self._book.undo(np.array(stuck, np.int32))
+        error = ServerLostError(self._why_nowhere(gone[0]))
+        error.slots = tuple(stuck)
+        raise error
+
+    def _why_nowhere(self, part: Part) -> str:
+        seconds = self._terms.reopen_deadline
+        return f"{part.address} is lost and no server took its slots within {seconds:g} s: {part.gave_up}"
 
     def _handle(self, event: object) -> Batch | None:
         if isinstance(event, _Lost):
@@ -345,8 +346,7 @@ class RemoteRuntime(Runtime):
             # Another runtime of the session may have heard sooner that it was lost.
             known = event.part.lane is not None and event.lane is not None
             batch = self._lost(event.part, ServerLostError("the session was lost")) if known else None
-            self._reopened(event.part, event.lane, event.error)
-            return batch
+            return self._reopened(event.part, event.lane, event.error) or batch
         if not isinstance(event, Arrival) or event.part.lane is not event.lane:
             return None
         part, lane, what = event
@@ -381,18 +381,29 @@ class RemoteRuntime(Runtime):
             return None
         return self._fault_batch(slots_K, f"{type(reason).__name__}: {reason}")
 
-    def _reopened(self, part: Part, lane: Lane | None, error: Universe2Error | None) -> None:
+    def _reopened(self, part: Part, lane: Lane | None, error: Universe2Error | None) -> Batch | None:
         part.reopening = False
         part.gave_up = error
         if lane is None:
-            return
+            return self._left_over(part)
         if not lane.alive:
             part.reopen()
-            return
+            return None
         part.lane, part.address = lane, lane.address
         slots_K = self._book.queued_on(part.start, part.stop)
         if len(slots_K):
             self._reset_on(part, slots_K, self._book.ledger.seed[slots_K])
+        return None
+
+    def _left_over(self, part: Part) -> Batch | None:
+        """No server takes the part's slots: faults of those that wait, so that the others go on without them.
+
+        The next request looks for a server again. Where there are no others, ``recv`` raises instead.
+        """
+        slots_K = self._book.queued_on(part.start, part.stop)
+        if not len(slots_K) or all(other.gave_up is not None for other in self._parts):
+            return None
+        return self._fault_batch(slots_K, self._why_nowhere(part))
 
     def _fault_batch(self, slots_K: np.ndarray, text: str) -> Batch:
         ledger, count = self._book.ledger, len(slots_K)

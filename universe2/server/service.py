@@ -59,6 +59,10 @@ SPARE_THREADS = 16
 MAX_VIEWERS = 32
 """Streams of pictures at a time."""
 
+KEEPALIVE_SECONDS = 30.0
+"""How often a connection that says nothing is asked whether it is still there, and how long it has to answer.
+A session has its lease; a viewer says nothing, and would be shown pictures for ever."""
+
 FIRST_SECONDS = 10.0
 """How long a stream may be open before its first frame has come."""
 
@@ -153,6 +157,9 @@ class Server:
             ("grpc.so_reuseport", 0),  # otherwise a second server on the port takes half its calls
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),  # what a client accepts, it has said
+            ("grpc.keepalive_time_ms", int(1000 * KEEPALIVE_SECONDS)),
+            ("grpc.keepalive_timeout_ms", int(1000 * KEEPALIVE_SECONDS)),
+            ("grpc.http2.ping_timeout_ms", int(1000 * KEEPALIVE_SECONDS)),  # the same; 60 s unless told
         ]
         guards = [TokenInterceptor(self._holders)] if self._holders else []
         pool = ThreadPoolExecutor(

@@ -31,9 +31,10 @@ _SEND_SECONDS = 30
 """A peer that takes nothing for so long counts as gone."""
 _CONNECT_SECONDS = 2
 """For so long a listener may leave its queue full; who is in it counts as connected."""
-LOOK_SECONDS = 100e-6
-"""So long it is looked for a message before its reader sleeps; to wake a sleeper takes half of that."""
-_MOST_WAITS = 1024
+LOOK_SECONDS = 400e-6
+"""So long it is looked for a message before its reader sleeps: for longer than two who sleep, each of whom
+takes 100 µs to wake, need to answer each other."""
+_DOUBT = 2
 _LOOKING = threading.Lock()
 """Of the threads of a process one may look: they would take each other's time."""
 
@@ -41,35 +42,50 @@ _LOOKING = threading.Lock()
 class Watchfulness:
     """When to look for what may come, and when to sleep at once.
 
-    Looking takes a core that others may need, perhaps the very process that is waited for. So each
-    time that nothing was found twice as many waits as before go by without a look.
+    Looking takes a core that others may need, perhaps the very process that is waited for. So it is done
+    where waits are short: after a look that was too short, two waits that would not have been must come
+    first. These are slept and counted all the same, or two who wait for each other asleep would never find
+    out how quick they are.
     """
 
     def __init__(self) -> None:
-        self._skip = self._left = 0
-        """waits without a look after the last vain one, and how many of them are to come"""
+        self._doubt = 0
+        """short waits that must come before the next look"""
+        self._began = 0.0
+
+    def receive(self, connected: socket.socket) -> bytes:
+        """What comes next, b"" at the end."""
+        found = self.look(connected)
+        if found is None:
+            found = connected.recv(_READ_BYTES)
+            self.woken()
+        return found
 
     def look(self, connected: socket.socket) -> bytes | None:
-        """What is there within a moment, b"" at the end; None if nothing is, or it isn't time to look."""
-        if self._left:
-            self._left -= 1
-            return None
-        if not _LOOKING.acquire(blocking=False):
+        """What is there within a moment, b"" at the end; None if nothing is, or it isn't time to look.
+
+        Who sleeps then says so by ``woken``.
+        """
+        self._began = time.perf_counter()
+        if self._doubt or not _LOOKING.acquire(blocking=False):
             return None
         try:
-            end = time.perf_counter() + LOOK_SECONDS
+            end = self._began + LOOK_SECONDS
             while True:
                 try:
-                    found = connected.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+                    return connected.recv(_READ_BYTES, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     if time.perf_counter() < end:
                         continue
-                    self._left = self._skip = min(2 * self._skip + 1, _MOST_WAITS)
+                    self._doubt = _DOUBT
                     return None
-                self._skip //= 2
-                return found
         finally:
             _LOOKING.release()
+
+    def woken(self) -> None:
+        """Something came, after ``look`` had found nothing."""
+        if self._doubt and time.perf_counter() < self._began + LOOK_SECONDS:
+            self._doubt -= 1
 
 
 class MessageSocket:
@@ -115,6 +131,7 @@ class MessageSocket:
                 if found is None:
                     if not self._poll.poll(1000 * seconds):
                         return False
+                    self._watchfulness.woken()
                     found = self._socket.recv(_READ_BYTES)
             except OSError:  # ended by the other side: receiving tells
                 return True
@@ -140,9 +157,8 @@ class MessageSocket:
                 if size > _READ_BYTES:
                     self._rest = memoryview(b"")
                     return self._filled(np.empty(size, np.uint8).data, rest)
-                read = None if len(rest) else self._watchfulness.look(self._socket)
-                if read is None:
-                    read = self._socket.recv(_READ_BYTES)
+                again = len(rest) > 0
+                read = self._socket.recv(_READ_BYTES) if again else self._watchfulness.receive(self._socket)
                 if not read:
                     return None
                 rest = memoryview(bytes(rest) + read if len(rest) else read)
