@@ -12,7 +12,7 @@ Suffixes: N segments, T transitions, S = T + 1 observations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -139,6 +139,7 @@ def main(
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 5,
     lr: Annotated[float, typer.Option(help="Adam's.")] = 3e-3,
     sizes: Annotated[str, typer.Option("--preset", help="Of the network.")] = "nano",
+    bases: Annotated[int, typer.Option(help="As in a training config: for many tasks.")] = 0,
     length: Annotated[int, typer.Option(help="Transitions per segment.")] = 32,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
 ) -> None:
@@ -153,7 +154,8 @@ def main(
             segments += segments_of(recording, task, length, mask, texts)
     if len(sizes_seen) > 1:
         raise UsageError(f"the datasets have screens of several sizes: {sorted(sizes_seen)}")
-    learner = Learner(preset(sizes, sizes_seen.pop()), datasets, seed, workers=use_workers())
+    network = replace(preset(sizes, sizes_seen.pop()), bases=bases)
+    learner = Learner(network, datasets, seed, workers=use_workers())
     for segment in segments:
         segment.state["hidden"] = learner.initial_state(1)["hidden"][0]
 

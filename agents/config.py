@@ -55,6 +55,9 @@ class TrainConfig:
     lora_rank: int = 0
     """above 0: freeze the trunk of ``init_from`` and train adapters of this rank and the heads"""
     preset: str = "nano"
+    bases: int = 0
+    """above 0: each task sees through an encoder of its own, mixed out of so many by its instruction; for
+    many tasks (see agents/conditional.py)"""
     screen_size: tuple[int, int] = (64, 64)
     device: str = "auto"
     """``auto`` is CUDA if there is any"""
@@ -113,6 +116,8 @@ class TrainConfig:
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 raise UsageError(f"{key} = {getattr(self, key)!r}: it must be one of {', '.join(known)}")
+        if self.bases < 0:
+            raise UsageError(f"bases = {self.bases}: it must be 0 or more")
         if self.lora_rank and not self.init_from:
             raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
         for task in self.tasks:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from universe2.agents.conditional import ConditionalEncoder
 from universe2.agents.gru import ResettingGRU
 from universe2.agents.lora import add_adapters, trunk_name
 from universe2.agents.patches import PIXEL, see_patches
@@ -53,6 +54,8 @@ class ModelConfig:
     """a head that paints the screen, for ``PPOLoss.reconstruction_coef``"""
     lora_rank: int = 0
     """of adapters beside a frozen trunk; 0 means that all weights are trained"""
+    bases: int = 0
+    """out of so many is each instruction's own encoder mixed (see agents/conditional.py); 0: one for all"""
 
 
 PRESETS = {
@@ -213,7 +216,7 @@ class Network(nn.Module):
         }
         hidden = config.hidden
         encoder = encoders[config.encoder](config.width, config.screen_size, hidden)
-        self.encoder = encoder
+        self.encoder = ConditionalEncoder(encoder, config.bases) if config.bases else encoder
         self.text = nn.EmbeddingBag(BUCKETS, config.text_dim, mode="mean", padding_idx=0)
         self.action = nn.EmbeddingBag(CHOICES, config.text_dim, mode="sum")
         self.mix = nn.Linear(hidden + 2 * config.text_dim + 1, hidden)
@@ -290,7 +293,8 @@ class Network(nn.Module):
         now_NTHW = brightness(obs.screen)
         last_NTHW = torch.cat([before_NHW[:, None], now_NTHW[:, :-1]], 1)
         moved = (now_NTHW - last_NTHW).masked_fill_(obs.first[..., None, None], 0)
-        seen_BD, cells_BCD = self.encoder(obs.screen.flatten(0, 1), moved.flatten(0, 1))
+        told = (obs.texts, obs.text_index.flatten()) if self.config.bases else ()
+        seen_BD, cells_BCD = self.encoder(obs.screen.flatten(0, 1), moved.flatten(0, 1), *told)
         text_BD = self.text(obs.texts)[obs.text_index.flatten()]
         acted_BD = self.action(obs.prev_action.flatten(0, 1) + _OFFSETS.to(obs.prev_action.device))
         acted_BD = acted_BD * (~obs.first).flatten()[:, None]

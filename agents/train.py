@@ -78,7 +78,8 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
 def model_sizes(config: TrainConfig) -> ModelConfig:
     """The network that a config asks for."""
     sizes = preset(config.preset, config.screen_size)
-    return dataclasses.replace(sizes, reconstruct=config.reconstruction_coef > 0, lora_rank=config.lora_rank)
+    reconstruct = config.reconstruction_coef > 0
+    return dataclasses.replace(sizes, reconstruct=reconstruct, lora_rank=config.lora_rank, bases=config.bases)
 
 
 class Run:

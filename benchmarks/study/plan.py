@@ -42,6 +42,8 @@ HORIZON = 128
 """Actions of an episode, and of a rollout, in the ablations: a rollout without a critic must see its end."""
 GROUP = 8
 LORA_RANK = 8
+BASES = 16
+"""of the encoders of a network that plays many tasks; one that plays a single task needs none"""
 PAGE_PART = 1 / 32
 """Steps on a web task for each on a game: a browser is that much slower."""
 
@@ -60,7 +62,7 @@ SHOWN = {"expert": 1}
 """The scripted player tells what it would do now, which the network learns beside what is rewarded."""
 _MORE: Mapping[str, Any] = {"batch_steps": 2048, "minibatches": 8, "epochs": 4}
 """What differs for a game alone where it is imitated: advice bears to be gone over more often."""
-TUNED = {"lr": 1e-3}
+TUNED = {"lr": 1e-3, "bases": BASES}
 """What differs where another cell's training left weights already."""
 TEMPERATURE = 0.5
 """of the actions that are evaluated: a short training leaves much chance in them"""
@@ -347,6 +349,7 @@ def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, An
     tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": SHOWN} for page in pages}
     return {
         **RECIPE,
+        "bases": BASES,
         "epochs": _MORE["epochs"],
         "batch_steps": batch,
         "minibatches": 2 * batch // MINIBATCH,

@@ -96,11 +96,12 @@ def observation(count, times):
     )
 
 
-@pytest.mark.parametrize("reconstruct", [False, True])
+@pytest.mark.parametrize(("reconstruct", "bases"), [(False, 0), (True, 0), (False, 3)])
 @pytest.mark.parametrize("workers", [2, 3])
-def test_a_batch_in_parts_is_the_batch(workers, reconstruct):
+def test_a_batch_in_parts_is_the_batch(workers, reconstruct, bases):
     torch.manual_seed(0)
-    network = Network(ModelConfig("patch", 4, 16, SIZE, text_dim=8, reconstruct=reconstruct))
+    config = ModelConfig("patch", 4, 16, SIZE, text_dim=8, reconstruct=reconstruct, bases=bases)
+    network = Network(config)
     network.text.weight.requires_grad_(False)  # not all weights need be trained
     parts = InParts(network, workers)
     obs, state = observation(5, 40), network.initial_state(5)
