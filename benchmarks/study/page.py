@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.study.figures import Row, curves, intervals
 from benchmarks.study.plan import (
+    BASES,
     FRAME_SKIP,
     GROUP,
     HORIZON,
@@ -109,7 +110,9 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         "held-out tasks (question 4) and those of question 5 by reinforcement alone. A task "
         f"alone and in a mix gets equally many steps: {budget.steps:,} on a game, "
         f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g} from fresh "
-        f"weights and {TUNED['lr']:g} after pre-training.",
+        f"weights and {TUNED['lr']:g} after pre-training. Where one network plays all tasks of question 2 or "
+        f"4, the weights of its encoder are mixed by the instruction out of {BASES} bases "
+        "([`bases`](training.md)); it knows no task by its number, and all else is shared.",
         "",
         "Scores are (return − random) / (reference − random): 0 is random play, with the same frame skip, "
         "and 1 the scripted player, without one, over whole episodes, of games on held-out levels; question "
@@ -192,7 +195,7 @@ def joint(found: Results, budget: Budget) -> Section:
         ours, theirs = common(ours, theirs)
         both = aggregate(ours), aggregate(theirs)
         said = f"- {name}: joint {show(both[0])}, specialists {show(both[1])}, "
-        lines.append(said + reaches(ours, theirs, JOINT_TARGET))
+        lines += [said + reaches(ours, theirs, JOINT_TARGET), *_one_encoder(ours, found, family)]
         rows += [(f"{name}, joint", both[0], 1), (f"{name}, specialists", both[1], 0)]
         if family:
             for task in ours:
@@ -203,6 +206,17 @@ def joint(found: Results, budget: Budget) -> Section:
     lines += ["", f"Seeds: {found.seeds('joint')} of the joint network, {found.seeds('specialist')} alone."]
     drawn = intervals("Joint (orange) and specialists (blue), held-out levels", rows, MARKS)
     return Section("Joint training", lines, {"joint": drawn})
+
+
+def _one_encoder(ours: Scores, found: Results, family: str) -> list[str]:
+    """What the same network reaches if all tasks see through the same encoder."""
+    plain = found.scores("one encoder", family=family)
+    if not plain:
+        return []
+    ours, plain = common(ours, plain)
+    more = difference(ours, plain)
+    told = sign(more, "better than that", "worse than that")
+    return [f"  - one encoder for all: {show(aggregate(plain))}; the mixed ones {told}, by {show(more)}."]
 
 
 def levels(found: Results, budget: Budget) -> Section:

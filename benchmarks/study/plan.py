@@ -202,6 +202,7 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
         *_joint(budget, "joint", budget.games, budget.pages),
         *_transfer(budget),
         *_ablations(budget),
+        *_joint(budget, "one encoder", budget.games, budget.pages, bases=0),
     ]
     found.sort(key=lambda cell: cell.seed)
     whole: dict[str, Cell] = {}
@@ -236,14 +237,18 @@ def _specialists(budget: Budget) -> Iterator[Cell]:
             )
 
 
-def _joint(budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str]) -> Iterator[Cell]:
+def _joint(
+    budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str], bases: int = BASES
+) -> Iterator[Cell]:
+    """One network for all of these, which it is then asked to play, unless it is only a beginning."""
+    whole = arm != "pretrained"
     for seed in range(budget.few_seeds):
         yield Cell(
             arm=arm,
-            of="all" if arm == "joint" else "the rest",
+            of="all" if whole else "the rest",
             seed=seed,
-            config=_mix(games, pages, budget.steps),
-            played=(*_on_both_levels(games, budget), *_pages(pages, budget)) if arm == "joint" else (),
+            config=_mix(games, pages, budget.steps) | ({"bases": bases} if bases else {}),
+            played=(*_on_both_levels(games, budget), *_pages(pages, budget)) if whole else (),
         )
 
 
@@ -349,7 +354,6 @@ def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, An
     tasks |= {f"web/{page}-v0": {"slots": 1, "share": PAGE_PART, "options": SHOWN} for page in pages}
     return {
         **RECIPE,
-        "bases": BASES,
         "epochs": _MORE["epochs"],
         "batch_steps": batch,
         "minibatches": 2 * batch // MINIBATCH,
@@ -386,6 +390,8 @@ STEPS_PER_SECOND = {"arcade": 1700.0, "web": 90.0}
 """of training on one core, measured; for estimates only"""
 SHOWN_PER_SECOND = 1000.0
 """the same, of games whose player is imitated"""
+MIXING = 1.6
+"""how many times as long it takes where encoders are mixed out of bases"""
 PLAYED_PER_SECOND = {"arcade": 1500.0, "web": 60.0}
 _LENGTH = {"arcade": 300, "web": 12}
 _START_S = 10.0
@@ -396,7 +402,7 @@ def estimate(cell: Cell) -> float:
     tasks = cell.config["tasks"]
     whole = sum(task.get("share", 1.0) for task in tasks.values())
     steps = cell.config["total_steps"]
-    seconds = _START_S + sum(
+    seconds = _START_S + (MIXING if cell.config.get("bases") else 1.0) * sum(
         steps * task.get("share", 1.0) / whole / _per_second(name, task) for name, task in tasks.items()
     )
     times = 1 + cell.config.get("total_steps", 0) // cell.config["keep_every_steps"] if cell.curve else 1

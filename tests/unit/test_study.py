@@ -24,7 +24,7 @@ from benchmarks.study import cell as study_cell
 from benchmarks.study import page, statistics
 from benchmarks.study.gradients import spread
 from benchmarks.study.page import write_page
-from benchmarks.study.plan import BUDGETS, FRAME_SKIP, RECIPE, TUNED, Cell, Played, cells, estimate
+from benchmarks.study.plan import BASES, BUDGETS, FRAME_SKIP, RECIPE, TUNED, Cell, Played, cells, estimate
 from benchmarks.study.references import measure_references, reference
 from benchmarks.study.results import Results
 from benchmarks.study.runner import run
@@ -81,10 +81,20 @@ def test_only_weights_that_were_there_learn_at_the_lower_rate(budget):
     assert rates["scratch"] == rates["recipe"] == rates["joint"] == rates["specialist"] == RECIPE["lr"]
 
 
+def test_encoders_are_mixed_where_one_network_plays_many_tasks_and_in_what_comes_of_it(budget):
+    mixed = {cell.arm for cell in cells(budget) if cell.config.get("bases")}
+    assert mixed == {"joint", "pretrained", "fine-tuned", "adapters"}
+    (plain,) = (c for c in cells(budget) if c.arm == "one encoder" and c.seed == 0)
+    (joint,) = (c for c in cells(budget) if c.arm == "joint" and c.seed == 0)
+    assert {**plain.config, "bases": BASES} == joint.config
+    assert plain.played == joint.played
+
+
 def test_players_are_imitated_where_it_is_not_reinforcement_that_is_asked_about(budget):
     for cell in cells(budget):
         shown = {name for name, task in cell.config["tasks"].items() if "expert" in task.get("options", {})}
-        wanted = set(cell.config["tasks"]) if cell.arm in ("specialist", "joint", "pretrained") else set()
+        imitating = cell.arm in ("specialist", "joint", "one encoder", "pretrained")
+        wanted = set(cell.config["tasks"]) if imitating else set()
         assert shown == wanted, cell.name
 
 
@@ -109,7 +119,7 @@ def test_a_change_of_the_parent_is_one_of_its_children(monkeypatch):
     monkeypatch.undo()
     other = dataclasses.replace(BUDGETS["quick"], steps=32_001)
     assert {cell.arm for cell in cells(other) if cell.content() != before[cell.name]} == {
-        *("joint", "pretrained", "fine-tuned", "adapters", "specialist")
+        *("joint", "one encoder", "pretrained", "fine-tuned", "adapters", "specialist")
     }
 
 
@@ -479,7 +489,7 @@ def result(cell, height, mean_error=0.1):
     }
 
 
-HEIGHTS = {"joint": 0.6, "scratch": 0.1, "fine-tuned": 0.6, "no critic": 0.3}
+HEIGHTS = {"joint": 0.6, "one encoder": 0.2, "scratch": 0.1, "fine-tuned": 0.6, "no critic": 0.3}
 
 
 def write_results(folder, heights, skip=(), mean_error=0.1):
@@ -504,6 +514,8 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "`python -m benchmarks.study --quick`" in text
     assert "cells are missing" not in text
     assert sections["Joint training"].count("**Holds**") == 3
+    assert sections["Joint training"].count("one encoder for all: 0.2") == 3
+    assert sections["Joint training"].count("the mixed ones better than that, by 0.4") == 3
     assert sections["Levels"].count("**Holds**") == 2
     assert sections["Transfer"].count("**Holds**") == 3
     assert "no critic: 0.3" in sections["What matters"]
@@ -522,6 +534,7 @@ def test_opposite_results_make_the_opposite_page(tmp_path):
     write_results(tmp_path / "results", {"joint": 0.2, "scratch": 0.6, "fine-tuned": 0.1, "no critic": 0.9})
     _, sections = the_page(tmp_path)
     assert sections["Joint training"].count("**Does not hold**") == 3
+    assert sections["Joint training"].count("worse than that") == 3
     assert sections["Transfer"].count("**Does not hold**") == 3
     assert "better than the recipe" in sections["What matters"]
 
