@@ -101,7 +101,7 @@ class Outdated(Sampler):
             super().take_weights(network, version)
 
 
-def run(tasks, updates, script=train_ppo, outdated=False, **changes):
+def run(tasks, updates, script=train_ppo, outdated=False, bases=0, **changes):
     """Train on toys; (learner, collector)."""
     torch.set_num_threads(1)
     names = list(tasks)
@@ -111,7 +111,7 @@ def run(tasks, updates, script=train_ppo, outdated=False, **changes):
         screen_size=SIZE,
         **{"rollout": 8, "batch_steps": 256, "minibatches": 2, "epochs": 2, "lr": 4e-3} | changes,
     )
-    learner = Learner(ModelConfig("patch", 4, 64, SIZE, text_dim=16), names, config.seed)
+    learner = Learner(ModelConfig("patch", 4, 64, SIZE, text_dim=16, bases=bases), names, config.seed)
     params = CollectParams(config.rollout, config.quota(), lockstep=config.lockstep)
     sampler = None
     if outdated:
@@ -183,8 +183,10 @@ def test_a_task_of_small_rewards_beside_one_of_large_ones(per_task):
     assert (mean_score(collector, 1) > 0.8) == per_task
 
 
-def test_two_tasks_at_once():
-    _, collector = run({"keys": (Keyboard, 16), "delayed": (Delayed, 16)}, 60, batch_steps=512)
+@pytest.mark.parametrize("bases", [0, 3])
+def test_two_tasks_at_once(bases):
+    tasks = {"keys": (Keyboard, 16), "delayed": (Delayed, 16)}
+    _, collector = run(tasks, 60, batch_steps=512, bases=bases)
     assert mean_score(collector, 0) > 0.85
     assert mean_score(collector, 1) > 1.7
     assert collector.steps[0] == pytest.approx(collector.steps[1], rel=0.1)

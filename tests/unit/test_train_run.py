@@ -325,6 +325,23 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         TrainConfig(**{**vars(lora), "init_from": ""})
 
 
+def test_a_run_with_mixed_encoders_resumes_and_plays(config, tmp_path):
+    mixed = TrainConfig(**{**vars(config), "bases": 2})
+    first = train(mixed, console=quiet())
+    before, _ = read_checkpoint(first)
+    learned = [
+        name for name, base in before.items() if name.startswith("model.encoder.bases.") and base.any()
+    ]
+    assert learned
+    longer = TrainConfig(**{**vars(mixed), "total_steps": 900})
+    after, _ = read_checkpoint(train(longer, resume=True, console=quiet()))
+    assert not any(torch.equal(after[name], before[name]) for name in learned)
+    load(str(first.parent))
+    plain = TrainConfig(**{**vars(config), "out_dir": str(tmp_path / "plain"), "init_from": str(first)})
+    with pytest.raises(TrainingError, match="a network of other sizes"):
+        train(plain, console=quiet())
+
+
 def test_lockstep_resumes_with_its_own_rollout_only(config, monkeypatch):
     toys = {"toys/Walk-v0": (Walk, 8)}
     monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool(toys))
