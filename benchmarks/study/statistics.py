@@ -48,7 +48,8 @@ def ratio(ours: Scores, theirs: Scores) -> Interval | None:
     over_B, under_B = iqm(draws.of(ours), axis=1), iqm(draws.of(theirs), axis=1)
     if np.quantile(under_B, (1 - LEVEL) / 2) <= 0:
         return None
-    return _interval(float(iqm(_points(ours)) / iqm(_points(theirs))), over_B / under_B)
+    above_B = under_B > 0  # all but one in forty at most
+    return _interval(float(iqm(_points(ours)) / iqm(_points(theirs))), over_B[above_B] / under_B[above_B])
 
 
 def mean_ratio(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Interval:
