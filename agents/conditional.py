@@ -3,7 +3,8 @@
 Its weights are W₀ + Σ aₖ Bₖ: conditionally parameterized layers (CondConv; Yang et al., 2019), with a unit
 vector a that depends on the instruction instead of the picture. So games that show different things don't
 overwrite each other's filters, and share what they have in common. Weights are mixed once per instruction
-and batch, which takes half as long again as one encoder for all. It doesn't know what an encoder is made of.
+and batch; with 16 bases learning takes 1.6 times as long as with one encoder for all. It doesn't know what an
+encoder is made of.
 
 Suffixes: B screens, U distinct texts, L ids of a text, K bases, D elements of a weight.
 """
