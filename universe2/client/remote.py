@@ -330,10 +330,7 @@ class RemoteRuntime(Runtime):
         stuck = [slot for part in gone for slot in self._book.queued_on(part.start, part.stop).tolist()]
         if not stuck or len(stuck) < len(self._book.ledger.busy()):
             return
-        self._book.undo(np.array(stuck, np.int32))
-        error = ServerLostError(self._why_nowhere(gone[0]))
-        error.slots = tuple(stuck)
-        raise error
+        raise self._undone(np.array(stuck, np.int32), ServerLostError(self._why_nowhere(gone[0])))
 
     def _why_nowhere(self, part: Part) -> str:
         seconds = self._terms.reopen_deadline
@@ -368,9 +365,13 @@ class RemoteRuntime(Runtime):
         refused_K = busy_K[self._book.request_N[busy_K] == header.reply_to]
         if header.error.slots:
             refused_K = refused_K[np.isin(refused_K - part.start, header.error.slots)]
-        self._book.undo(refused_K)
         error = error_named(header.error.type, f"{part.address}: {header.error.message}")
-        error.slots = tuple(refused_K.tolist())
+        return self._undone(refused_K, error)
+
+    def _undone(self, slots_K: np.ndarray, error: Universe2Error) -> Universe2Error:
+        """The error that says that what was asked of these slots was refused; they are as before."""
+        self._book.undo(slots_K)
+        error.slots = tuple(slots_K.tolist())
         return error
 
     def _lost(self, part: Part, reason: Universe2Error) -> Batch | None:
