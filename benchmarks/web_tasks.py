@@ -115,7 +115,7 @@ def examine(env_id: str, plan: Plan) -> dict[str, Any]:
             player = partial(scripted, env_id)
             ends = outcomes(env_id, player, seeds, {"elements": True}, plan.browsers)
             row |= summary("solver", ends)
-            row["solver_failed"] = [end.seed for end in ends if not end.success][:10]
+            row["solver_failed"] = sorted(end.seed for end in ends if not end.success)[:10]
         if "idle" in plan.checks:
             row |= summary(
                 "idle",
