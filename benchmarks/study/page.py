@@ -216,7 +216,9 @@ def _one_encoder(ours: Scores, found: Results, family: str) -> list[str]:
     ours, plain = common(ours, plain)
     more = difference(ours, plain)
     told = sign(more, "better than that", "worse than that")
-    return [f"  - one encoder for all: {show(aggregate(plain))}; the mixed ones {told}, by {show(more)}."]
+    seeds = found.seeds("one encoder")
+    said = f"one encoder for all ({seeds} seed{'s' * (seeds > 1)}): {show(aggregate(plain))}"
+    return [f"  - {said}; the mixed ones {told}, by {show(more)}."]
 
 
 def levels(found: Results, budget: Budget) -> Section:

@@ -202,7 +202,8 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
         *_joint(budget, "joint", budget.games, budget.pages),
         *_transfer(budget),
         *_ablations(budget),
-        *_joint(budget, "one encoder", budget.games, budget.pages, bases=0),
+        # what the bases are compared with; each seed of it costs as much as ten other cells
+        *_joint(budget, "one encoder", budget.games, budget.pages, bases=0, seeds=1),
     ]
     found.sort(key=lambda cell: cell.seed)
     whole: dict[str, Cell] = {}
@@ -238,11 +239,11 @@ def _specialists(budget: Budget) -> Iterator[Cell]:
 
 
 def _joint(
-    budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str], bases: int = BASES
+    budget: Budget, arm: str, games: Sequence[str], pages: Sequence[str], bases: int = BASES, seeds: int = 0
 ) -> Iterator[Cell]:
     """One network for all of these, which it is then asked to play, unless it is only a beginning."""
     whole = arm != "pretrained"
-    for seed in range(budget.few_seeds):
+    for seed in range(seeds or budget.few_seeds):
         yield Cell(
             arm=arm,
             of="all" if whole else "the rest",
