@@ -26,7 +26,7 @@ from universe2.core.errors import MissingDependencyError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.seeding import next_seed
-from universe2.core.shell import errors_in_a_line
+from universe2.core.shell import errors_in_a_line, typed_options
 from universe2.core.spec import EnvConfig, load
 from universe2.faces.make import make_pool, token_from
 
@@ -135,10 +135,13 @@ def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recordin
     return done
 
 
-def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> None:
+def write_dataset(
+    dataset_id: str, env_id: str, recordings: list[Recording], options: Mapping[str, Any] | None = None
+) -> None:
     """A Minari dataset in Minari's own place (MINARI_DATASETS_PATH). Raises UsageError if it is there.
 
-    It says which choices of an action were live for ``env_id``, since a clone must learn to leave the others.
+    It says which choices of an action were live for ``env_id``, since a clone must learn to leave the others,
+    and the ``options`` under which it was recorded.
     """
     minari = _minari()
     from minari.data_collector import EpisodeBuffer
@@ -172,7 +175,7 @@ def write_dataset(dataset_id: str, env_id: str, recordings: list[Recording]) -> 
             author="universe2",
             author_email="-",
             code_permalink="-",
-            description=f"{env_id} through the screen interface",
+            description=f"{env_id} through the screen interface" + (f", {dict(options)}" if options else ""),
             jpeg_encoding=False,
         )
     spec = find(env_id)  # which may run on servers only: its spaces are known here all the same
@@ -226,11 +229,15 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the episodes.")] = 0,
     size: Annotated[int, typer.Option(help="Height and width of the screen in pixels.")] = 64,
     least: Annotated[float, typer.Option(help="Leave out episodes with a lower score.")] = -np.inf,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the environment, name=value; may be repeated.")
+    ] = None,
     remote: Annotated[list[str] | None, typer.Option(help="host:port of a server.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the servers' token.")] = None,
 ) -> None:
     """Record an expert's episodes as a Minari dataset."""
     token = token_from(token_file)
+    options = typed_options(option or [])
     found = record(
         env_id,
         episodes,
@@ -239,9 +246,10 @@ def main(
         screen_size=(size, size),
         remotes=remote,
         token=token,
+        options=options,
         least=least,
     )
-    write_dataset(dataset_id, env_id, found)
+    write_dataset(dataset_id, env_id, found, options)
     scores = [recording.score for recording in found]
     steps = sum(len(recording.actions) for recording in found)
     typer.echo(f"{dataset_id}: {len(found)} episodes, {steps:,} steps, mean score {np.mean(scores):.2f}")

@@ -131,6 +131,17 @@ def test_a_clone_leaves_alone_what_was_never_done():
     assert found[-1]["loss/cloning"] < 1.0 < 4.0 < found[0]["loss/cloning"]
 
 
+def test_the_command_records_under_options_and_the_dataset_tells_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    options = [f"--option={name}={value}" for name, value in OPTIONS.items()]
+    command = [sys.executable, "-m", "universe2.agents.demonstrations", RUNNER, "u2/short-v0", "--episodes=2"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("u2/short-v0: 2 episodes"), done.stderr
+    assert all(len(recording.actions) <= OPTIONS["max_steps"] for recording in read_dataset("u2/short-v0"))
+    told = minari.load_dataset("u2/short-v0").storage.metadata["description"]
+    assert str(OPTIONS) in told
+
+
 def test_who_has_no_expert_is_refused():
     with pytest.raises(UsageError, match="has no expert"):
         record("atari/Pong-v0", 1)

@@ -45,11 +45,12 @@ def command(
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
     from universe2.core.seeding import check_seed
+    from universe2.core.shell import typed_options
     from universe2.faces.make import token_from
 
     check_seed(seed)
     token = token_from(token_file)
-    env = _open(env_id, remote, token, size, _options(option or []))
+    env = _open(env_id, remote, token, size, typed_options(option or []))
     screen: Any = None
     try:
         obs, _ = env.reset(seed=seed)  # before the screen is cleared: what fails here is to be read
@@ -81,24 +82,6 @@ def _open(env_id: str, remote: str | None, token: str | None, size: int, options
     if several:
         return AgainstScripted(make_parallel(env_id, **{"expert": 1, **options}, **asked))
     return make(env_id, **asked, **options)
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """``name=value`` each; a value is a TOML value if it can be, else a string."""
-    import tomllib
-
-    from universe2.core.errors import UsageError
-
-    found: dict[str, Any] = {}
-    for one in given:
-        name, equals, text = one.partition("=")
-        if not name or not equals:
-            raise UsageError(f"--option takes name=value, got {one!r}")
-        try:
-            found[name] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name] = text
-    return found
 
 
 def _listens_to_pointer(env: Any) -> bool:

@@ -1,10 +1,15 @@
-"""How a command ends: an error of universe2 is one line on stderr and an exit code, not a traceback."""
+"""What commands have in common: environments' options as they are typed, and how a command ends.
+
+An error of universe2 is one line on stderr and an exit code, not a traceback.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from universe2.core.errors import Universe2Error, UnknownEnvError, UsageError
 
@@ -21,3 +26,17 @@ def errors_in_a_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("universe2: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def typed_options(given: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` each; a value is a TOML value if it can be, else a string. Raises UsageError."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--option takes name=value, got {one!r}")
+        try:
+            found[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = text
+    return found
