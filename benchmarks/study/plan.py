@@ -42,8 +42,10 @@ HORIZON = 128
 """Actions of an episode, and of a rollout, in the ablations: a rollout without a critic must see its end."""
 GROUP = 8
 LORA_RANK = 8
-BASES = 16
+BASES = 32
 """of the encoders of a network that plays many tasks; one that plays a single task needs none"""
+MIXED_MINIBATCH = 1024
+"""Transitions, where encoders are mixed: that is done anew for every minibatch."""
 PAGE_PART = 1 / 32
 """Steps on a web task for each on a game: a browser is that much slower."""
 
@@ -248,7 +250,7 @@ def _joint(
             arm=arm,
             of="all" if whole else "the rest",
             seed=seed,
-            config=_mix(games, pages, budget.steps) | ({"bases": bases} if bases else {}),
+            config=_mix(games, pages, budget.steps, bases),
             played=(*_on_both_levels(games, budget), *_pages(pages, budget)) if whole else (),
         )
 
@@ -345,7 +347,7 @@ def _page_alone(
     }
 
 
-def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, Any]:
+def _mix(games: Sequence[str], pages: Sequence[str], steps: int, bases: int) -> dict[str, Any]:
     rollout, slots = RECIPE["rollout"], 32
     batch = int(rollout * slots * (len(games) + PAGE_PART * len(pages)))
     tasks: dict[str, Any] = {
@@ -357,7 +359,8 @@ def _mix(games: Sequence[str], pages: Sequence[str], steps: int) -> dict[str, An
         **RECIPE,
         "epochs": _MORE["epochs"],
         "batch_steps": batch,
-        "minibatches": 2 * batch // MINIBATCH,
+        "minibatches": batch // MIXED_MINIBATCH if bases else 2 * batch // MINIBATCH,
+        **({"bases": bases} if bases else {}),
         "total_steps": int(steps * (len(games) + PAGE_PART * len(pages))),
         "tasks": tasks,
     }
@@ -391,7 +394,7 @@ STEPS_PER_SECOND = {"arcade": 1700.0, "web": 90.0}
 """of training on one core, measured; for estimates only"""
 SHOWN_PER_SECOND = 1000.0
 """the same, of games whose player is imitated"""
-MIXING = 1.6
+MIXING = 1.3
 """how many times as long it takes where encoders are mixed out of bases"""
 PLAYED_PER_SECOND = {"arcade": 1500.0, "web": 60.0}
 _LENGTH = {"arcade": 300, "web": 12}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from universe2.agents.conditional import ConditionalEncoder
+from universe2.agents.conditional import SHARPNESS, ConditionalEncoder
 from universe2.agents.config import TrainConfig, from_table
 from universe2.agents.learner import Learner
 from universe2.agents.model import ImpalaEncoder, ModelConfig, Network, PatchEncoder
@@ -45,6 +45,7 @@ def test_each_text_sees_through_weights_of_its_own(kind: type[PatchEncoder | Imp
     found, cells = encoder(screens, motions, TEXTS, index)
     for row, text in enumerate(index.tolist()):
         code_K = encoder.code(TEXTS[text : text + 1])[0]
+        code_K = code_K * code_K.abs() ** (SHARPNESS - 1)
         code_K = code_K / code_K.norm() if text != 1 else torch.zeros(3)
         weights = {
             name: own + sum(code * base.view(own.shape) for code, base in zip(code_K, bases, strict=True))
@@ -88,6 +89,21 @@ def test_what_one_text_learns_an_orthogonal_one_does_not_see() -> None:
     after = [encoder(screens, motions, TEXTS, torch.tensor([text]))[0].detach() for text in (0, 2)]
     assert (after[0] - before[0]).abs().max() > 1e-3
     assert torch.equal(after[1], before[1])
+
+
+def test_an_instruction_sees_through_few_bases() -> None:
+    """And the gradient of its code is finite, also where there is no text."""
+    torch.manual_seed(1)
+    encoder = ConditionalEncoder(PatchEncoder(4, SIZE, 16), 32)
+    words = [f"Do what number {number} of the tasks asks for." for number in range(40)]
+    codes_UK = encoder._codes(torch.stack([torch.from_numpy(hashed_ids(text)) for text in (*words, "")]))
+    parts_UK = codes_UK[:-1].square()
+    torch.testing.assert_close(parts_UK.sum(1), torch.ones(40))
+    assert parts_UK.sort(descending=True).values[:, :3].sum(1).mean() > 0.9
+    assert not codes_UK[-1].any()
+    codes_UK.sum().backward()
+    assert encoder.code.weight.grad is not None
+    assert encoder.code.weight.grad.isfinite().all()
 
 
 def test_a_checkpoint_keeps_them_and_adapters_go_beside_them(tmp_path: Path) -> None:
