@@ -2,9 +2,9 @@
 
 Its weights are W₀ + Σ aₖ Bₖ: conditionally parameterized layers (CondConv; Yang et al., 2019), with a unit
 vector a that depends on the instruction instead of the picture. So games that show different things don't
-overwrite each other's filters, and share what they have in common. The vector is nearly one base alone: Adam's
-steps in a base that many games pull at are those games' noise, and one that few pull at learns as if it were
-theirs. Weights are mixed once per instruction and batch. It doesn't know what an encoder is made of.
+overwrite each other's filters, and share what they have in common. The vector is nearly one base alone: in
+a base that many games pull at, Adam's steps are mostly the others' noise. Weights are mixed once per
+instruction and batch. It doesn't know what an encoder is made of.
 
 Suffixes: B screens, U distinct texts, L ids of a text, K bases, D elements of a weight.
 """
