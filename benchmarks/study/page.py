@@ -17,6 +17,8 @@ from benchmarks.study.plan import (
     GROUP,
     HORIZON,
     LORA_RANK,
+    MINIBATCH,
+    MIXED_MINIBATCH,
     PAGE_PART,
     RECIPE,
     TEMPERATURE,
@@ -48,6 +50,8 @@ def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path,
     found = Results(cells, results)
     sections = [ask(found, budget) for ask in (specialists, joint, levels, transfer, ablations, critic)]
     lines = _head(found, budget, flags)
+    for stale in path.with_suffix("").glob("*.svg"):
+        stale.unlink()  # a question may have lost its results
     for number, section in enumerate(sections, 1):
         lines += ["", f"## {number}. {section.title}", "", *section.lines]
         for name, svg in section.figures.items():
@@ -112,7 +116,9 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g} from fresh "
         f"weights and {TUNED['lr']:g} after pre-training. Where one network plays all tasks of question 2 or "
         f"4, the weights of its encoder are mixed by the instruction out of {BASES} bases "
-        "([`bases`](training.md)); it knows no task by its number, and all else is shared.",
+        f"([`bases`](training.md)), and it learns from minibatches of {MIXED_MINIBATCH:,} transitions "
+        f"(with one encoder for all, of {MINIBATCH // 2}); it knows no task by its number, and all else is "
+        "shared.",
         "",
         "Scores are (return − random) / (reference − random): 0 is random play, with the same frame skip, "
         "and 1 the scripted player, without one, over whole episodes, of games on held-out levels; question "

@@ -24,7 +24,19 @@ from benchmarks.study import cell as study_cell
 from benchmarks.study import page, statistics
 from benchmarks.study.gradients import spread
 from benchmarks.study.page import write_page
-from benchmarks.study.plan import BASES, BUDGETS, FRAME_SKIP, RECIPE, TUNED, Cell, Played, cells, estimate
+from benchmarks.study.plan import (
+    BASES,
+    BUDGETS,
+    FRAME_SKIP,
+    MINIBATCH,
+    MIXED_MINIBATCH,
+    RECIPE,
+    TUNED,
+    Cell,
+    Played,
+    cells,
+    estimate,
+)
 from benchmarks.study.references import measure_references, reference
 from benchmarks.study.results import Results
 from benchmarks.study.runner import run
@@ -86,7 +98,10 @@ def test_encoders_are_mixed_where_one_network_plays_many_tasks_and_in_what_comes
     assert mixed == {"joint", "pretrained", "fine-tuned", "adapters"}
     (plain,) = (c for c in cells(budget) if c.arm == "one encoder")
     (joint,) = (c for c in cells(budget) if c.arm == "joint" and c.seed == 0)
-    assert {**plain.config, "bases": BASES, "minibatches": joint.config["minibatches"]} == joint.config
+    batch = plain.config["batch_steps"]
+    assert plain.config["minibatches"] == 2 * batch // MINIBATCH
+    mixed = {"bases": BASES, "minibatches": batch // MIXED_MINIBATCH}
+    assert {**plain.config, **mixed} == joint.config
     assert plain.played == joint.played
 
 
@@ -511,6 +526,8 @@ def the_page(tmp_path):
 
 def test_the_page_says_what_the_results_say(tmp_path):
     write_results(tmp_path / "results", HEIGHTS)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "of-results-that-are-gone.svg").touch()
     text, sections = the_page(tmp_path)
     assert "`python -m benchmarks.study --quick`" in text
     assert "cells are missing" not in text

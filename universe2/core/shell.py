@@ -6,7 +6,6 @@ An error of universe2 is one line on stderr and an exit code, not a traceback.
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +29,8 @@ def errors_in_a_line() -> Iterator[None]:
 
 def typed_options(given: Sequence[str]) -> dict[str, Any]:
     """``name=value`` each; a value is a TOML value if it can be, else a string. Raises UsageError."""
+    import tomllib  # commands that take no options start without it
+
     found: dict[str, Any] = {}
     for one in given:
         name, equals, text = one.partition("=")
