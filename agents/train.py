@@ -106,6 +106,8 @@ class Run:
         """of the run, not the collector's: of tasks that are left out now, or with other numbers of ranks"""
         self._others: dict[str, Any] = {}
         """the saved counters of those tasks"""
+        self._warned = False
+        """that episodes under way are not saved"""
         self._kept = 0
         self._began = self._saved = self._logged = time.monotonic()
         self._recent = (self._began, 0)
@@ -223,7 +225,9 @@ class Run:
             try:
                 arrays, extra["texts"] = in_progress(self.collector)
             except UnsupportedError as error:
-                log.warning("episodes under way are not saved: %s", error)
+                if not self._warned:
+                    log.warning("episodes under way are not saved: %s", error)
+                self._warned = True
         self.learner.save_state(self.path, extra, arrays).result()
         if self._multiple() > self._kept:
             self._kept = self._multiple()

@@ -26,7 +26,7 @@ from universe2.agents.config import TaskConfig, TrainConfig, from_table, load_co
 from universe2.agents.learner import Learner
 from universe2.agents.run_log import task_rows
 from universe2.agents.train import train
-from universe2.core.errors import TrainingError, UsageError
+from universe2.core.errors import TrainingError, UnsupportedError, UsageError
 
 
 class Flaky(Toy):
@@ -280,6 +280,18 @@ def test_a_signal_while_collecting_loses_nothing(algorithm, config, monkeypatch,
     assert 0 < meta["counts"]["steps"] < 320
     train(broken, resume=True, console=quiet())
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_what_no_checkpoint_can_hold_is_said_once(config, monkeypatch):
+    def unsupported(collector):
+        raise UnsupportedError("toys have no snapshots")
+
+    monkeypatch.setattr(train_module, "in_progress", unsupported)
+    often = TrainConfig(**{**vars(config), "lockstep": True, "checkpoint_seconds": 0.0})
+    path = train(often, console=quiet())
+    said = [line for line in path.with_name("train.log").read_text().splitlines() if "not saved" in line]
+    assert len(said) == 1
+    assert "toys have no snapshots" in said[0]
 
 
 def test_checkpoints_are_kept_by_policy(config, tmp_path):
