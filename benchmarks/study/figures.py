@@ -62,7 +62,7 @@ def curves(
     title: str, lines: Mapping[str, Sequence[tuple[float, Interval]]], marks: Mapping[float, str]
 ) -> str:
     """A line with a band per name, over fractions of the training."""
-    width, height, left, right, top, bottom = 620, 300, 56, 140, 26, 34
+    width, height, left, right, top, bottom = 620, 300, 76, 140, 26, 34
     found = [interval for line in lines.values() for _, interval in line]
     axis = axis_for(found, list(marks))
     last = max(at for line in lines.values() for at, _ in line)
