@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,31 +128,28 @@ def _small_agent(layer_init: Any) -> type:
     return Agent
 
 
-class _Ours:
-    """Our preset ``nano`` on frames alone: one instruction, all choices live, nothing done before."""
+def _our_network() -> tuple[Any, Callable[[Any, Any, Any], tuple[Any, Any, Any]]]:
+    """Our preset ``nano``, and a function that shows it frames alone: one instruction, all choices live.
 
-    def __init__(self) -> None:
-        import torch
+    That takes the screens (N, T, H, W, 3), where episodes begin (N, T) and the state before; it gives
+    logits (N, T, A), values (N, T) and the state after.
+    """
+    import torch
 
-        from universe2.agents.model import Network, preset
-        from universe2.agents.text import TextTable
+    from universe2.agents.model import CHOICES, Network, Observation, preset
+    from universe2.agents.returns import decode_value
+    from universe2.agents.text import TextTable
+    from universe2.core.screen import NVEC
 
-        self.network = Network(preset("nano"))
-        table = TextTable()
-        self._texts = torch.from_numpy(table.ids(table.rows(["Break all the bricks."])))
+    network = Network(preset("nano"))
+    table = TextTable()
+    texts = torch.from_numpy(table.ids(table.rows(["Break all the bricks."])))
 
-    def see(self, screen_NTHW3: Any, first_NT: Any, state: Any) -> tuple[Any, Any, Any]:
-        """Logits (N, T, A), value (N, T) and the state after."""
-        import torch
-
-        from universe2.agents.model import CHOICES, Observation
-        from universe2.agents.returns import decode_value
-        from universe2.core.screen import NVEC
-
+    def see(screen_NTHW3: Any, first_NT: Any, state: Any) -> tuple[Any, Any, Any]:
         count, times = first_NT.shape
         obs = Observation(
             screen_NTHW3,
-            self._texts,
+            texts,
             torch.zeros(count, times, dtype=torch.int64),
             torch.ones(count, CHOICES, dtype=torch.bool),
             torch.zeros(count, times, len(NVEC), dtype=torch.int64),
@@ -159,8 +157,10 @@ class _Ours:
             first_NT,
             torch.zeros(0, dtype=torch.int64),  # no pointer in this game
         )
-        out = self.network(obs, state)
-        return out.logits, decode_value(out.value_logits, self.network.config.value_limit), out.state
+        out = network(obs, state)
+        return out.logits, decode_value(out.value_logits, network.config.value_limit), out.state
+
+    return network, see
 
 
 def _our_agent(layer_init: Any) -> type:
@@ -172,8 +172,7 @@ def _our_agent(layer_init: Any) -> type:
     class Agent(nn.Module):
         def __init__(self, envs: Any) -> None:
             super().__init__()
-            self.ours = _Ours()
-            self.network = self.ours.network  # so that it is trained
+            self.network, self._see = _our_network()
             self.choices = int(envs.single_action_space.n)
             self.lstm = types.SimpleNamespace(num_layers=1, hidden_size=self.network.config.hidden)
 
@@ -188,7 +187,7 @@ def _our_agent(layer_init: Any) -> type:
                 return rows.view(-1, count, *rows.shape[1:]).transpose(0, 1).contiguous()
 
             state = {"hidden": hidden_ND, "brightness": before}
-            seen = self.ours.see(slots_first(x_BHW3.to(torch.uint8)), slots_first(done_B.bool()), state)
+            seen = self._see(slots_first(x_BHW3.to(torch.uint8)), slots_first(done_B.bool()), state)
             logits, value, after = seen
             logits = logits[..., : self.choices].transpose(0, 1).flatten(0, 1)
             pair = (after["hidden"][None], after["brightness"][None])
@@ -289,22 +288,20 @@ def _sb3_ours() -> dict[str, Any]:
     class Encoder(BaseFeaturesExtractor):
         def __init__(self, space: Any) -> None:
             super().__init__(space, CHOICES + 1)
-            self.ours = _Ours()
-            self.network = self.ours.network  # so that it is trained
+            self.network, self._see = _our_network()
 
         def forward(self, x_B3HW: Any) -> Any:
             screen_B1HW3 = x_B3HW.to(torch.uint8).permute(0, 2, 3, 1).contiguous()[:, None]
             first_B1 = torch.ones(len(x_B3HW), 1, dtype=torch.bool)
             state = self.network.initial_state(len(x_B3HW))
-            logits, value, _ = self.ours.see(screen_B1HW3, first_B1, state)
+            logits, value, _ = self._see(screen_B1HW3, first_B1, state)
             return torch.cat([logits[:, 0], value], -1)
 
     return {"features_extractor_class": Encoder, "normalize_images": False, "ortho_init": False}
 
 
 def _take_columns(policy: Any, choices: int) -> None:
-    """Our network has heads of its own: the peer's take what these say."""
-    import torch
+    """Our network has heads of its own: the peer's take what these say, and train no weights."""
     from torch import nn
 
     class Take(nn.Module):
@@ -316,4 +313,3 @@ def _take_columns(policy: Any, choices: int) -> None:
             return features[:, self.columns]
 
     policy.action_net, policy.value_net = Take(slice(0, choices)), Take(slice(-1, None))
-    policy.optimizer = torch.optim.Adam(policy.parameters(), lr=3e-4, eps=1e-5)  # the peer's own settings
