@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from universe2.agents.model import HEADS
 from universe2.core.errors import UsageError
 from universe2.core.files import checked, is_a, read_toml
 
@@ -52,6 +53,8 @@ class TrainConfig:
     """for ``group``: rollouts from the same state, one in each of so many neighbouring slots"""
     init_from: str = ""
     """a checkpoint whose weights to start from"""
+    anew: tuple[str, ...] = ()
+    """heads of ``init_from`` that begin anew: ``keys`` (arrows and keys; the pointer's stay), ``value``"""
     lora_rank: int = 0
     """above 0: freeze the trunk of ``init_from`` and train adapters of this rank and the heads"""
     preset: str = "nano"
@@ -120,6 +123,13 @@ class TrainConfig:
             raise UsageError(f"bases = {self.bases}: it must be 0 or more")
         if self.lora_rank and not self.init_from:
             raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
+        if self.anew and not self.init_from:
+            raise UsageError("anew needs init_from: without it all weights are fresh")
+        for head in self.anew:
+            if head not in HEADS:
+                raise UsageError(
+                    f"anew = {list(self.anew)}: there are {' and '.join(HEADS)}, but no {head!r}"
+                )
         for task in self.tasks:
             if task.slots < 1 or task.share <= 0:
                 raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")
@@ -205,5 +215,9 @@ def _check_value(name: str, field_: dataclasses.Field[Any], value: Any) -> None:
         checked(name, value, "table" if kind.startswith("Mapping") else kind)
 
 
-_LISTS = {"remotes": ("str", 0, 'a list of "host:port"'), "screen_size": ("int", 2, "[height, width]")}
+_LISTS = {
+    "remotes": ("str", 0, 'a list of "host:port"'),
+    "anew": ("str", 0, "a list of heads"),
+    "screen_size": ("int", 2, "[height, width]"),
+}
 """settings that are lists → of what, how many (0: any number), and how to say it"""

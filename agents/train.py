@@ -66,7 +66,7 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     try:
         saved = learner.load_state(path).result() if resume else None
         if config.init_from and not resume:
-            learner.load_weights(config.init_from).result()
+            learner.load_weights(config.init_from, config.anew).result()
         with _open_pool(config, ranks) as pool:
             Run(config, learner, pool, path).go(console, saved)
     finally:

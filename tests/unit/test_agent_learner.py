@@ -18,7 +18,7 @@ from universe2.agents.sampler import SlotObservations
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import LENGTH, TextTable, hashed_ids
 from universe2.core.errors import InterfaceError, TrainingError, UsageError
-from universe2.core.screen import NVEC, ScreenMap, screen_action_space, screen_observation_space
+from universe2.core.screen import ARROWS, KEYS, NVEC, ScreenMap, screen_action_space, screen_observation_space
 
 SIZE = (32, 32)
 CONFIG = ModelConfig("patch", 4, 16, SIZE, text_dim=8)
@@ -378,6 +378,26 @@ def test_adapters_change_nothing_at_first_and_are_all_that_is_trained(learner, t
     tuned.save_state(tmp_path / "tuned").result()
     with pytest.raises(TrainingError, match="holds adapters"):
         tuned.load_weights(tmp_path / "tuned").result()
+    tuned.close()
+
+
+def test_heads_begin_anew_but_for_where_a_click_goes(learner, tmp_path):
+    for seed in range(2):
+        update(learner, seed).result()
+    learner.save_state(tmp_path / "full").result()
+    tuned = Learner(CONFIG, ["a", "b"], seed=9)
+    fresh, trained = weights(tuned), weights(learner)
+    tuned.load_weights(tmp_path / "full", anew=["keys", "value"]).result()
+    now = weights(tuned)
+    keys = len(ARROWS) + len(KEYS)
+    for kind in ("weight", "bias"):
+        value, policy = f"value.{kind}", f"policy.{kind}"
+        assert torch.equal(now.pop(value), fresh[value])
+        assert torch.equal(now[policy][:keys], fresh[policy][:keys])
+        assert torch.equal(now.pop(policy)[keys:], trained[policy][keys:])
+        assert not torch.equal(trained[value], fresh[value])
+    assert not torch.equal(trained["policy.weight"][:keys], fresh["policy.weight"][:keys])
+    assert all(torch.equal(now[name], trained[name]) for name in now)
     tuned.close()
 
 

@@ -337,6 +337,23 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         TrainConfig(**{**vars(lora), "init_from": ""})
 
 
+def test_a_run_begins_heads_of_another_anew(config, tmp_path):
+    first = train(config, console=quiet())
+    still = {"init_from": str(first), "lr": 0.0, "out_dir": str(tmp_path / "still")}
+    kept, _ = read_checkpoint(first)
+    unmoved, _ = read_checkpoint(
+        train(TrainConfig(**{**vars(config), **still, "anew": ("value",)}), console=quiet())
+    )
+    different = {n for n in kept if n.startswith("model.") and not torch.equal(kept[n], unmoved[n])}
+    assert different == {"model.value.weight", "model.value.bias"}
+    with pytest.raises(UsageError, match=r"anew = \['values'\]: there are keys and value, but no 'values'"):
+        TrainConfig(**{**vars(config), **still, "anew": ("values",)})
+    with pytest.raises(UsageError, match="anew needs init_from"):
+        TrainConfig(**{**vars(config), "anew": ("value",)})
+    with pytest.raises(UsageError, match="anew must be a list of heads, got 'value'"):
+        from_table({**config.to_json(), **still, "anew": "value"})
+
+
 def test_a_run_with_mixed_encoders_resumes_and_plays(config, tmp_path):
     mixed = TrainConfig(**{**vars(config), "bases": 2})
     first = train(mixed, console=quiet())

@@ -14,9 +14,22 @@ def process_tree(pid: int) -> list[int]:
     while todo:
         found.append(todo.pop())
         with contextlib.suppress(OSError):  # it has just ended
-            for thread in Path(f"/proc/{found[-1]}/task").iterdir():
-                todo += map(int, (thread / "children").read_text().split())
+            tasks = f"/proc/{found[-1]}/task"
+            for thread in os.listdir(tasks):
+                todo += map(int, _read(f"{tasks}/{thread}/children").split())
     return found
+
+
+def _read(path: str) -> bytes:
+    """A small file's content: a browser has some seventy threads, and pathlib costs five times as much."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = b""
+        while part := os.read(descriptor, 4096):
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
@@ -24,7 +37,7 @@ def resident_bytes(pids: Iterable[int]) -> int:
     pages = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            pages += int(_read(f"/proc/{pid}/statm").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
