@@ -113,9 +113,9 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         "imitating, in the states that the network gets to, what their scripted players would do there; "
         "held-out tasks (question 4) and those of question 5 by reinforcement alone. A task "
         f"alone and in a mix gets equally many steps: {budget.steps:,} on a game, "
-        f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g} from fresh "
-        f"weights and {TUNED['lr']:g} after pre-training. Where one network plays all tasks of question 2 or "
-        f"4, the weights of its encoder are mixed by the instruction out of {BASES} bases "
+        f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g}, and "
+        f"{TUNED['web']['lr']:g} on a page after pre-training. Where one network plays all tasks of "
+        f"question 2 or 4, the weights of its encoder are mixed by the instruction out of {BASES} bases "
         f"([`bases`](training.md)), and it learns from minibatches of {MIXED_MINIBATCH:,} transitions "
         f"(with one encoder for all, of {MINIBATCH // 2}); it knows no task by its number, and all else is "
         "shared.",
@@ -265,7 +265,9 @@ def transfer(found: Results, budget: Budget) -> Section:
         f"Pre-trained on everything but {', '.join(tasks)}, and then trained on each of these for "
         f"{budget.transfer_steps:,} steps (a page {int(budget.transfer_steps * PAGE_PART):,}), by "
         "reinforcement alone: is the area under the learning curve at least "
-        f"{TRANSFER_TARGET:g} × that from scratch?",
+        f"{TRANSFER_TARGET:g} × that from scratch? On a page everything that was learned goes on; on a game "
+        f"two heads begin anew ([`anew`](training.md)): {' and '.join(TUNED['arcade']['anew'])}. That was "
+        "chosen by what it did for Breakout, Crossing and Runner with seed 0.",
         "",
     ]
     arms = ("fine-tuned", "adapters", "scratch")

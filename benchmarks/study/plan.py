@@ -64,8 +64,12 @@ SHOWN = {"expert": 1}
 """The scripted player tells what it would do now, which the network learns beside what is rewarded."""
 _MORE: Mapping[str, Any] = {"batch_steps": 2048, "minibatches": 8, "epochs": 4}
 """What differs for a game alone where it is imitated: advice bears to be gone over more often."""
-TUNED = {"lr": 1e-3, "bases": BASES}
-"""What differs where another cell's training left weights already."""
+TUNED: Mapping[str, Mapping[str, Any]] = {
+    "arcade": {"bases": BASES, "anew": ["keys", "value"]},
+    "web": {"bases": BASES, "lr": 1e-3},
+}
+"""What differs, by family, where another cell's training left weights already. What a key does is another
+thing in every game; a page that is clicked differs less from others, and what is known is worth keeping."""
 TEMPERATURE = 0.5
 """of the actions that are evaluated: a short training leaves much chance in them"""
 MINIBATCH = 512
@@ -210,7 +214,7 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
     found.sort(key=lambda cell: cell.seed)
     whole: dict[str, Cell] = {}
     for cell in found:
-        changes = TUNED if cell.parent else {}
+        changes = TUNED[cell.of.partition("/")[0]] if cell.parent else {}
         whole[cell.name] = dataclasses.replace(
             cell,
             config={**cell.config, **changes, "preset": preset},

@@ -85,12 +85,15 @@ def test_what_is_held_out_is_never_trained_on_before(budget):
             assert not held_out & set(cell.config["tasks"])
 
 
-def test_only_weights_that_were_there_learn_at_the_lower_rate(budget):
-    for cell in cells(budget):
-        assert cell.config["lr"] == (TUNED if cell.parent else RECIPE)["lr"], cell.name
-    rates = {cell.arm: cell.config["lr"] for cell in cells(budget)}
-    assert rates["fine-tuned"] == rates["adapters"] == TUNED["lr"]
-    assert rates["scratch"] == rates["recipe"] == rates["joint"] == rates["specialist"] == RECIPE["lr"]
+def test_what_is_tuned_keeps_what_pages_and_games_share(budget):
+    told = {
+        (cell.arm, cell.of.partition("/")[0]): (cell.config["lr"], cell.config.get("anew"))
+        for cell in cells(budget)
+    }
+    for arm in ("fine-tuned", "adapters"):
+        assert told.pop((arm, "arcade")) == (RECIPE["lr"], ["keys", "value"])
+        assert told.pop((arm, "web")) == (1e-3, None)
+    assert set(told.values()) == {(RECIPE["lr"], None)}
 
 
 def test_encoders_are_mixed_where_one_network_plays_many_tasks_and_in_what_comes_of_it(budget):
@@ -128,7 +131,7 @@ def test_a_change_of_the_parent_is_one_of_its_children(monkeypatch):
 
     before = contents()
     assert before == contents()
-    monkeypatch.setitem(TUNED, "lr", 2e-3)
+    monkeypatch.setitem(TUNED, "web", {"lr": 2e-3})
     for name, content in contents().items():
         assert (content != before[name]) == (content["config"]["lr"] == 2e-3), name
     monkeypatch.undo()
