@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from universe2.agents.model import HEADS
+from universe2.agents.model import ANEW
 from universe2.core.errors import UsageError
 from universe2.core.files import checked, is_a, read_toml
 
@@ -126,10 +126,8 @@ class TrainConfig:
         if self.anew and not self.init_from:
             raise UsageError("anew needs init_from: without it all weights are fresh")
         for head in self.anew:
-            if head not in HEADS:
-                raise UsageError(
-                    f"anew = {list(self.anew)}: there are {' and '.join(HEADS)}, but no {head!r}"
-                )
+            if head not in ANEW:
+                raise UsageError(f"anew = {list(self.anew)}: there are {' and '.join(ANEW)}, but no {head!r}")
         for task in self.tasks:
             if task.slots < 1 or task.share <= 0:
                 raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")

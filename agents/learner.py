@@ -25,7 +25,7 @@ from torch import Tensor
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
 from universe2.agents.distributed import Ranks
 from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
-from universe2.agents.model import HEADS, ModelConfig, Network, Observation
+from universe2.agents.model import ANEW, ModelConfig, Network, Observation
 from universe2.agents.parts import InParts
 from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservations, on_device
@@ -166,8 +166,8 @@ class Learner:
         return self._submit(self._load, Path(path))
 
     def load_weights(self, path: str | Path, anew: Sequence[str] = ()) -> Future[None]:
-        """The network alone, to start something new from; adapters, and the ``HEADS`` in ``anew``, begin as
-        they are."""
+        """The network alone, to start something new from; adapters, and the heads in ``anew`` (see ``ANEW``),
+        begin as they are."""
         return self._submit(self._load_weights, Path(path), tuple(anew))
 
     def close(self) -> None:
@@ -333,7 +333,7 @@ class Learner:
             raise TrainingError(f"{path} holds adapters; start from a checkpoint of full weights")
         found = {self.network.trunk_name(name): t for name, t in _under(tensors, "model.").items()}
         there = self.network.state_dict()
-        for layer, rows in (HEADS[head] for head in anew):
+        for layer, rows in (ANEW[head] for head in anew):
             for name in (f"{layer}.weight", f"{layer}.bias"):
                 found[name][rows] = there[name][rows].cpu()
         self.network.load_state_dict({name: found.get(name, value) for name, value in there.items()})

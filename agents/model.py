@@ -34,7 +34,7 @@ from universe2.core.screen import NVEC, POINTER
 State = dict[str, Tensor]
 CHOICES = sum(NVEC)
 _OFFSETS = torch.tensor([sum(NVEC[:part]) for part in range(len(NVEC))])
-HEADS = {"keys": ("policy", slice(POINTER_AT)), "value": ("value", slice(None))}
+ANEW = {"keys": ("policy", slice(POINTER_AT)), "value": ("value", slice(None))}
 """What may begin anew in a trained network, by name: the layer and which of its rows. The rows of the pointer
 and its buttons are not among them: a place that is clicked means the same in every task."""
 GAZES = 8

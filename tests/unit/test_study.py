@@ -86,14 +86,13 @@ def test_what_is_held_out_is_never_trained_on_before(budget):
 
 
 def test_what_is_tuned_keeps_what_pages_and_games_share(budget):
-    told = {
-        (cell.arm, cell.of.partition("/")[0]): (cell.config["lr"], cell.config.get("anew"))
-        for cell in cells(budget)
-    }
-    for arm in ("fine-tuned", "adapters"):
-        assert told.pop((arm, "arcade")) == (RECIPE["lr"], ["keys", "value"])
-        assert told.pop((arm, "web")) == (1e-3, None)
-    assert set(told.values()) == {(RECIPE["lr"], None)}
+    tuned = {"arcade": (RECIPE["lr"], ["keys", "value"]), "web": (1e-3, None)}
+    arms = set()
+    for cell in cells(budget):
+        found = cell.config["lr"], cell.config.get("anew")
+        assert found == (tuned[cell.of.partition("/")[0]] if cell.parent else (RECIPE["lr"], None)), cell.name
+        arms |= {cell.arm} if cell.parent else set()
+    assert arms == {"fine-tuned", "adapters"}
 
 
 def test_encoders_are_mixed_where_one_network_plays_many_tasks_and_in_what_comes_of_it(budget):

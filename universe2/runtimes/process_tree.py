@@ -21,15 +21,9 @@ def process_tree(pid: int) -> list[int]:
 
 
 def _read(path: str) -> bytes:
-    """A small file's content: a browser has some seventy threads, and pathlib costs five times as much."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = b""
-        while part := os.read(descriptor, 4096):
-            content += part
-        return content
-    finally:
-        os.close(descriptor)
+    """A small file: a browser has some seventy threads, and pathlib costs nearly four times as much."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
