@@ -37,7 +37,7 @@ class CheckpointPolicy:
         self.path = path
         tensors, meta = read_checkpoint(path)
         config = model_config(meta)
-        self.name = path.parent.name if path.name == "checkpoint" else path.stem
+        self.name = path.resolve().parent.name if path.name == "checkpoint" else path.stem
         self.screen_size = config.screen_size
         self._device = torch.device(device)
         self._temperature = temperature

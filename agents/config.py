@@ -22,6 +22,18 @@ from universe2.core.errors import UsageError
 from universe2.core.files import checked, is_a, read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
+_INF = float("inf")
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("rollout", "batch_steps", "minibatches", "epochs", "total_steps", "group_size"), (1, _INF)
+    ),
+    **dict.fromkeys(("wait", "patience", "checkpoint_seconds", "keep_every_steps", "threads"), (0, _INF)),
+    **dict.fromkeys(("max_steps_off_policy", "lora_rank", "bases", "lr"), (0, _INF)),
+    **dict.fromkeys(("value_coef", "imitation_coef", "reconstruction_coef"), (0, _INF)),
+    **dict.fromkeys(("gamma", "lam", "lr_end"), (0, 1)),
+    "seed": (0, 2**63 - 1),
+}
+"""settings that are numbers → the least and the most"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +82,7 @@ class TrainConfig:
     """of the CPU's arithmetic; 0 means all cores (see ``agents/threads.py``)"""
     seed: int = 0
     total_steps: int = 100_000_000
-    seconds: float = float("inf")
+    seconds: float = _INF
     checkpoint_seconds: float = 60.0
     keep_every_steps: int = 0
     """above 0: keep the first checkpoint beyond each multiple of it, as checkpoint-<steps>"""
@@ -108,19 +120,18 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UsageError("a training run needs at least one task")
-        if self.rollout < 1 or self.minibatches < 1 or self.epochs < 1:
-            raise UsageError("rollout, minibatches and epochs must be at least 1")
-        if self.total_steps < 1 or not self.seconds > 0:
-            raise UsageError(
-                f"total_steps = {self.total_steps}, seconds = {self.seconds:g}: a run has at least one step "
-                "and more than 0 seconds"
-            )
+        for key, (least, most) in _BOUNDS.items():
+            value = getattr(self, key)
+            if not least <= value <= most:  # nan is in no bounds
+                words = f"at least {least:g}" if most == _INF else f"between {least:g} and {most:g}"
+                raise UsageError(f"{key} = {value:g}: it must be {words}")
+        for key in ("seconds", "clip", "max_grad_norm"):
+            if not getattr(self, key) > 0:
+                raise UsageError(f"{key} = {getattr(self, key):g}: it must be above 0")
         choices = {"algorithm": ALGORITHMS, "precision": ("auto", "float32", "bfloat16")}
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 raise UsageError(f"{key} = {getattr(self, key)!r}: it must be one of {', '.join(known)}")
-        if self.bases < 0:
-            raise UsageError(f"bases = {self.bases}: it must be 0 or more")
         if self.lora_rank and not self.init_from:
             raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
         if self.anew and not self.init_from:
@@ -162,7 +173,7 @@ class TrainConfig:
         table["tasks"] = {task["env_id"]: task for task in table["tasks"]}
         for task in table["tasks"].values():
             del task["env_id"]
-        if self.seconds == float("inf"):
+        if self.seconds == _INF:
             del table["seconds"]
         return table
 

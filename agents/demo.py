@@ -22,11 +22,14 @@ from rich.console import Console
 from rich.rule import Rule
 
 from universe2.client.local_server import local_server
+from universe2.core.errors import UsageError
 from universe2.core.shell import errors_in_a_line
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
 COOL = ("--temperature", "0.25")
 """A short training leaves much chance in the actions; the likelier ones are the better ones."""
+_FIRST = "server1.log"
+"""the first file that a demo writes, and so the sign of one"""
 console = Console()
 
 
@@ -38,12 +41,11 @@ def main(
 ) -> None:
     """Train one agent over two environment servers, rank it against random play, write a report."""
     began = time.monotonic()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    _make_empty(out)
     db, report, checkpoint = out / "episodes.sqlite", out / "report.html", out / "checkpoint"
     with contextlib.ExitStack() as stack:
         remotes: list[str] = []
-        for log in (out / "server1.log", out / "server2.log"):
+        for log in (out / _FIRST, out / "server2.log"):
             server = stack.enter_context(local_server("--slots", "256", log=log))
             told = f"environment server {server.address} (pid {server.process.pid}, log {log})"
             console.print(told, highlight=False)
@@ -57,6 +59,16 @@ def main(
         clips = ["--metrics", str(out / "metrics.jsonl"), "--clip", str(checkpoint)]
         universe2("leaderboard", str(db), *outputs, *clips, *COOL, *remotes)
     console.print(f"done in {time.monotonic() - began:.0f} s: [bold]{report}[/bold]", highlight=False)
+
+
+def _make_empty(out: Path) -> None:
+    """An earlier demo is deleted, nothing else."""
+    if out.exists() and not (out / _FIRST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"{out} holds something else than a demo: choose a new folder, or delete it yourself"
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
 
 
 def universe2(*arguments: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import dataclasses
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,7 @@ from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservatio
 from universe2.agents.stopwatch import Stopwatch
 from universe2.core.errors import TrainingError
 
+log = logging.getLogger("universe2.train")
 T = TypeVar("T")
 CustomLoss = Callable[[Network, SegmentBatch], tuple[Tensor, dict[str, Tensor]]]
 
@@ -310,7 +312,7 @@ class Learner:
                     for key, value in found.items()
                 }
         if self.ranks.rank == 0:  # the others' random numbers begin anew
-            self.generator.set_state(tensors["rng.sample"])
+            self._take_random_numbers(tensors["rng.sample"])
         for i, task in enumerate(self.tasks):
             if task in meta["tasks"]:
                 at = meta["tasks"].index(task)
@@ -322,6 +324,16 @@ class Learner:
         arrays = {name: tensor.numpy() for name, tensor in _under(tensors, "extra.").items()}
         return Saved(meta["extra"], arrays)
 
+    def _take_random_numbers(self, state: Tensor) -> None:
+        if state.shape == self.generator.get_state().shape:
+            self.generator.set_state(state)
+        else:
+            log.warning(
+                "the checkpoint was written on another kind of device than %s: random numbers begin anew, "
+                "and the run isn't the one that it would have been there",
+                self.device,
+            )
+
     def _load_weights(self, path: Path, anew: tuple[str, ...]) -> None:
         tensors, meta = read_checkpoint(path)
         theirs, mine = model_config(meta), self.config
@@ -331,8 +343,13 @@ class Learner:
             raise TrainingError(f"{path} holds a network of other sizes: {theirs}, expected {mine}")
         if theirs.lora_rank:
             raise TrainingError(f"{path} holds adapters; start from a checkpoint of full weights")
-        found = {self.network.trunk_name(name): t for name, t in _under(tensors, "model.").items()}
         there = self.network.state_dict()
+        left_out = () if mine.reconstruct else ("picture.",)
+        found = {
+            self.network.trunk_name(name): tensor
+            for name, tensor in _under(tensors, "model.").items()
+            if not name.startswith(left_out)
+        }
         for layer, rows in (ANEW[head] for head in anew):
             for name in (f"{layer}.weight", f"{layer}.bias"):
                 found[name][rows] = there[name][rows].cpu()

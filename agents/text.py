@@ -30,14 +30,15 @@ def hashed_ids(text: str) -> np.ndarray:
 
 
 class TextTable:
-    """Texts ↔ row numbers. Once ``capacity`` rows are full the oldest is written over."""
+    """Texts ↔ row numbers. Once ``capacity`` rows are full, that of the text which was asked for least
+    recently is written over."""
 
     def __init__(self, capacity: int = 65536) -> None:
         self._rows: dict[str, int] = {}
+        """in the order in which they were asked for"""
         self._texts: list[str] = []
         self._ids = np.zeros((256, LENGTH), np.int32)
         self._capacity = capacity
-        self._next = 0
 
     @property
     def texts(self) -> list[str]:
@@ -46,24 +47,28 @@ class TextTable:
 
     def rows(self, texts: Iterable[str]) -> np.ndarray:
         """int32: the row of each text; unknown texts are added."""
-        known = self._rows
-        return np.array([known[t] if t in known else self._add(t) for t in texts], np.int32)
+        return np.array([self._row(text) for text in texts], np.int32)
 
     def ids(self, rows_U: np.ndarray) -> np.ndarray:
         """int32 (U, L): the hashed ids of these rows."""
         found: np.ndarray = self._ids[rows_U]
         return found
 
+    def _row(self, text: str) -> int:
+        row = self._rows.pop(text, None)
+        if row is None:
+            row = self._add(text)
+        self._rows[text] = row
+        return row
+
     def _add(self, text: str) -> int:
-        row = self._next
-        self._next = (row + 1) % self._capacity
-        if row < len(self._texts):
-            del self._rows[self._texts[row]]
-            self._texts[row] = text
-        else:
+        row = len(self._texts)
+        if row < self._capacity:
             self._texts.append(text)
+        else:
+            row = self._rows.pop(next(iter(self._rows)))
+            self._texts[row] = text
         if row >= len(self._ids):
             self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
-        self._rows[text] = row
         self._ids[row] = hashed_ids(text)
         return row

@@ -36,7 +36,7 @@ from universe2.agents.resume import counters, in_progress, restore_counters, res
 from universe2.agents.run_log import RunLog, task_rows
 from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
-from universe2.core.errors import TrainingError, Universe2Error, UnsupportedError, UsageError
+from universe2.core.errors import TrainingError, Universe2Error, UsageError
 from universe2.core.seeding import mix
 
 CHECKPOINT = "checkpoint"
@@ -106,8 +106,9 @@ class Run:
         """of the run, not the collector's: of tasks that are left out now, or with other numbers of ranks"""
         self._others: dict[str, Any] = {}
         """the saved counters of those tasks"""
-        self._warned = False
-        """that episodes under way are not saved"""
+        self._warned = ""
+        """why episodes under way were not saved the last time that they weren't"""
+        self._updated = False
         self._kept = 0
         self._began = self._saved = self._logged = time.monotonic()
         self._recent = (self._began, 0)
@@ -224,10 +225,10 @@ class Run:
         if self.config.lockstep and exactly:
             try:
                 arrays, extra["texts"] = in_progress(self.collector)
-            except UnsupportedError as error:
-                if not self._warned:
+            except Universe2Error as error:  # a slot after a fault, a server that is gone: the rest is saved
+                if str(error) != self._warned:
                     log.warning("episodes under way are not saved: %s", error)
-                self._warned = True
+                self._warned = str(error)
         self.learner.save_state(self.path, extra, arrays).result()
         if self._multiple() > self._kept:
             self._kept = self._multiple()
@@ -249,6 +250,13 @@ class Run:
     def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
         now = time.monotonic()
         self._lag = metrics["policy_lag"]
+        if not self._updated and metrics.get("loss/imitation") == 0:
+            log.warning(
+                "imitation_coef = %g has nothing to imitate: no task told what its expert would do, "
+                "see options = { expert = 1 }",
+                self.config.imitation_coef,
+            )
+        self._updated = True
         if now - self._logged >= _LOG_S:
             since, steps = self._recent
             self._rate = (self.steps - steps) / (now - since)

@@ -177,6 +177,17 @@ def test_resume_is_exact_to_the_bit(learner, tmp_path):
         other.close()
 
 
+def test_random_numbers_of_another_kind_of_device_begin_anew(learner, tmp_path, caplog):
+    learner.save_state(tmp_path / "checkpoint").result()
+    tensors, meta = read_checkpoint(tmp_path / "checkpoint")
+    on_cuda = tensors | {"rng.sample": torch.zeros(16, dtype=torch.uint8)}
+    write_checkpoint(tmp_path / "cuda", on_cuda, meta)
+    before = learner.generator.get_state()
+    learner.load_state(tmp_path / "cuda").result()
+    assert torch.equal(learner.generator.get_state(), before)
+    assert "written on another kind of device than cpu" in caplog.text
+
+
 def test_a_checkpoint_of_another_size_or_version_is_refused(learner, tmp_path):
     path = tmp_path / "checkpoint"
     learner.save_state(path).result()
@@ -271,6 +282,16 @@ def test_texts_differ_and_the_table_is_bounded():
     assert rows == [0, 1, 2, 3, 0, 1]
     assert (table.ids(np.array([1]))[0] == hashed_ids("text 5")).all()
     assert table.rows(["text 1"])[0] == 2
+
+
+def test_a_text_in_use_keeps_its_row():
+    table = TextTable(capacity=4)
+    game = table.rows(["a game's only text"])
+    for i in range(20):
+        table.rows([f"a page's text {i}"])
+        assert table.rows(["a game's only text"]) == game
+    assert (table.ids(game)[0] == hashed_ids("a game's only text")).all()
+    assert len(table.texts) == 4
 
 
 def test_unknown_presets_and_odd_screens_are_refused():
@@ -379,6 +400,17 @@ def test_adapters_change_nothing_at_first_and_are_all_that_is_trained(learner, t
     with pytest.raises(TrainingError, match="holds adapters"):
         tuned.load_weights(tmp_path / "tuned").result()
     tuned.close()
+
+
+def test_what_paints_stays_behind_where_nothing_is_painted(tmp_path):
+    painter = Learner(dataclasses.replace(CONFIG, reconstruct=True), ["a"])
+    painter.save_state(tmp_path / "painter").result()
+    for rank in (0, 2):
+        plain = Learner(dataclasses.replace(CONFIG, lora_rank=rank), ["a"], seed=9)
+        plain.load_weights(tmp_path / "painter").result()
+        assert torch.equal(weights(plain)["value.weight"], weights(painter)["value.weight"])
+        plain.close()
+    painter.close()
 
 
 def test_heads_begin_anew_but_for_where_a_click_goes(learner, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from fake_count_env import count_spec
 
 import universe2
+from universe2.agents.checkpoint_policy import load
 from universe2.agents.evaluate import Place, evaluate
 from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_policy import load_policy
@@ -277,7 +278,9 @@ def test_an_episode_of_a_policy_with_chance_is_the_same_in_any_slot(tmp_path: Pa
     assert len(set(traces[0].values())) == 5
 
 
-def test_a_checkpoint_is_one_policy_however_it_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_is_one_policy_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def saved(seed: int) -> None:
         learner = Learner(ModelConfig("patch", 4, 16, (32, 32), text_dim=8), [ENV], seed)
         learner.save_state(tmp_path / "checkpoint").result()
@@ -286,6 +289,8 @@ def test_a_checkpoint_is_one_policy_however_it_is_named(tmp_path: Path) -> None:
     saved(0)
     names = [str(tmp_path), str(tmp_path / "checkpoint")]
     first = {load_policy(name).hash for name in names}
+    monkeypatch.chdir(tmp_path)
+    assert load("checkpoint").name == tmp_path.name
     (tmp_path / "train.log").write_text("a log that grows")
     assert {load_policy(name).hash for name in names} == first
     assert len(first) == 1

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from rich.console import Console
-from toy_pool import SIZE, Toy, ToyFault, ToyPool
+from toy_pool import SIZE, Toy, ToyFault, ToyPool, ToyRuntime
 
 from universe2.agents import train as train_module
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
@@ -36,6 +36,19 @@ class Flaky(Toy):
         if self.rng.random() < 0.05:
             raise ToyFault
         return (0, 0, 0), float(action[0] == 1), True, False
+
+
+class BreaksOnce(Toy):
+    """Breaks at the step of that number, if any."""
+
+    breaks_at = 0
+    count = 0
+
+    def step(self, action):
+        self.count += 1
+        if self.count == self.breaks_at:
+            raise ToyFault
+        return (0, 0, 0), 1.0, True, False
 
 
 class Poisonous(Toy):
@@ -294,6 +307,32 @@ def test_what_no_checkpoint_can_hold_is_said_once(config, monkeypatch):
     assert "toys have no snapshots" in said[0]
 
 
+def test_a_slot_after_a_fault_costs_no_checkpoint(config, monkeypatch):
+    """As a runtime of real environments does, the toys' has no state of a slot that had a fault."""
+    whole = ToyRuntime.snapshot
+
+    def snapshot(runtime, slots):
+        for slot in slots[runtime.faulted[slots]]:
+            raise UsageError(f"slot {slot} had a fault and has no state")
+        return whole(runtime, slots)
+
+    def pool(config, ranks):
+        made = ToyPool({"toys/Flaky-v0": (BreaksOnce, 8)})
+        made.toys[0][3].breaks_at = 8  # when the others have filled the quota: nothing restarts it
+        return made
+
+    monkeypatch.setattr(ToyRuntime, "snapshot", snapshot)
+    monkeypatch.setattr(train_module, "_open_pool", pool)
+    once = TrainConfig(**{**vars(config), "lockstep": True, "batch_steps": 16, "total_steps": 60})
+    path = train(once, console=quiet())
+    tensors, meta = read_checkpoint(path)
+    assert meta["counts"]["steps"] == 63
+    assert not any(name.startswith("extra.") for name in tensors)
+    assert "slot 3 had a fault and has no state" in path.with_name("train.log").read_text()
+    train(TrainConfig(**{**vars(once), "total_steps": 120}), resume=True, console=quiet())
+    assert read_checkpoint(path)[1]["counts"]["steps"] > 120
+
+
 def test_checkpoints_are_kept_by_policy(config, tmp_path):
     path = train(TrainConfig(**{**vars(config), "keep_every_steps": 250}), console=quiet())
     kept = sorted(p.name for p in path.parent.glob("checkpoint-*"))
@@ -461,10 +500,31 @@ def test_a_gradient_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoin
     assert path.with_name("bad_batch.safetensors").is_file()
 
 
-@pytest.mark.parametrize("limit", [{"total_steps": 0}, {"seconds": 0}, {"seconds": float("nan")}])
-def test_a_run_without_any_step_is_refused(config, limit):
-    with pytest.raises(UsageError, match="at least one step and more than 0 seconds"):
-        TrainConfig(**{**vars(config), **limit})
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("total_steps", 0, "at least 1"),
+        ("batch_steps", 0, "at least 1"),
+        ("seconds", 0, "above 0"),
+        ("seconds", float("nan"), "above 0"),
+        ("clip", -0.1, "above 0"),
+        ("seed", -1, "between 0 and"),
+        ("lr", float("nan"), "at least 0"),
+        ("max_steps_off_policy", -1, "at least 0"),
+        ("keep_every_steps", -5, "at least 0"),
+        ("gamma", 2, "between 0 and 1"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(config, key, value, told):
+    with pytest.raises(UsageError, match=f"{key} = {value:g}: it must be {told}"):
+        TrainConfig(**{**vars(config), key: value})
+
+
+def test_a_run_without_anything_to_imitate_says_so(config):
+    path = train(TrainConfig(**{**vars(config), "imitation_coef": 5.0}), console=quiet())
+    said = [line for line in path.with_name("train.log").read_text().splitlines() if "imitate" in line]
+    assert len(said) == 1
+    assert "no task told what its expert would do" in said[0]
 
 
 def test_the_display_may_read_while_episodes_end():
