@@ -398,6 +398,8 @@ def test_a_mouse_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert action(b"\x1b[<0;70;40ma") == [0, KEYS.index("a"), 63, 63, release]
         assert action(b"\x1b[<65;70;40M\x1b[A") == [ARROWS.index("up"), 0, 63, 63, wheel]
         assert action(b"") == [0, 0, 63, 63, 0]  # it stays where it was
+        keys = [action(typed)[1] for typed in (b"Bo\x1b[5~\x01", b"", b"", b"", b"", b"")]
+        assert [KEYS[key] for key in keys] == ["Shift", "b", "o", "PageUp", "Control+A", "none"]
         screen.close()
     drawn = capsys.readouterr().out
     assert "\x1b[?1000h" in drawn

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from universe2.cli.play_keys import TypedKeys
 from universe2.core.screen import ARROWS, BUTTONS, KEYS, POINTER
 
-_ESCAPES = {"A": "up", "B": "down", "C": "right", "D": "left"}  # after "\x1b[" or "\x1bO"
-_KEYS = {" ": "Space", "\r": "Enter", "\n": "Enter", "\x7f": "Backspace", "\t": "Tab"}
+_ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
+_KEYS = {"H": "Home", "F": "End", "1~": "Home", "3~": "Delete", "4~": "End", "5~": "PageUp", "6~": "PageDown"}
+_TYPED = re.compile(r"\x1b[\[O]([0-9;]*[A-Za-z~])|(.)", re.DOTALL)  # an escape sequence or a character
 _MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")  # button, column, line, down or up
 _DOWN = {0: "press", 2: "right-click", 64: "wheel-up", 65: "wheel-down"}
 
@@ -35,6 +37,7 @@ class TerminalScreen:
         self._drawn = (1, 1)
         """columns and lines of the picture"""
         self._pointer = (0, 0)
+        self._typed = TypedKeys()
         if sys.stdin.isatty():
             import termios
             import tty
@@ -64,7 +67,7 @@ class TerminalScreen:
 
     def action(self, due: float) -> np.ndarray | None:
         """The screen action for the keys that came until ``due`` (monotonic s), or None to quit."""
-        arrow, key, button = "none", "none", "none"
+        arrow, button = "none", "none"
         while (left := due - time.monotonic()) > 0:
             if self._saved is None:  # no keyboard: keep the pace
                 time.sleep(left)
@@ -75,16 +78,14 @@ class TerminalScreen:
             for report in _MOUSE.findall(typed):
                 button = self._button(report, button)
             typed = _MOUSE.sub("", typed)
-            if typed in ("\x1b", "\x03"):
-                return None
-            if typed.startswith("\x1b"):
-                arrow = _ESCAPES.get(typed[2:3], arrow)
-            elif typed:
-                name = _KEYS.get(typed[0], typed[0])
-                key = name if name in KEYS else key
-        return np.array(
-            [ARROWS.index(arrow), KEYS.index(key), *self._pointer, BUTTONS.index(button)], np.int64
-        )
+            for code, character in _TYPED.findall(typed):
+                if character in ("\x1b", "\x03"):
+                    return None
+                arrow = _ARROWS.get(code, arrow)
+                self._typed.press(_KEYS.get(code, ""))
+                self._typed.type(character)
+        key = KEYS.index(self._typed.next())
+        return np.array([ARROWS.index(arrow), key, *self._pointer, BUTTONS.index(button)], np.int64)
 
     def _button(self, report: tuple[str, str, str, str], before: str) -> str:
         """What a report makes of the step's button; the pointer goes where it was."""

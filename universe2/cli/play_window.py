@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from universe2.cli.play_keys import TypedKeys
 from universe2.core.screen import ARROWS, BUTTONS, KEYS, POINTER
 
 
@@ -31,6 +32,7 @@ class WindowScreen:
         self._pygame: Any = pygame
         pygame.init()
         self._size = size
+        self._typed = TypedKeys()
         self._window = pygame.display.set_mode((size, size))
         pygame.display.set_caption(f"universe2 {title}")
 
@@ -44,7 +46,7 @@ class WindowScreen:
     def action(self, due: float) -> np.ndarray | None:
         """The screen action for what is held down at ``due`` (monotonic s), or None to quit."""
         pygame = self._pygame
-        key, button = "none", "none"
+        button = "none"
         while True:
             for event in pygame.event.get():
                 if event.type == pygame.QUIT or (
@@ -52,7 +54,7 @@ class WindowScreen:
                 ):
                     return None
                 if event.type == pygame.KEYDOWN:
-                    key = self._key(event) or key
+                    self._type(event)
                 if event.type == pygame.MOUSEBUTTONDOWN:
                     names = {1: "press", 3: "right-click", 4: "wheel-up", 5: "wheel-down"}
                     button = names.get(event.button, button)
@@ -63,7 +65,8 @@ class WindowScreen:
                 break
             pygame.time.wait(max(1, min(5, int(left * 1000))))
         held = pygame.key.get_pressed()
-        if held[pygame.K_SPACE]:
+        key = self._typed.next()
+        if key == "none" and held[pygame.K_SPACE]:
             key = "Space"
         x, y = (min(POINTER - 1, max(0, p * POINTER // self._size)) for p in pygame.mouse.get_pos())
         return np.array([self._arrow(held), KEYS.index(key), x, y, BUTTONS.index(button)], np.int64)
@@ -77,13 +80,9 @@ class WindowScreen:
         across = "right" if held[pygame.K_RIGHT] else "left" if held[pygame.K_LEFT] else ""
         return ARROWS.index("-".join(part for part in (vertical, across) if part) or "none")
 
-    def _key(self, event: Any) -> str | None:
+    def _type(self, event: Any) -> None:
         pygame = self._pygame
         named = {
-            pygame.K_SPACE: "Space",
-            pygame.K_RETURN: "Enter",
-            pygame.K_BACKSPACE: "Backspace",
-            pygame.K_TAB: "Tab",
             pygame.K_DELETE: "Delete",
             pygame.K_HOME: "Home",
             pygame.K_END: "End",
@@ -94,5 +93,7 @@ class WindowScreen:
             pygame.K_LCTRL: "Control",
             pygame.K_RCTRL: "Control",
         }
-        name = named.get(event.key, event.unicode)
-        return name if name in KEYS else None
+        if event.key in named:
+            self._typed.press(named[event.key])
+        else:
+            self._typed.type(event.unicode)
