@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -22,7 +23,7 @@ class SuiteProgress:
         self.faults: dict[str, str] = {}
         """task → the last line of what its latest fault said"""
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[said]}"),
@@ -68,5 +69,5 @@ class SuiteProgress:
             table.add_column(column, justify="left" if column == "task" else "right")
         for name, returns in self._returns.items():
             mean = f"{math.fsum(returns) / len(returns):.2f}" if returns else "–"
-            table.add_row(name, str(len(returns)), mean, str(self._cut[name]))
+            table.add_row(escape(name), str(len(returns)), mean, str(self._cut[name]))
         return table

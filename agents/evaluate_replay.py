@@ -19,6 +19,7 @@ import numpy as np
 import universe2
 from universe2.agents.evaluate import Place
 from universe2.agents.evaluate_play import Play
+from universe2.agents.evaluate_suite import Suite, stored_suite
 from universe2.core.errors import ProtocolError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
@@ -39,11 +40,14 @@ class Verdict:
 def verify(
     store: EpisodeStore, run_id: int, place: Place, observer: Callable[[Verdict], None] | None = None
 ) -> list[Verdict]:
-    """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified"."""
+    """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified".
+
+    An episode that the run's suite doesn't ask for is a problem, too. Raises UsageError if the run lists
+    another suite than the one whose hash it bears.
+    """
+    (run,) = (run for run in store.runs() if run.id == run_id)
+    suite = stored_suite(run.suite_content, run.suite_hash)
     groups: dict[tuple[str, str], list[StoredEpisode]] = {}
-    for episode in store.episodes(run_id, whole=True):
-        key = (episode.env_id, json.dumps(episode.config, sort_keys=True))
-        groups.setdefault(key, []).append(episode)
     verdicts: list[Verdict] = []
 
     def note(verdict: Verdict) -> None:
@@ -51,11 +55,24 @@ def verify(
         if observer is not None:
             observer(verdict)
 
+    for episode in store.episodes(run_id, whole=True):
+        if stray := _strays(suite, episode):
+            note(Verdict(episode, f"not an episode of the suite: {stray}"))
+            continue
+        key = (episode.env_id, json.dumps(episode.config, sort_keys=True))
+        groups.setdefault(key, []).append(episode)
     for episodes in groups.values():
         _verify_group(episodes, place, note)
     good = bool(verdicts) and not any(verdict.problem for verdict in verdicts)
     store.set_tier(run_id, "replay-verified" if good else "self-reported")
     return verdicts
+
+
+def _strays(suite: Suite, episode: StoredEpisode) -> str:
+    for task in suite.tasks:
+        if task.name == episode.task:
+            return task.strays(episode.env_id, episode.config.get("options", {}), episode.seed)
+    return f"it has no task {episode.task!r}"
 
 
 def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[Verdict], None]) -> None:

@@ -59,10 +59,20 @@ class Task:
         if self.slots is not None and not (isinstance(self.slots, int) and self.slots >= 1):
             raise UsageError(f"task {self.name}: slots must be at least 1, got {self.slots!r}")
 
+    def strays(self, env_id: str, options: Mapping[str, Any], seed: int) -> str:
+        """Why an episode with these isn't one of this task; empty if it is."""
+        if env_id != self.env_id:
+            return f"it was played in {env_id}, the suite's is {self.env_id}"
+        if dict(options) != dict(self.options):
+            return f"its options were {dict(options)}, the suite's are {dict(self.options)}"
+        if seed not in self.seeds:
+            return f"the suite's seeds are {self.seed} to {self.seed + self.episodes - 1}"
+        return ""
+
     @property
-    def seeds(self) -> list[int]:
+    def seeds(self) -> range:
         """One per episode."""
-        return [self.seed + i for i in range(self.episodes)]
+        return range(self.seed, self.seed + self.episodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +107,20 @@ class Suite:
     def with_episodes(self, episodes: int) -> Suite:
         """The same tasks with another number of episodes each: a different suite, with its own hash."""
         return replace(self, tasks=tuple(replace(task, episodes=episodes) for task in self.tasks))
+
+
+def stored_suite(content: Mapping[str, Any], hashed: str) -> Suite:
+    """The suite that an episode store holds, the inverse of ``content``.
+
+    Raises UsageError if it isn't the one that ``hashed`` names: somebody changed the store.
+    """
+    suite = Suite(**{**content, "tasks": tuple(Task(**task) for task in content["tasks"])})
+    if suite.hash != hashed:
+        raise UsageError(
+            f"a run of suite {suite.name!r} says that its suite has the hash {hashed}, but what it lists "
+            f"has {suite.hash}: the store was changed after it was played"
+        )
+    return suite
 
 
 def suite_names() -> list[str]:

@@ -1,9 +1,9 @@
 """From episode stores to rankings: which runs are compared, and on what.
 
 One ranking per suite hash: runs of different suites are never compared. Of several runs of the
-same name and policy, played the same way, the newest complete one counts. References come from
-the registry, so that all entries share one scale, and from the newest run for environments that
-aren't known here.
+same name and policy, played the same way, the newest complete one counts. Episodes with other
+seeds than the suite's count nowhere. References come from the registry, so that all entries share
+one scale, and from the newest run for environments that aren't known here. It doesn't replay.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from universe2.agents.evaluate_policy import manner
+from universe2.agents.evaluate_suite import stored_suite
 from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
 from universe2.core.errors import UnknownEnvError, UsageError
 from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run
+
+LEVELS = ("start_level", "num_levels")
+"""options that choose levels: a reference is a mean over many"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class SuiteRanking:
     """entry name → run"""
     env_ids: dict[str, str]
     """task → env id"""
+    scaled: dict[str, dict[str, Any]]
+    """task → its options, other than which levels are played, where they aren't the environment's defaults:
+    its reference, which is of the defaults, may not be a scale of this task"""
     older: int
     """runs left out because a newer or more complete one of the same policy is there"""
 
@@ -51,12 +58,21 @@ def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
     for path in paths:
         with EpisodeStore(path, must_exist=True) as store:
             for run in store.runs():
-                found = _Found(run, store.returns(run.id), store.cut_counts(run.id))
+                found = _Found(run, _asked_for(run, store.returns(run.id)), store.cut_counts(run.id))
                 suites.setdefault(run.suite_hash, []).append(found)
     if not suites:
         raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
     rankings = [_rank_suite(found) for found in suites.values()]
     return sorted(rankings, key=lambda r: -max(run.started for run in r.runs.values()))
+
+
+def _asked_for(run: Run, returns: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+    """The returns of the seeds that the run's suite asks for."""
+    suite = stored_suite(run.suite_content, run.suite_hash)
+    return {
+        task.name: {seed: total for seed, total in returns.get(task.name, {}).items() if seed in task.seeds}
+        for task in suite.tasks
+    }
 
 
 def _rank_suite(found: list[_Found]) -> SuiteRanking:
@@ -76,6 +92,7 @@ def _rank_suite(found: list[_Found]) -> SuiteRanking:
         ranking=rank(last.suite, last.suite_hash, entries, baseline),
         runs=runs,
         env_ids={task["name"]: task["env_id"] for task in tasks},
+        scaled={task["name"]: other for task in tasks if (other := _other_than_default(task))},
         older=len(found) - len(chosen),
     )
 
@@ -119,6 +136,18 @@ def _reference(task: Mapping[str, Any], found: list[_Found]) -> Reference | None
         return reference_of(find(task["env_id"]).reference)
     except UnknownEnvError:
         return reference_of(found[-1].run.references.get(task["name"], {}))
+
+
+def _other_than_default(task: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        defaults = find(task["env_id"]).options
+    except UnknownEnvError:
+        defaults = {}
+    return {
+        name: value
+        for name, value in task["options"].items()
+        if name not in LEVELS and (name not in defaults or defaults[name] != value)
+    }
 
 
 def ranking_json(suite: SuiteRanking) -> dict[str, Any]:
@@ -182,6 +211,10 @@ def notes(suite: SuiteRanking) -> list[str]:
     ]
     if ranking.unscored:
         said.append(f"Not in the score, for lack of a reference: {', '.join(ranking.unscored)}.")
+    for task, options in suite.scaled.items():
+        if task not in ranking.unscored:
+            played = ", ".join(f"{name} = {value!r}" for name, value in options.items())
+            said.append(f"{task} is played with {played}; its 0 and 1 are of the environment's defaults.")
     for score in ranking.entries[0].tasks.values():
         if score.reference is not None and score.reference.uncertain:
             said.append(

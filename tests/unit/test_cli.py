@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,14 @@ from typer.testing import CliRunner
 
 import universe2
 from universe2 import cli
+from universe2.agents.config import TaskConfig, TrainConfig
 from universe2.cli import envs, serve
 from universe2.cli.play_terminal import TerminalScreen
+from universe2.cli.train import runnable
+from universe2.core.errors import MissingDependencyError
 from universe2.core.registry import families, find, list_envs, register, unregister
 from universe2.core.screen import ARROWS, BUTTONS, KEYS
+from universe2.core.spec import EnvConfig
 from universe2.envs.web.observations import PARTS
 from universe2.server import Server, ServerConfig
 
@@ -317,6 +323,24 @@ def test_help_shows_what_stands_in_brackets() -> None:
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
     assert "arcade,atari [all]." in shown
     assert "same address [none]." in shown
+
+
+def test_tasks_are_left_out_by_what_the_servers_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def open_runtime(env_id: str, slots: int, config: EnvConfig, **where: Any) -> Any:
+        asked.extend(where["remotes"])
+        if env_id == GAME:
+            raise MissingDependencyError(f"{env_id} needs a compiler")
+        return SimpleNamespace(close=lambda: None)  # an id that isn't known here
+
+    monkeypatch.setattr(universe2, "open_runtime", open_runtime)
+    tasks = (TaskConfig(env_id="far/Away-v0"), TaskConfig(env_id=GAME))
+    assert runnable(TrainConfig(tasks=tasks, out_dir="x", remotes=("a:1", "b:2"))) == tasks[:1]
+    assert asked == ["a:1", "b:2"] * 2
+    assert capsys.readouterr().err == f"left out: {GAME} needs a compiler\n"
 
 
 def test_the_version() -> None:

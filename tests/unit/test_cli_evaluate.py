@@ -64,6 +64,16 @@ def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "8 of 8 episodes did not come out the same" in capsys.readouterr().err
 
 
+def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play, "--name", "net[big] [/b]") == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    assert "net[big] [/b]" in capsys.readouterr().out
+    assert run(monkeypatch, "leaderboard", "e.sqlite") == 0
+    assert capsys.readouterr().out.count("net[big] [/b]") == 2
+
+
 def test_faults_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("faulty.toml").write_text(SUITE + "seed = 7\noptions = { fault_seeds = [8], fault_times = 1 }\n")
     assert run(monkeypatch, "evaluate", "random", "--suite", "faulty.toml", "--db", "e.sqlite") == 0
@@ -105,6 +115,9 @@ def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
         (["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"], "no token file"),
         (["evaluate", "--verify", "nothing.sqlite"], "no episode store"),
         (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
+        (["evaluate", "--verify", "x", "--suite", "demo", "--seed", "3"], "leave --suite, --seed out"),
+        (["leaderboard", "--clip", "random"], "--clip has an effect with --html only"),
+        (["leaderboard", "--html", "r.html", "--remote", "a:1"], "--remote has an effect with --clip only"),
         (["leaderboard"], "no episode store at runs/episodes.sqlite"),
         (["leaderboard", "suite.toml"], "not an episode store"),
     ],

@@ -188,6 +188,29 @@ def test_replay_notices_forged_rows(
     assert store.runs()[0].tier == "self-reported"
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("seed", 5, "the suite's seeds are 100 to 102"),
+        ("env_id", "test/Other-v0", "it was played in test/Other-v0"),
+        ("task", "another", "it has no task 'another'"),
+        ("config", '{"interface": "native", "options": {"easy": 1}}', "its options were {'easy': 1}"),
+    ],
+)
+def test_replay_notices_episodes_of_another_suite(
+    store: EpisodeStore, column: str, value: Any, problem: str
+) -> None:
+    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
+    with sqlite3.connect(store.path) as db:
+        db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
+    db.close()
+    verdicts = verify(store, result.run_id, Place(slots=2))
+    (told,) = [v.problem for v in verdicts if v.problem]
+    assert told.startswith("not an episode of the suite: ")
+    assert problem in told
+    assert store.runs()[0].tier == "self-reported"
+
+
 def test_policies_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my_policy_file.py").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_suite import Suite, Task
-from universe2.agents.ranking_runs import SuiteRanking, read_rankings
+from universe2.agents.ranking_runs import SuiteRanking, notes, read_rankings
+from universe2.core.errors import UsageError
+from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run, StoredEpisode
 
 ENV = "arcade/Snake-v0"
@@ -105,3 +108,30 @@ def test_an_interrupted_run_replaces_no_complete_one(store: EpisodeStore) -> Non
     add(store, 5.0, [])
     assert means(store) == {"agent": 20.0}
     assert ranked(store).older == 4
+
+
+def test_seeds_that_the_suite_does_not_ask_for_count_nowhere(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0])
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE episodes SET seed = 7, return = 1000 WHERE seed = 1000001")
+    db.close()
+    (entry,) = ranked(store).ranking.entries
+    assert entry.tasks[ENV].raw.point == 2.0
+    assert not entry.tasks[ENV].complete
+    assert entry.rank is None
+
+
+def test_a_store_whose_suite_was_changed_is_refused(store: EpisodeStore) -> None:
+    easier = Suite(name="s", tasks=(Task(env_id=ENV, episodes=1),))
+    add(store, 1.0, [9.0], suite_content=easier.content)
+    with pytest.raises(UsageError, match="the store was changed after it was played"):
+        ranked(store)
+
+
+def test_a_scale_of_other_options_is_told(store: EpisodeStore) -> None:
+    options = {"difficulty": "hard", "start_level": 200, "max_steps": 500}
+    hard = Suite(name="s", tasks=(Task(env_id=ENV, episodes=3, options=options),))
+    assert find(ENV).options["max_steps"] == 500
+    add(store, 1.0, [1.0, 2.0, 3.0], suite_hash=hard.hash, suite_content=hard.content)
+    (told,) = [note for note in notes(ranked(store)) if "defaults" in note]
+    assert told == f"{ENV} is played with difficulty = 'hard'; its 0 and 1 are of the environment's defaults."

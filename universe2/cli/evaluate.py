@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    ctx: typer.Context,
     policy: Annotated[
         str | None,
         typer.Argument(help="`random`, a checkpoint's path, or `module:function` returning a Policy."),
@@ -79,12 +80,25 @@ def command(
     from universe2.agents.evaluate import Place
     from universe2.agents.evaluate_suite import load_suite
     from universe2.core.errors import UsageError
+    from universe2.core.shell import option, was_given
     from universe2.faces.make import token_from
 
     place = Place(slots=slots, remotes=remote or None, token=token_from(token_file), wait=wait)
     if verify is not None:
-        if policy is not None:
-            raise UsageError("--verify replays what is stored; leave the policy out")
+        playing = (
+            "policy",
+            "suite",
+            "name",
+            "episodes",
+            "db",
+            "seed",
+            "temperature",
+            "interface",
+            "skip_missing",
+        )
+        if given := [name for name in playing if was_given(ctx, name)]:
+            told = ", ".join("the policy" if name == "policy" else option(name) for name in given)
+            raise UsageError(f"--verify replays what is stored; leave {told} out")
         _verify(verify, place)
         return
     if policy is None:
@@ -158,6 +172,7 @@ def _play(
 
 def _verify(path: Path, place: Place) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
     from universe2.agents.evaluate_replay import verify
@@ -174,7 +189,7 @@ def _verify(path: Path, place: Place) -> None:
             found = verify(store, run.id, place)
             bad = [verdict for verdict in found if verdict.problem]
             state = f"[red]{len(bad)} differ[/]" if bad else "[green]replay-verified[/]"
-            console.print(f"run {run.id} {run.name}: {len(found)} episodes, {state}", highlight=False)
+            console.print(f"run {run.id} {escape(run.name)}: {len(found)} episodes, {state}", highlight=False)
             verdicts += found
     bad = [verdict for verdict in verdicts if verdict.problem]
     for verdict in bad[:10]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    ctx: typer.Context,
     db: Annotated[
         list[Path] | None, typer.Argument(help="Episode stores; default: runs/episodes.sqlite.")
     ] = None,
@@ -38,6 +39,9 @@ def command(
     remote: Annotated[
         list[str] | None, typer.Option(help="host:port where clips are filmed; default: here.")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds that server's token.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Rank the policies in one or more episode stores.
 
@@ -61,14 +65,17 @@ def command(
     from rich.console import Console
 
     from universe2.agents.ranking_runs import notes, ranking_json, ranking_markdown, read_rankings
+    from universe2.faces.make import token_from
 
+    _refuse_what_has_no_effect(ctx)
+    token = token_from(token_file)
     console = Console()
     suites = read_rankings(db or [Path("runs/episodes.sqlite")])
     for suite in suites:
         console.print(_ranking_table(suite))
         console.print(_task_table(suite))
         for note in notes(suite):
-            console.print(f"[dim]{note}[/]", highlight=False)
+            console.print(note, style="dim", highlight=False, markup=False)
     if markdown is not None:
         _write(markdown, "\n".join(ranking_markdown(suite) for suite in suites))
     if json_file is not None:
@@ -79,7 +86,7 @@ def command(
 
         clips = {}
         if clip is not None:
-            clips = film(clip, suites[0], remotes=remote, console=console, temperature=temperature)
+            clips = film(clip, suites[0], remote, token, console, temperature)
         curves = [] if metrics is None else read_metrics(metrics)
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):
@@ -87,29 +94,49 @@ def command(
             console.print(f"wrote {path}", highlight=False)
 
 
+def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
+    """Clips and curves are parts of the report; the rest says how clips are filmed."""
+    from universe2.core.errors import UsageError
+    from universe2.core.shell import option, was_given
+
+    needed = {"clip": "html", "metrics": "html"} | dict.fromkeys(
+        ("temperature", "remote", "token_file"), "clip"
+    )
+    for name, other in needed.items():
+        if was_given(ctx, name) and not was_given(ctx, other):
+            raise UsageError(f"{option(name)} has an effect with {option(other)} only")
+
+
 def _ranking_table(suite: SuiteRanking) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     from universe2.agents.ranking_runs import rank_text, show
 
-    table = Table(title=f"{suite.ranking.suite} ({suite.ranking.suite_hash})", header_style="bold")
+    # names are whatever somebody called a policy or a suite, not markup
+    title = escape(f"{suite.ranking.suite} ({suite.ranking.suite_hash})")
+    table = Table(title=title, header_style="bold")
     for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked", "outcome"):
         table.add_column(column)
     for entry in suite.ranking.entries:
         style = "bold" if entry.rank == 1 else ""
-        cells = [rank_text(entry.rank, entry.shared), entry.name, show(entry.score), show(entry.improvement)]
-        table.add_row(*cells, entry.tier, suite.runs[entry.name].outcome, style=style)
+        rank, name = rank_text(entry.rank, entry.shared), escape(entry.name)
+        outcome = escape(suite.runs[entry.name].outcome)
+        table.add_row(
+            rank, name, show(entry.score), show(entry.improvement), entry.tier, outcome, style=style
+        )
     return table
 
 
 def _task_table(suite: SuiteRanking) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     from universe2.agents.ranking_runs import show
 
     entries = suite.ranking.entries
     table = Table(title="mean return [95 %] · normalised", header_style="bold")
-    for column in ("task", *(entry.name for entry in entries), "random … reference"):
+    for column in ("task", *(escape(entry.name) for entry in entries), "random … reference"):
         table.add_column(column)
     for task in suite.ranking.tasks:
         cells = []
@@ -119,7 +146,7 @@ def _task_table(suite: SuiteRanking) -> Table:
             cells.append(show(score.raw) + (part if len(score.returns) else ""))
         reference = entries[0].tasks[task].reference
         known = "not in the score" if reference is None else f"{reference.random:g} … {reference.reference:g}"
-        table.add_row(task, *cells, known)
+        table.add_row(escape(task), *cells, known)
     return table
 
 

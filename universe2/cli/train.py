@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from universe2.agents.config import TaskConfig
+    from universe2.agents.config import TaskConfig, TrainConfig
 
 
 def command(
@@ -32,7 +32,7 @@ def command(
     ] = None,
     out_dir: Annotated[Path | None, typer.Option(help="Instead of the config's.", file_okay=False)] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out tasks that can't run here, and say so.")
+        bool, typer.Option("--skip-missing", help="Leave out tasks that can't run there, and say so.")
     ] = False,
 ) -> None:
     r"""Train one network on several environments at once, through the screen interface.
@@ -66,20 +66,36 @@ def command(
     if out_dir is not None:
         chosen = dataclasses.replace(chosen, out_dir=str(out_dir))
     if skip_missing:
-        chosen = dataclasses.replace(chosen, tasks=runnable(chosen.tasks))
+        chosen = dataclasses.replace(chosen, tasks=runnable(chosen))
     typer.echo(f"checkpoint: {train(chosen, resume)}")
 
 
-def runnable(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
-    """The tasks that can run on this machine; says what the others lack."""
-    from universe2.core.registry import find
+def runnable(config: TrainConfig) -> tuple[TaskConfig, ...]:
+    """The tasks that can run on the config's servers, or here without any; says what the others lack."""
+    from universe2.core.errors import MissingDependencyError
 
     kept = []
-    for task in tasks:
-        missing = find(task.env_id).missing
-        if missing:
-            needs = "; ".join(f"{r.name} (get it with: {r.install})" for r in missing)
-            typer.echo(f"left out: {task.env_id} needs {needs}", err=True)
+    for task in config.tasks:
+        try:
+            _check_runnable(task, config)
+        except MissingDependencyError as error:
+            typer.echo(f"left out: {error}", err=True)
         else:
             kept.append(task)
     return tuple(kept)
+
+
+def _check_runnable(task: TaskConfig, config: TrainConfig) -> None:
+    import universe2
+    from universe2.core.registry import find
+    from universe2.core.spec import EnvConfig
+    from universe2.faces.make import token_from
+
+    if not config.remotes:
+        find(task.env_id).check_runnable()
+        return
+    asked = EnvConfig(interface="screen", screen_size=config.screen_size, options=task.options)
+    token = token_from(config.token_file)
+    universe2.open_runtime(
+        task.env_id, 1, asked, remotes=config.remotes, token=token, wait=config.wait
+    ).close()

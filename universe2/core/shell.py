@@ -41,3 +41,13 @@ def typed_options(given: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[name] = text
     return found
+
+
+def was_given(ctx: Any, name: str) -> bool:
+    """Did the command line of Typer's context say this parameter, or is it its default?"""
+    return ctx.get_parameter_source(name).name == "COMMANDLINE"
+
+
+def option(name: str) -> str:
+    """A parameter's name as it is typed: ``skip_missing`` → ``--skip-missing``."""
+    return f"--{name.replace('_', '-')}"
