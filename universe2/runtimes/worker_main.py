@@ -89,6 +89,14 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """The pickled list of Results of ``slots``, which are told beside it: unpickling it may fail."""
+
+    slots: list[int]
+    results: bytes
+
+
+@dataclass(frozen=True)
 class Ready:
     """The host has started."""
 
@@ -189,10 +197,11 @@ class Worker:
 
     def _reply(self, results: list[Result]) -> None:
         try:
-            message = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+            body = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001 (whatever a user's object raises when pickled)
-            message = pickle.dumps([_picklable(result) for result in results])
-        self._connection.send_bytes(message)
+            body = pickle.dumps([_picklable(result) for result in results])
+        reply = Reply([result.slot for result in results], body)
+        self._connection.send_bytes(pickle.dumps(reply, pickle.HIGHEST_PROTOCOL))
 
     async def _one(self, command: Command, slot: int, argument: Any) -> Result:
         """Never raises: what the host raises becomes a fault of this slot."""
