@@ -225,7 +225,8 @@ class WorkerPool:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
         memory_fd = self._memory.fd
-        code = _MAIN.format(path=sys.path, args=f"{theirs.fileno()}, {memory_fd}, {os.getpid()}")
+        path = [os.fspath(entry) for entry in sys.path if isinstance(entry, (str, os.PathLike))]
+        code = _MAIN.format(path=path, args=f"{theirs.fileno()}, {memory_fd}, {os.getpid()}")
         worker.ready = False
         worker.connection = Connection(ours.detach())
         self._selector.register(worker.connection.fileno(), selectors.EVENT_READ, worker.index)
