@@ -223,3 +223,22 @@ def test_what_would_lead_out_is_told(folder: Path, accept: bool, told: str) -> N
         assert click("file")["downloads"] == ("two.html", "data.bin")
         session.reset(0)
         assert session.step(parse("wait()")).info == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.browser
+def test_where_an_episode_went_is_forgotten_with_it(folder: Path) -> None:
+    """Neither ``history.back()`` nor ``history.state`` leads from one episode into another."""
+    (folder / "index.html").write_text(
+        "<!DOCTYPE html><script>const found = [history.length, history.state];</script><body>"
+    )
+    moves = ("history.replaceState(1, '')", "history.pushState(2, '')", "location = 'second.html'")
+    found = []
+    with Session(spec(folder)) as session:
+        for move in (*moves, *moves, ""):
+            for _ in range(2):  # two pages take turns
+                session.reset(1)
+                page = session.host._slots[0].page
+                found.append(session.run(page.evaluate("found")))
+                session.run(page.evaluate(f"{move}; 0"))
+                session.step(np.zeros(5, np.int64))
+    assert found == [[2, None]] * 14
