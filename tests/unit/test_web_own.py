@@ -16,9 +16,10 @@ from web_session import Session
 
 from universe2.core.errors import UsageError
 from universe2.core.host import InfrastructureFault
-from universe2.core.spec import EnvSpec
+from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.web import web_env
 from universe2.envs.web.actions import parse
+from universe2.envs.web.page import origin_of
 
 FIRST = """<!DOCTYPE html><body><h1>First</h1><a href="second.html">onwards</a>
 <a href="http://127.0.0.1:1/">away</a></body>"""
@@ -94,6 +95,35 @@ def test_what_cant_be_shown_is_refused(folder: Path, more: dict[str, object], wh
         web_env("web/own-v0", folder, **{"instruction": "", "done": "false", **more})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("HTTP://LocalHost:8123/A?b#c", "http://localhost:8123/"),
+        ("http://localhost:80", "http://localhost/"),
+        ("https://localhost:443/a", "https://localhost/"),
+        ("https://localhost:80/a", "https://localhost:80/"),
+        ("http://[::1]:80/", "http://[::1]/"),
+    ],
+)
+def test_an_origin_is_written_as_the_browser_writes_it(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://ada:secret@localhost/", "must not name a user before its host, localhost"),
+        ("http://localhost:http/", "is no address: Port could not be cast .* 'http://localhost:http/'"),
+        ("http:///index.html", "must begin with http://host or https://host, got 'http:///index.html'"),
+        ("ftp://localhost/", "must begin with http://host"),
+    ],
+)
+def test_an_address_that_no_page_can_have_is_refused(url: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as error:
+        spec(url).spaces(EnvConfig())
+    assert "secret" not in str(error.value)
+
+
 def play(session: Session, word: str) -> list[np.ndarray]:
     screens = [session.reset(1)["screen"]]
     for call in ("click({onwards})", "wait()", "wait()", f'type({{Word}}, "{word}")'):
@@ -108,11 +138,10 @@ def play(session: Session, word: str) -> list[np.ndarray]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("place", ["folder", "server"])
+@pytest.mark.parametrize("place", ["folder", "server", "SERVER"])
 def test_it_is_won_over_two_documents(place: str, folder: Path, server: str) -> None:
-    with Session(
-        spec(folder if place == "folder" else server), observe="axtree", actions="structured"
-    ) as session:
+    source = {"folder": folder, "server": server, "SERVER": server.replace("127.0.0.1", "LOCALHOST")}[place]
+    with Session(spec(source), observe="axtree", actions="structured") as session:
         runs = []
         for word in ("yes", "yes", "not"):
             session.last = None
