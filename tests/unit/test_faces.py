@@ -163,7 +163,7 @@ def test_vector_final_observations_are_objects_whatever_the_space(space: Any) ->
     assert infos["_final_obs"].tolist() == infos["_final_info"].tolist() == [True, False]
 
 
-def test_vector_same_step_fault_shows_what_the_slot_showed_last() -> None:
+def test_vector_same_step_fault_has_a_final_observation_of_zeros() -> None:
     inner = runtime(3, "same_step")
     inner.faults = {(0, 0), (2, 0)}
     env = RuntimeVectorEnv(inner, copy=False)
@@ -171,8 +171,8 @@ def test_vector_same_step_fault_shows_what_the_slot_showed_last() -> None:
     env.step([3, 3, 2])
     _, _, _, truncated, infos = env.step([0, 0, 0])
     assert truncated.tolist() == infos["_final_obs"].tolist() == [True, False, True]
-    assert infos["final_obs"][0]["count"].tolist() == [4, 1, 3]
-    assert infos["final_obs"][2] == {"count": pytest.approx([6, 1, 2]), "note": "step1"}
+    assert infos["final_obs"][0]["count"].tolist() == [0, 0, 0]
+    assert infos["final_obs"][2] == {"count": pytest.approx([0, 0, 0]), "note": ""}
     assert infos["final_obs"][1] is None
     assert infos["_final_info"].tolist() == infos["final_info"]["_fault"].tolist() == [True, False, True]
     assert "asked to fail" in infos["final_info"]["fault"][2]

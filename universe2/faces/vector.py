@@ -16,7 +16,7 @@ from universe2.core.batch import Batch, InfoColumns, info_columns
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
-from universe2.core.spaces import as_rows, copied, empty, put, take, unstack
+from universe2.core.spaces import copied, empty, put, unstack
 from universe2.faces.env import FPS, OnFault, fault_line
 from universe2.faces.owed import owed
 
@@ -37,9 +37,8 @@ class RuntimeVectorEnv(VectorEnv):
     A fault of one slot never stops the others. With ``on_fault="truncate"`` (default) its
     episode is truncated, its reward NaN, ``infos["fault"]`` holds the text, and its next step
     is a reset, whatever the autoreset mode but "disabled", where you reset it. Under SAME_STEP
-    its ``final_obs`` is what the slot showed last (zeros where that was a fault too), and its
-    ``final_info`` holds the text. With ``on_fault="raise"`` a FaultError names the slots, after
-    all others have stepped.
+    its ``final_obs`` is zeros, and its ``final_info`` holds the text. With
+    ``on_fault="raise"`` a FaultError names the slots, after all others have stepped.
 
     After a step that was interrupted, reset comes next.
 
@@ -154,7 +153,6 @@ class RuntimeVectorEnv(VectorEnv):
             terminated_N[slots_K] = batch.terminated
             truncated_N[slots_K] = batch.truncated | (batch.fault != 0)
             broken = np.flatnonzero(batch.fault)
-            shown = take(self.single_observation_space, self._obs, slots_K[broken])  # _keep overwrites it
             self._keep(batch)
             _merge(infos, batch.info, slots_K, N)
             self._add_finals(infos, slots_K[batch.final_rows], batch.final_obs, batch.final_info)
@@ -162,7 +160,9 @@ class RuntimeVectorEnv(VectorEnv):
             for slot, line in zip(slots_K[broken], lines, strict=True):
                 _cell(infos, "fault", int(slot), line, N)
             if self._same_step and not resetting:
-                self._add_finals(infos, slots_K[broken], shown, info_columns([{"fault": t} for t in lines]))
+                # what they showed last is gone: it may lie where the next was written
+                blank = empty(self.single_observation_space, len(broken))
+                self._add_finals(infos, slots_K[broken], blank, info_columns([{"fault": t} for t in lines]))
             faults += lines
         self._owing = False
         for line in faults:
@@ -176,15 +176,14 @@ class RuntimeVectorEnv(VectorEnv):
         for row in batch.final_rows:
             # The slot is one episode further than its row says.
             self._seeds_N[batch.slots[row]] = next_seed(int(batch.seed[row]))
-        everything = len(batch) == self.num_envs and np.array_equal(batch.slots, self._all_N)
-        if everything and not self._same_step:  # there what was shown last outlives the next step
+        if len(batch) == self.num_envs and np.array_equal(batch.slots, self._all_N):
             self._obs = batch.obs
             self._borrowed = True
             return
         if self._borrowed:
             self._obs = copied(self.single_observation_space, self._obs)
             self._borrowed = False
-        self._obs = put(self.single_observation_space, self._obs, as_rows(batch.slots), batch.obs)
+        self._obs = put(self.single_observation_space, self._obs, batch.slots, batch.obs)
 
     def _observations(self) -> Any:
         return copied(self.single_observation_space, self._obs) if self.copy else self._obs
