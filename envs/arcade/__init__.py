@@ -2,7 +2,8 @@
 
 A game is one file here and one line in ``games``; docs/adding-a-game.md shows a whole one.
 ``difficulty`` is "easy" or "hard": the same rules with harder levels. ``frame_skip``: for how many steps
-of the game an action holds, whose rewards are added; only the last is drawn. ``max_steps`` counts the game's.
+of the game an action holds, whose rewards are added; only the last is drawn. ``max_steps`` counts the
+game's, rounded up to whole actions.
 Levels: ``start_level`` is the first and ``num_levels`` how many there are, 0 meaning no limit;
 an episode's seed picks the level. Train on ``start_level=0, num_levels=200``, test on
 ``start_level=200, num_levels=0``. Importing this starts no compiler.

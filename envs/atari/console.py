@@ -34,6 +34,10 @@ INEXACT = ("qbert", "road_runner", "tetris", "video_checkers", "yars_revenge")
 class Console:
     """``rgb`` chooses between frames uint8 (H, W) in gray and (H, W, 3).
 
+    ``episodic_life``: a lost life ends the episode. Not as in DeepMind's preprocessing, which goes on with
+    the next life, every reset begins a new game, for an episode depends on its seed and actions alone: a
+    second life is never seen.
+
     ``frames`` are the last two frames of the latest step (one and the same if there was one).
     """
 

@@ -38,6 +38,7 @@ OPTIONS = {
     "expert": 0,
 }
 """Options of every web task; their meanings are in ``universe2.envs.web``."""
+_PORTS = {"http": 80, "https": 443}
 _CHOICES = {
     "data_mode": ("train", "test"),
     "reward": ("raw", "decayed", "binary"),
@@ -92,8 +93,8 @@ class WebPage:
         given = [name for name in ("root", "url", "site") if getattr(self, name)]
         if len(given) != 1:
             raise UsageError(f"a WebPage has one of root, url and site, got {given or 'none'}")
-        if self.url and urlsplit(self.url).scheme not in ("http", "https"):
-            raise UsageError(f"the url of a WebPage must begin with http:// or https://, got {self.url!r}")
+        if self.url:
+            origin_of(self.url)
         if self.in_frame and self.root is None:
             raise UsageError("in_frame is for a page of a folder")
 
@@ -102,6 +103,28 @@ class WebPage:
         if self.solver_of is not None:
             return self.solver_of(seed)
         return self.solver() if self.solver is not None else None
+
+
+def origin_of(url: str) -> str:
+    """``http://host:port/`` as browsers write it: in lower case, without a port that is the scheme's own.
+
+    Raises UsageError for an address that no page can have.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"the url of a WebPage is no address: {error}, got {url!r}") from None
+    if parts.scheme not in _PORTS or not host:
+        raise UsageError(f"the url of a WebPage must begin with http://host or https://host, got {url!r}")
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"the url of a WebPage must not name a user before its host, {host}: with the password it would "
+            "be part of specs and logs; let the server do without"
+        )
+    host = f"[{host}]" if ":" in host else host
+    there = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
+    return f"{parts.scheme}://{there}/"
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:

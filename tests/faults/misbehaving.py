@@ -16,6 +16,14 @@ from universe2.core.errors import InvalidActionError, InvalidSeedError
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
 FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE, LEAK, REFUSED = range(12)
+UNREADABLE, NO_NUMBER = 12, 13
+
+
+class NeedsTwo(Exception):
+    """Pickles, and can't be unpickled: its one ``args`` isn't what it is made of."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
 
 
 class Misbehaving(gym.Env):
@@ -24,7 +32,7 @@ class Misbehaving(gym.Env):
 
     def __init__(self, doom: int = -1, length: int = 0, refuse: int = -1) -> None:
         self.observation_space = spaces.Box(0, np.inf, (2,), np.float64)
-        self.action_space = spaces.Discrete(12)
+        self.action_space = spaces.Discrete(14)
         self._doom, self._length, self._refuse = doom, length, refuse
         self._leaked: list[bytearray] = []
 
@@ -58,8 +66,11 @@ class Misbehaving(gym.Env):
         info: dict[str, Any] = {"steps": self._steps}
         if action == UNPICKLABLE:
             info["function"] = lambda: None
+        if action == UNREADABLE:
+            info["error"] = NeedsTwo("move", "not legal")
         over = action == END or self._steps == self._length
-        return obs, float(self._steps), bool(over), bool(action == TRUNCATE), info
+        reward = float("nan") if action == NO_NUMBER else float(self._steps)
+        return obs, reward, bool(over), bool(action == TRUNCATE), info
 
     def _obs(self) -> np.ndarray:
         return np.array([self._steps, self._seed], np.float64)

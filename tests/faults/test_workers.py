@@ -229,7 +229,12 @@ def test_what_only_the_environment_can_refuse_is_the_users_fault_here_and_on_ser
 
 
 @pytest.mark.parametrize(
-    ("action", "words"), [(m.BAD_SHAPE, "shape (3,)"), (m.UNPICKLABLE, "can't be pickled")]
+    ("action", "words"),
+    [
+        (m.BAD_SHAPE, "shape (3,)"),
+        (m.UNPICKLABLE, "can't be pickled"),
+        (m.NO_NUMBER, "ValueError: the reward is nan, which says of a step that it is a fault"),
+    ],
 )
 def test_wrong_values_are_environment_faults(opened: Any, action: int, words: str) -> None:
     runtime = opened(2)
@@ -238,6 +243,18 @@ def test_wrong_values_are_environment_faults(opened: Any, action: int, words: st
     assert got[0]["fault"] == Fault.ENVIRONMENT
     assert words in got[0]["text"]
     assert got[1]["reward"] == 1.0
+
+
+def test_info_that_can_not_be_read_here_is_a_fault_of_its_slot_only(opened: Any) -> None:
+    runtime = opened(3)  # slots 0 and 1 share a worker
+    begin(runtime)
+    got = step(runtime, s0=m.UNREADABLE, s2=m.FINE)
+    assert got[0]["fault"] == Fault.ENVIRONMENT
+    assert "slots [0] can't be unpickled" in got[0]["text"]
+    assert "missing 1 required positional argument: 'why'" in got[0]["text"]
+    got |= step(runtime, s1=m.FINE)
+    assert (got[1]["reward"], got[2]["reward"]) == (1.0, 1.0)
+    assert step(runtime, s0=m.FINE)[0]["step"] == 0
 
 
 def test_numbers_that_the_dtype_can_not_hold_are_environment_faults() -> None:

@@ -111,6 +111,15 @@ def test_info_becomes_plain(tmp_path: Path) -> None:
     }
 
 
+def test_texts_that_utf_8_can_not_express_are_stored_escaped(tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "e.sqlite") as store:
+        run = store.add_run(RUN)
+        text = "no level \udcff.txt, à vous"
+        store.add_episode(episode(run, terminated=False, fault=Fault.ENVIRONMENT, fault_text=text))
+        (stored,) = store.episodes()
+    assert stored.fault_text == r"no level \udcff.txt, à vous"
+
+
 def test_refuses_other_files(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("not a database, but long enough to be looked at " * 10)

@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 import universe2
-from universe2.core.batch import Batch
+from universe2.core.batch import Batch, Fault
 from universe2.core.errors import (
     ClosedError,
     DeadlineError,
@@ -24,6 +24,7 @@ from universe2.core.errors import (
     UsageError,
 )
 from universe2.core.seeding import next_seed
+from universe2.core.spaces import stack
 from universe2.core.spec import EnvConfig
 from universe2.faces.env import RuntimeEnv, misfit
 from universe2.faces.make import make, make_parallel, make_pool, make_vec
@@ -34,6 +35,25 @@ from universe2.testing.counting import COUNTING, CountingRuntime
 
 def runtime(slots: int, autoreset: str = "next_step") -> CountingRuntime:
     return CountingRuntime(COUNTING, slots, EnvConfig(autoreset=autoreset))  # type: ignore[arg-type]
+
+
+class _Plain(CountingRuntime):
+    """Shows the number of the step as a bare value of ``space``."""
+
+    def __init__(self, slots: int, space: Any) -> None:
+        super().__init__(COUNTING, slots, EnvConfig(autoreset="same_step"))
+        self.observation_space = space
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.obs, batch.final_obs = self._bare(batch.obs), self._bare(batch.final_obs)
+        return batch
+
+    def _bare(self, seen: Any) -> Any:
+        space = self.observation_space
+        return seen and stack(
+            space, [np.full(space.shape, step, space.dtype)[()] for step in seen["count"][:, 1]]
+        )
 
 
 def test_env_steps_and_ends() -> None:
@@ -128,6 +148,48 @@ def test_vector_same_step_keeps_final_observation_and_info() -> None:
     assert infos["final_info"]["length"][0] == 3
     assert obs["count"][0].tolist() == [next_seed(0), 0, -1]
     assert obs["count"][1].tolist() == [4, 3, 2]
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 255, (2, 2), np.uint8), spaces.Discrete(9)])
+def test_vector_final_observations_are_objects_whatever_the_space(space: Any) -> None:
+    """As in Gymnasium's own vectors: who asks for one that isn't there gets None, never zeros."""
+    env = RuntimeVectorEnv(_Plain(2, space))
+    env.reset(seed=[0, 4])  # lengths 3 and 7
+    for _ in range(3):
+        *_, infos = env.step([1, 1])
+    assert infos["final_obs"].dtype == object
+    assert np.array_equal(infos["final_obs"][0], np.full(space.shape, 3))
+    assert infos["final_obs"][1] is None
+    assert infos["_final_obs"].tolist() == infos["_final_info"].tolist() == [True, False]
+
+
+def test_vector_same_step_fault_has_a_final_observation_of_zeros() -> None:
+    inner = runtime(3, "same_step")
+    inner.faults = {(0, 0), (2, 0)}
+    env = RuntimeVectorEnv(inner, copy=False)
+    env.reset(seed=[4, 4, 6])
+    env.step([3, 3, 2])
+    _, _, _, truncated, infos = env.step([0, 0, 0])
+    assert truncated.tolist() == infos["_final_obs"].tolist() == [True, False, True]
+    assert infos["final_obs"][0]["count"].tolist() == [0, 0, 0]
+    assert infos["final_obs"][2] == {"count": pytest.approx([0, 0, 0]), "note": ""}
+    assert infos["final_obs"][1] is None
+    assert infos["_final_info"].tolist() == infos["final_info"]["_fault"].tolist() == [True, False, True]
+    assert "asked to fail" in infos["final_info"]["fault"][2]
+    *_, infos = env.step([0, 0, 0])
+    assert infos == {}
+
+
+def test_vector_reset_that_is_a_fault_ends_no_episode() -> None:
+    class Broken(CountingRuntime):
+        def recv(self, timeout: float | None = None) -> Batch:
+            batch = super().recv(timeout)
+            batch.fault[:] = Fault.ENVIRONMENT
+            return batch
+
+    infos = RuntimeVectorEnv(Broken(COUNTING, 1, EnvConfig(autoreset="same_step"))).reset(seed=4)[1]
+    assert "environment fault" in infos["fault"][0]
+    assert "final_obs" not in infos
 
 
 def test_vector_next_step_shows_the_final_observation_then_resets() -> None:

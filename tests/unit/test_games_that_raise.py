@@ -221,6 +221,19 @@ def test_slots_that_raise_fault_and_the_others_go_on(plain: bool, players: int, 
     assert batch.reward.tolist() == [0.0, players, players, players] * 2
 
 
+@pytest.mark.parametrize("plain", ["plain"], indirect=True)
+def test_a_reward_that_is_no_number_is_a_fault(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsure = dataclasses.replace(GAME, step=lambda state, keys: (np.nan if keys & UP else 0.5, RUNNING))
+    monkeypatch.setitem(globals(), "PLAIN_GAME", unsure)
+    runtime, _ = begun(plain, 3)
+    batch = stepped(runtime, range(3), [STILL, TRIP, STILL])
+    assert batch.fault.tolist() == [0, Fault.ENVIRONMENT, 0]
+    assert np.array_equal(batch.reward, [0.5, np.nan, 0.5], equal_nan=True)
+    assert "the game's code gave the reward NaN in the step of slot 1" in batch.fault_text[1]
+    assert seen(batch.obs)[1] == {0}
+    assert stepped(runtime, [1], [STILL]).step.tolist() == [0]
+
+
 @modes
 @kinds
 def test_a_reset_that_raises_is_a_fault_too(plain: bool, players: int, autoreset: Any) -> None:

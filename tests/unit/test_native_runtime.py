@@ -171,6 +171,16 @@ def test_what_only_the_environment_can_refuse_is_the_users_fault() -> None:
     runtime.close()
 
 
+def test_a_reward_that_is_no_number_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = begun(1)
+    monkeypatch.setattr(Tally, "step", lambda *_: Transition(float("nan"), False, False))
+    batch = stepped(runtime, [0], [1])
+    assert batch.fault.tolist() == [Fault.ENVIRONMENT]
+    assert "the reward is nan, which says of a step that it is a fault" in batch.fault_text[0]
+    assert stepped(runtime, [0], [1]).step.tolist() == [0]
+    runtime.close()
+
+
 def test_a_failed_reset_after_an_end_keeps_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tally, "unlucky", next_seed(100))
     runtime = begun(1, "same_step", length=1)

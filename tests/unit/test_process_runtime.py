@@ -179,3 +179,14 @@ def test_an_entry_in_the_program_itself_is_refused() -> None:
     spec = dataclasses.replace(find("gymnasium/CartPole-v1"), entry="__main__:make_it")
     with pytest.raises(UsageError, match=r"CartPole-v1: its entry __main__:make_it is .* module of its own"):
         ProcessRuntime(spec, 1)
+
+
+def test_workers_start_where_the_path_has_path_objects_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python passes over them; people append them all the same."""
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere"), None])
+    runtime = ProcessRuntime(every_space.SPEC, 1, start_deadline=20.0, max_failures=1)
+    try:
+        runtime.reset([0], [1])
+        receive(runtime, 1)
+    finally:
+        runtime.close()

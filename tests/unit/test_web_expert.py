@@ -56,6 +56,27 @@ def test_a_solver_at_a_loss_says_nothing_until_it_knows_again() -> None:
     assert key(adviser.after(np.zeros(5), Look("", [{"tag": "button", "classes": ""}]))) == 9
 
 
+def test_a_solver_that_raises_is_told_once_and_says_nothing_for_the_rest_of_the_episode(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = []
+
+    def broken(look: Look) -> Play:
+        asked.append(look)
+        yield np.array([0, 9, 0, 0, 0])
+        yield next(iter(()))  # Python makes a RuntimeError of it
+
+    adviser = Adviser(broken)
+    for episode in (1, 2):
+        first = adviser.begin(LOOK)
+        assert first is not None
+        assert adviser.after(first, LOOK) is None
+        assert adviser.after(np.zeros(5), LOOK) is None
+        assert len(asked) == episode
+    (record,) = caplog.records
+    assert "generator raised StopIteration" in record.getMessage()
+
+
 def followed(session: Session, steps: int) -> StepResult:
     """The last step of an episode in which the advice is taken, or of as many ``steps``."""
     for _ in range(steps):
@@ -72,6 +93,17 @@ def test_doing_what_it_says_wins(task: str) -> None:
         for seed in (4, 5):
             session.reset(seed)
             assert followed(session, 60).info["success"]
+
+
+@browser
+def test_no_advice_is_asked_for_once_the_episode_is_over() -> None:
+    """On this seed's full board the solver has no move to choose from."""
+    with Session("web/tic-tac-toe-v0", interface="screen", expert=1) as session:
+        session.reset(1)
+        result = followed(session, 60)
+        assert result.terminated
+        assert "raw_reward" in result.info
+        assert "expert" not in result.info
 
 
 def test_every_site_has_an_expert() -> None:

@@ -16,9 +16,10 @@ from web_session import Session
 
 from universe2.core.errors import UsageError
 from universe2.core.host import InfrastructureFault
-from universe2.core.spec import EnvSpec
+from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.web import web_env
 from universe2.envs.web.actions import parse
+from universe2.envs.web.page import origin_of
 
 FIRST = """<!DOCTYPE html><body><h1>First</h1><a href="second.html">onwards</a>
 <a href="http://127.0.0.1:1/">away</a></body>"""
@@ -94,6 +95,35 @@ def test_what_cant_be_shown_is_refused(folder: Path, more: dict[str, object], wh
         web_env("web/own-v0", folder, **{"instruction": "", "done": "false", **more})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("HTTP://LocalHost:8123/A?b#c", "http://localhost:8123/"),
+        ("http://localhost:80", "http://localhost/"),
+        ("https://localhost:443/a", "https://localhost/"),
+        ("https://localhost:80/a", "https://localhost:80/"),
+        ("http://[::1]:80/", "http://[::1]/"),
+    ],
+)
+def test_an_origin_is_written_as_the_browser_writes_it(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://ada:secret@localhost/", "must not name a user before its host, localhost"),
+        ("http://localhost:http/", "is no address: Port could not be cast .* 'http://localhost:http/'"),
+        ("http:///index.html", "must begin with http://host or https://host, got 'http:///index.html'"),
+        ("ftp://localhost/", "must begin with http://host"),
+    ],
+)
+def test_an_address_that_no_page_can_have_is_refused(url: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as error:
+        spec(url).spaces(EnvConfig())
+    assert "secret" not in str(error.value)
+
+
 def play(session: Session, word: str) -> list[np.ndarray]:
     screens = [session.reset(1)["screen"]]
     for call in ("click({onwards})", "wait()", "wait()", f'type({{Word}}, "{word}")'):
@@ -108,11 +138,10 @@ def play(session: Session, word: str) -> list[np.ndarray]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("place", ["folder", "server"])
+@pytest.mark.parametrize("place", ["folder", "server", "SERVER"])
 def test_it_is_won_over_two_documents(place: str, folder: Path, server: str) -> None:
-    with Session(
-        spec(folder if place == "folder" else server), observe="axtree", actions="structured"
-    ) as session:
+    source = {"folder": folder, "server": server, "SERVER": server.replace("127.0.0.1", "LOCALHOST")}[place]
+    with Session(spec(source), observe="axtree", actions="structured") as session:
         runs = []
         for word in ("yes", "yes", "not"):
             session.last = None
@@ -223,3 +252,22 @@ def test_what_would_lead_out_is_told(folder: Path, accept: bool, told: str) -> N
         assert click("file")["downloads"] == ("two.html", "data.bin")
         session.reset(0)
         assert session.step(parse("wait()")).info == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.browser
+def test_where_an_episode_went_is_forgotten_with_it(folder: Path) -> None:
+    """Neither ``history.back()`` nor ``history.state`` leads from one episode into another."""
+    (folder / "index.html").write_text(
+        "<!DOCTYPE html><script>const found = [history.length, history.state];</script><body>"
+    )
+    moves = ("history.replaceState(1, '')", "history.pushState(2, '')", "location = 'second.html'")
+    found = []
+    with Session(spec(folder)) as session:
+        for move in (*moves, *moves, ""):
+            for _ in range(2):  # two pages take turns
+                session.reset(1)
+                page = session.host._slots[0].page
+                found.append(session.run(page.evaluate("found")))
+                session.run(page.evaluate(f"{move}; 0"))
+                session.step(np.zeros(5, np.int64))
+    assert found == [[2, None]] * 14

@@ -25,6 +25,12 @@ def test_all_pages_are_listed() -> None:
     assert len({spec.id for spec in list_envs("web")}) == 130 + len(flights.TASKS) + len(sites.specs())
 
 
+@pytest.mark.parametrize("task", ["button-delay", "chase-circle", "moving-items", "click-checkboxes"])
+def test_pages_that_pay_for_a_part_say_so(task: str) -> None:
+    assert "partial rewards" in find(f"web/{task}-v0").description
+    assert "partial" not in find(CLICK_TEST).description
+
+
 def test_solvers_are_of_listed_tasks() -> None:
     assert set(SOLVERS) <= {spec.id for spec in list_envs("web")}
 

@@ -5,6 +5,7 @@ Suffixes: N rows (slots in this batch), M rows with a final observation (M ≤ N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -32,6 +33,17 @@ def blame(error: Exception) -> Fault:
     """Who is to blame for what an environment's own code raised."""
     wrong = isinstance(error, (InvalidActionError, InvalidSeedError))
     return Fault.USER if wrong else Fault.ENVIRONMENT
+
+
+def checked_reward(reward: Any) -> float:
+    """``reward`` as a float. Raises ValueError for NaN: that says of a row that it has a fault."""
+    number = float(reward)
+    if math.isnan(number):
+        raise ValueError(
+            f"the reward is {reward!r}, which says of a step that it is a fault; "
+            "did the environment compute it of infinities, or by dividing by zero?"
+        )
+    return number
 
 
 class Column(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from universe2.core.batch import Batch, InfoColumns
+from universe2.core.batch import Batch, InfoColumns, info_columns
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
@@ -36,7 +36,8 @@ class RuntimeVectorEnv(VectorEnv):
 
     A fault of one slot never stops the others. With ``on_fault="truncate"`` (default) its
     episode is truncated, its reward NaN, ``infos["fault"]`` holds the text, and its next step
-    is a reset, whatever the autoreset mode but "disabled", where you reset it. With
+    is a reset, whatever the autoreset mode but "disabled", where you reset it. Under SAME_STEP
+    its ``final_obs`` is zeros, and its ``final_info`` holds the text. With
     ``on_fault="raise"`` a FaultError names the slots, after all others have stepped.
 
     After a step that was interrupted, reset comes next.
@@ -65,6 +66,7 @@ class RuntimeVectorEnv(VectorEnv):
         self.action_space = batch_space(runtime.action_space, self.num_envs)
         self.action_mask = runtime.action_mask
         self.autoreset_mode = _MODES[runtime.config.autoreset]
+        self._same_step = self.autoreset_mode == AutoresetMode.SAME_STEP
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["rgb_array"],
@@ -101,7 +103,7 @@ class RuntimeVectorEnv(VectorEnv):
         self._owing = True
         self.runtime.reset(slots, chosen)
         self._seeds_N[slots] = chosen
-        *_, infos = self._collect(len(slots))
+        *_, infos = self._collect(len(slots), resetting=True)
         infos.setdefault("seed", self._seeds_N.copy())
         return self._observations(), infos
 
@@ -134,7 +136,9 @@ class RuntimeVectorEnv(VectorEnv):
         previous = int(self._seeds_N[slot])
         return fresh_seed() if previous < 0 else next_seed(previous)
 
-    def _collect(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def _collect(
+        self, count: int, resetting: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Receive ``count`` rows into columns over all slots."""
         N = self.num_envs
         rewards_N, terminated_N, truncated_N = np.zeros(N), np.zeros(N, bool), np.zeros(N, bool)
@@ -148,12 +152,18 @@ class RuntimeVectorEnv(VectorEnv):
             rewards_N[slots_K] = batch.reward
             terminated_N[slots_K] = batch.terminated
             truncated_N[slots_K] = batch.truncated | (batch.fault != 0)
+            broken = np.flatnonzero(batch.fault)
             self._keep(batch)
             _merge(infos, batch.info, slots_K, N)
-            self._merge_finals(infos, batch)
-            for row in np.flatnonzero(batch.fault):
-                faults.append(fault_line(batch, int(row)))
-                _cell(infos, "fault", int(slots_K[row]), faults[-1], N)
+            self._add_finals(infos, slots_K[batch.final_rows], batch.final_obs, batch.final_info)
+            lines = [fault_line(batch, int(row)) for row in broken]
+            for slot, line in zip(slots_K[broken], lines, strict=True):
+                _cell(infos, "fault", int(slot), line, N)
+            if self._same_step and not resetting:
+                # what they showed last is gone: it may lie where the next was written
+                blank = empty(self.single_observation_space, len(broken))
+                self._add_finals(infos, slots_K[broken], blank, info_columns([{"fault": t} for t in lines]))
+            faults += lines
         self._owing = False
         for line in faults:
             log.warning("%s: %s", self.runtime.spec.id, line)
@@ -178,18 +188,20 @@ class RuntimeVectorEnv(VectorEnv):
     def _observations(self) -> Any:
         return copied(self.single_observation_space, self._obs) if self.copy else self._obs
 
-    def _merge_finals(self, infos: dict[str, Any], batch: Batch) -> None:
-        if len(batch.final_rows) == 0:
+    def _add_finals(
+        self, infos: dict[str, Any], slots_K: np.ndarray, finals: Any, columns: InfoColumns
+    ) -> None:
+        """What ended the episodes of some slots; ``final_obs`` holds objects, whatever the space."""
+        if len(slots_K) == 0:
             return
-        slots_K = batch.slots[batch.final_rows]
-        finals = copied(self.single_observation_space, batch.final_obs)
+        finals = copied(self.single_observation_space, finals)
+        array = infos.setdefault("final_obs", np.full(self.num_envs, None, object))
         singles = unstack(self.single_observation_space, finals, len(slots_K))
         for slot, final in zip(slots_K, singles, strict=True):
-            _cell(infos, "final_obs", int(slot), final, self.num_envs)
-        infos.setdefault("final_info", {})
-        _merge(infos["final_info"], batch.final_info, slots_K, self.num_envs)
-        mask = infos.setdefault("_final_info", np.zeros(self.num_envs, bool))
-        mask[slots_K] = True
+            array[slot] = final
+        _merge(infos.setdefault("final_info", {}), columns, slots_K, self.num_envs)
+        for key in ("_final_obs", "_final_info"):
+            infos.setdefault(key, np.zeros(self.num_envs, bool))[slots_K] = True
 
 
 def _merge(infos: dict[str, Any], columns: InfoColumns, slots_K: np.ndarray, count: int) -> None:

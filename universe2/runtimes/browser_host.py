@@ -140,7 +140,7 @@ class BrowserHost:
         reward, info = self._judge(outcome, page)
         if error:
             info["action_error"] = error
-        info |= await self._asked_for(slot, page, action)
+        info |= await self._asked_for(slot, page, action, bool(outcome["done"]))
         timed_out = bool(outcome["done"] and outcome["timed_out"])
         terminated = bool(outcome["done"]) and not timed_out
         return StepResult(await self._observation(slot, page), reward, terminated, timed_out, info)
@@ -203,9 +203,11 @@ class BrowserHost:
                 obs["marks"] = _resized(marked(page.frame, look["rows"]), self._size)
         return obs
 
-    async def _asked_for(self, slot: int, page: EpisodePage, action: Any) -> dict[str, Any]:
+    async def _asked_for(
+        self, slot: int, page: EpisodePage, action: Any, over: bool = False
+    ) -> dict[str, Any]:
         """Info of the options ``elements`` and ``expert``; ``action`` is None at an episode's beginning."""
-        adviser = self._slots[slot].adviser
+        adviser = None if over else self._slots[slot].adviser  # no move comes after the last one
         info: dict[str, Any] = {}
         if adviser is None and not self._options["elements"]:
             return {}

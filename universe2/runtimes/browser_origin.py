@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from universe2.core.host import InfrastructureFault
-from universe2.envs.web.page import WebPage
+from universe2.envs.web.page import WebPage, origin_of
 from universe2.envs.web.site import Request, Site
 from universe2.runtimes.browser_document import file
 
@@ -32,8 +32,7 @@ class Origin:
 
     def __init__(self, page: WebPage, target: str, send: Send) -> None:
         if page.url:
-            parts = urlsplit(page.url)
-            self.url, self.address = f"{parts.scheme}://{parts.netloc}/", page.url
+            self.url, self.address = origin_of(page.url), page.url
         else:
             self.url, self.address = INVENTED, INVENTED + page.path
         self.refused: list[str] = []

@@ -116,16 +116,16 @@ class EpisodePage:
         if self._resume:
             self._send("Page.removeScriptToEvaluateOnNewDocument", identifier=self._resume)
             self._resume = ""
-        # The pointer leaves and lets go, and nothing that the page stored stays.
+        # The pointer leaves and lets go.
         away = {"x": -10, "y": -10, "button": "left"}
         left: list[Command] = [
             ("Input.dispatchMouseEvent", {"type": "mouseReleased", **away}),
             ("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": -10, "y": -10}),
             FLUSH,
         ]
-        if not self._page.in_frame:
-            left.append(("Storage.clearDataForOrigin", {"origin": self._origin.url, "storageTypes": "all"}))
         await self._send_all(left)
+        if not self._page.in_frame:
+            await self._leave()
         await self._load(seed)
         await self._begin(seed, mode)
 
@@ -175,6 +175,18 @@ class EpisodePage:
             height, width = self._page.layout
             await self._run(f"__universe2.host({width}, {height}, ...{document})")
         await self._until(self._run("__universe2.write().then(() => 0)", awaitPromise=True))
+
+    async def _leave(self) -> None:
+        """Nothing of the last episode stays: not where it went, not what it kept there or stored."""
+        # A page that is navigated to where it is counts as reloaded, and finds its history.state again.
+        await self._until(self._send("Page.navigate", url="about:blank"))
+        await self._send_all(
+            [
+                ("Page.resetNavigationHistory", {}),
+                ("Storage.clearDataForOrigin", {"origin": self._origin.url, "storageTypes": "all"}),
+                ("Runtime.evaluate", {"expression": "0"}),  # the load event of the blank page comes before
+            ]
+        )
 
     async def _navigate(self) -> None:
         origin = self._origin

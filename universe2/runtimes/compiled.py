@@ -214,6 +214,9 @@ class CompiledRuntime(Runtime):
             rng_K,
         )
         faults = {row: self._told(_DOING[int(task_K[row])], int(slots_K[row]), causes[row]) for row in causes}
+        for row in np.flatnonzero(np.isnan(reward_K) & (outcome_K != FAILED)).tolist():
+            why = "That says of a step that it is a fault; is it computed by dividing by zero?"
+            faults[row] = self._told("step", int(slots_K[row]), why, did="gave the reward NaN")
         advice_K = self._counsel(slots_K, outcome_K, faults) if self.options["expert"] else None
         faults.update(lost)
         if faults:
@@ -222,12 +225,12 @@ class CompiledRuntime(Runtime):
             self._put_frames(slots_K[failed], None)
         return _Played(reward_K, outcome_K, advice_K, faults)
 
-    def _told(self, doing: str, slot: int, cause: str) -> str:
+    def _told(self, doing: str, slot: int, cause: str, did: str = "raised an exception") -> str:
         """The text of a fault."""
         seed, step, level = self._ledger.seed[slot], self._ledger.step[slot], self._level_N[slot]
         hint = "" if debugging() else " UNIVERSE2_DEBUG=1 plays it as plain Python, where breakpoints work."
         return (
-            f"{self.spec.id}: the game's code raised an exception in the {doing} of slot {slot} "
+            f"{self.spec.id}: the game's code {did} in the {doing} of slot {slot} "
             f"(level {level}, seed {seed}, step {step}).{hint}\n{cause}"
         )
 

@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core import shareable
-from universe2.core.batch import Batch, Fault, blame, check_info, info_columns
+from universe2.core.batch import Batch, Fault, blame, check_info, checked_reward, info_columns
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
@@ -159,7 +159,8 @@ class NativeRuntime(Runtime):
             if job is None:
                 one.reset(seed, out)
             else:
-                call.reward_K[row], call.terminated_K[row], call.truncated_K[row] = job(one, out)
+                reward, call.terminated_K[row], call.truncated_K[row] = job(one, out)
+                call.reward_K[row] = checked_reward(reward)
             call.infos[row] = _info(one)
         except Exception as error:  # noqa: BLE001 (told as the row's fault)
             self._slots[slot] = None

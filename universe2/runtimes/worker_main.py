@@ -23,7 +23,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from universe2.core.batch import Fault, blame, check_info
+from universe2.core.batch import Fault, blame, check_info, checked_reward
 from universe2.core.errors import Universe2Error
 from universe2.core.host import InfrastructureFault, SlotHost
 from universe2.core.seeding import next_seed
@@ -86,6 +86,14 @@ class Result:
     """a rendered picture"""
     error: str = ""
     """class name of a Universe2Error, for "render" """
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The pickled list of Results of ``slots``, which are told beside it: unpickling it may fail."""
+
+    slots: list[int]
+    results: bytes
 
 
 @dataclass(frozen=True)
@@ -189,10 +197,11 @@ class Worker:
 
     def _reply(self, results: list[Result]) -> None:
         try:
-            message = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+            body = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001 (whatever a user's object raises when pickled)
-            message = pickle.dumps([_picklable(result) for result in results])
-        self._connection.send_bytes(message)
+            body = pickle.dumps([_picklable(result) for result in results])
+        reply = Reply([result.slot for result in results], body)
+        self._connection.send_bytes(pickle.dumps(reply, pickle.HIGHEST_PROTOCOL))
 
     async def _one(self, command: Command, slot: int, argument: Any) -> Result:
         """Never raises: what the host raises becomes a fault of this slot."""
@@ -219,7 +228,7 @@ class Worker:
     async def _step(self, result: Result, action: Any) -> None:
         obs, reward, terminated, truncated, info = await self._host.step(result.slot, action)
         check_info(info)
-        result.reward, result.info = float(reward), info
+        result.reward, result.info = checked_reward(reward), info
         result.terminated, result.truncated = bool(terminated), bool(truncated)
         result.loose = self._memory.write(self._memory.current, result.slot, obs)
         if not (self._same_step and (result.terminated or result.truncated)):

@@ -33,7 +33,7 @@ from universe2.core.errors import ClosedError, Universe2Error
 from universe2.core.spaces import take
 from universe2.runtimes.process_tree import resident_bytes
 from universe2.runtimes.shared import SlotMemory
-from universe2.runtimes.worker_main import CLOSE_SECONDS, Command, Failed, Ready, Result, Setup
+from universe2.runtimes.worker_main import CLOSE_SECONDS, Command, Failed, Ready, Reply, Result, Setup
 
 _LOOK_SECONDS = 0.5
 """How often the workers' memory is looked at."""
@@ -225,7 +225,8 @@ class WorkerPool:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
         memory_fd = self._memory.fd
-        code = _MAIN.format(path=sys.path, args=f"{theirs.fileno()}, {memory_fd}, {os.getpid()}")
+        path = [os.fspath(entry) for entry in sys.path if isinstance(entry, (str, os.PathLike))]
+        code = _MAIN.format(path=path, args=f"{theirs.fileno()}, {memory_fd}, {os.getpid()}")
         worker.ready = False
         worker.connection = Connection(ours.detach())
         self._selector.register(worker.connection.fileno(), selectors.EVENT_READ, worker.index)
@@ -253,6 +254,7 @@ class WorkerPool:
             with self._changed:
                 self._bury(worker, "" if isinstance(error, (EOFError, ConnectionError)) else repr(error))
             return
+        results = self._loaded(worker, message) if isinstance(message, Reply) else []
         with self._changed:
             if isinstance(message, Ready):
                 worker.ready = True
@@ -261,8 +263,21 @@ class WorkerPool:
             elif isinstance(message, Failed):
                 self._bury(worker, f"it could not start:\n{message.text}")
             else:
-                self._deliver(worker, message)
+                self._deliver(worker, results)
             self._changed.notify_all()
+
+    def _loaded(self, worker: _Worker, reply: Reply) -> list[Result]:
+        try:
+            results: list[Result] = pickle.loads(reply.results)
+        except Exception as error:  # noqa: BLE001 (whatever a user's object raises when unpickled)
+            text = (
+                f"worker {worker.index} of {self._setup.spec.id}: its results of slots {reply.slots} can't "
+                f"be unpickled: {error!r}. Does an info hold an object, such as an exception, that can "
+                "be pickled but not made again?"
+            )
+            fault = int(Fault.ENVIRONMENT)
+            return [Result(slot, worker.kinds[slot], fault=fault, text=text) for slot in reply.slots]
+        return results
 
     def _deliver(self, worker: _Worker, results: list[Result]) -> None:
         for result in results:

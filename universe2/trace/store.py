@@ -280,7 +280,7 @@ class EpisodeStore:
         for f in fields(item):
             value = getattr(item, f.name)
             if f.name != "id":
-                row[_COLUMNS.get(f.name, f.name)] = _json(value) if f.name in _JSON else value
+                row[_COLUMNS.get(f.name, f.name)] = _stored(f.name, value)
         marks = ", ".join("?" * len(row))
         statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"
         try:
@@ -299,6 +299,13 @@ class EpisodeStore:
 def _values(kind: type, row: tuple[Any, ...]) -> dict[str, Any]:
     names = [f.name for f in fields(kind)]
     return {n: json.loads(v) if n in _JSON else v for n, v in zip(names, row, strict=True)}
+
+
+def _stored(name: str, value: Any) -> Any:
+    if name in _JSON:
+        return _json(value)
+    # Tracebacks may quote file names that aren't UTF-8, which Python keeps as lone surrogates.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _json(value: Any) -> str:
