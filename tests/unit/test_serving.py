@@ -310,6 +310,26 @@ def test_what_only_the_server_can_refuse_comes_from_recv() -> None:
             server.stop(1.0)
 
 
+@pytest.mark.parametrize("again", ["reset", "restore"])
+def test_what_is_asked_of_a_busy_slot_costs_nothing_when_the_server_refuses_it(again: str) -> None:
+    server = start(picky)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [1, 2])
+        runtime.recv(5.0)
+        runtime.reset([0], [13])
+        with pytest.raises(UsageError, match="slot 0 is still busy"):
+            getattr(runtime, again)([0], [5] if again == "reset" else [b"state"])
+        with pytest.raises(InvalidSeedError, match="bad luck"):
+            runtime.recv(5.0)
+        runtime.send([0], np.zeros(1, np.int64))
+        batch = runtime.recv(5.0)
+        assert (batch.episode.tolist(), batch.step.tolist(), batch.seed.tolist()) == ([0], [1], [1])
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
 class _Large(CountingRuntime):
     """Observations of 40 kB."""
 
