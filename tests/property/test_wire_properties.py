@@ -325,6 +325,16 @@ def test_a_small_message_cannot_ask_for_much() -> None:
         Assembler(2**20).add(encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=2**40)), [b"x"]))
 
 
+def test_a_frame_in_one_message_may_be_no_larger_than_one_in_chunks() -> None:
+    def frame(size: int) -> bytes:
+        return encode(pb.Header(sequence=1, heartbeat=pb.Heartbeat()), [bytes(size)])
+
+    overhead = len(frame(2**16)) - 2**16
+    assert Assembler(2**16).add(frame(2**16 - overhead)) is not None
+    with pytest.raises(ProtocolError, match="a frame of 65537 bytes; the limit is 65536"):
+        Assembler(2**16).add(frame(2**16 + 1 - overhead))
+
+
 def test_what_a_chunk_holds_besides_its_piece_is_not_kept() -> None:
     """Fields of later versions, say: they don't count towards the frame's size."""
     unknown = b"\x7a\x80\x80\x40" + bytes(2**20)  # field 15, 1 MiB of it

@@ -143,6 +143,8 @@ class Assembler:
                 raise ProtocolError(f"the chunks of frame {sequence} hold another frame")
         elif self._pieces:
             raise ProtocolError("a frame came between the chunks of another")
+        elif len(message) > self._limit:
+            raise ProtocolError(f"a frame of {len(message)} bytes; the limit is {self._limit}")
         self._last += 1
         return frame
 
