@@ -44,6 +44,7 @@ from universe2.core.errors import (
 from universe2.core.registry import find, register, unregister
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
+from universe2.server.session import error_header
 from universe2.server.viewers import Viewer
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire import frames
@@ -174,6 +175,34 @@ def test_frames_that_break_the_protocol_end_the_session(
         assert complaint in error.message
         assert list(raw.replies) == []
     assert server.capacity.slots_free == 8
+
+
+def test_a_header_of_a_thousand_members_is_read_and_one_of_a_million_is_not(server: Server) -> None:
+    """Each empty one takes 3 bytes on the wire, and a hundred times that as an object."""
+    for count, kind, told in ((1024, "UsageError", "got 1025"), (2**19, "ProtocolError", "a header of")):
+        with Raw(server.address) as raw:
+            error = raw.open(more=[pb.Open()] * count).header.error
+            assert (error.type, told in error.message) == (kind, True), error.message
+
+
+@pytest.mark.parametrize(
+    "fields", [{"env_id": "arcade/" + "x" * 500_000}, {"options": {"x" * 500_000: write_value(1)}}]
+)
+def test_names_that_are_too_long_are_cut_and_looked_up_nowhere(
+    server: Server, fields: dict[str, Any]
+) -> None:
+    with Raw(server.address) as raw:
+        error = raw.open(**fields).header.error
+    assert error.type == "UsageError"
+    assert "at most 256 characters, got 50000" in error.message
+    assert len(error.message) < 400
+
+
+def test_of_an_error_that_is_too_long_both_ends_are_told() -> None:
+    told = error_header(UsageError("what: " + "x" * 10**6 + ": why")).error.message
+    assert told.startswith("what: ")
+    assert told.endswith(": why")
+    assert len(told) < 17_000
 
 
 def test_versions_and_definitions_must_match(server: Server) -> None:

@@ -34,7 +34,7 @@ from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_asks
 from universe2.server.session import Send, Session, error_header, failure
 from universe2.server.silence import Punctual, Silence
-from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
+from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -262,9 +262,10 @@ class Server:
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
         try:
-            first = self._first(requests, Assembler(self.config.max_frame_bytes), caller)
-            if first is None:
+            message = next(requests, None)
+            if message is None:
                 return
+            first = decode(message)
             if not first.header.HasField("resume"):
                 raise ProtocolError("a session can be taken up here, but not begun")
             yield from self._taken_up(first.header, requests, caller, caller.send)
@@ -282,6 +283,7 @@ class Server:
         return Assembler(
             min(share.frame_bytes or config.max_frame_bytes, config.max_frame_bytes),
             min(share.message_bytes or config.max_message_bytes, config.max_message_bytes),
+            MAX_HEADER_BYTES,
         )
 
     def _watch(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -299,7 +301,7 @@ class Server:
         try:
             with self._silence.of(context):
                 for message in requests:
-                    frame = decode(message)
+                    frame = decode(message, MAX_HEADER_BYTES)
                     if frame.header.HasField("resume"):
                         return frame
                     whole = assembler.add(message)

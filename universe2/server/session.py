@@ -52,6 +52,9 @@ log = logging.getLogger("universe2.server")
 POLL = 0.05
 """Seconds for which waiting for the runtime may hold up an error reply or a heartbeat."""
 
+LONGEST_ERROR = 16_384
+"""Characters of an error's message. What is wrong is named in it, and can be as long as a message."""
+
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
 
@@ -467,7 +470,10 @@ class Session:
 
 def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     """An error as a frame's header."""
-    text = str(error).encode(errors="backslashreplace").decode()
+    text = str(error)
+    if len(text) > LONGEST_ERROR:  # the cause may stand at its end
+        text = f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
+    text = text.encode(errors="backslashreplace").decode()
     seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
     told = pb.Error(type=type(error).__name__, message=text, retry_after_seconds=seconds)
     return pb.Header(reply_to=reply_to, error=told)
