@@ -25,6 +25,7 @@ import universe2
 from universe2.client import open_remote, server_info
 from universe2.client.placement import own_hash, shares
 from universe2.client.stream import as_error
+from universe2.client.watch import watch
 from universe2.core.batch import Batch
 from universe2.core.errors import (
     AuthenticationError,
@@ -598,6 +599,24 @@ def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server)
         next(runtime.watch(0))
 
 
+def test_a_viewer_keeps_no_slots_that_the_session_does_not_have(server: Server) -> None:
+    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    runtime.reset([0, 1], [4, 4])
+    runtime.recv(5.0)
+    pictures = watch(runtime._parts[0].lane, range(10_000), per_second=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, pictures)
+        (session,) = server._sessions.values()
+        while not session._members.numbered(0).viewers:
+            threading.Event().wait(0.01)
+        (viewer,) = session._members.numbered(0).viewers
+        runtime.send([1], np.zeros(1, np.int64))
+        runtime.recv(5.0)
+        assert first.result(5.0)[0] == 1
+    assert viewer.slots == {0, 1}
+    runtime.close()
+
+
 class _Undrawable(CountingRuntime):
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
@@ -628,7 +647,7 @@ def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
 
 def test_a_viewer_misses_what_came_between() -> None:
     runtime = CountingRuntime(COUNTING, 2, EnvConfig())
-    viewer = Viewer([1], per_second=60.0, size=(8, 8))
+    viewer = Viewer(frozenset({1}), per_second=60.0, size=(8, 8))
     runtime.reset([0, 1], [4, 4])
     viewer.show(runtime, runtime.recv())
     for _ in range(3):

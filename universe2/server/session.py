@@ -164,7 +164,9 @@ class Session:
     def pictures(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """What a viewer's stream says, until the session or the stream ends."""
         size = picture_size(ask.height, ask.width)
-        member, viewer = self._members.numbered(ask.member), Viewer(ask.slots, ask.per_second, size)
+        member = self._members.numbered(ask.member)
+        slots = frozenset(range(member.runtime.num_slots)).intersection(ask.slots)
+        viewer = Viewer(slots, ask.per_second, size)
         with self._closing:
             if self._ended:
                 return
