@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universe2.core import errors, screen
-from universe2.server import Server, ServerConfig, door, opening, service, session, viewers
+from universe2.server import Server, ServerConfig, door, opening, requests, service, session, viewers
 from universe2.wire import buffers, codecs, frames, schema, sharing, sockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +83,8 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"{frames.MIN_MESSAGE_BYTES:,}": CONTRACT,
         f"At most {frames.MAX_BUFFERS:,}": CONTRACT,
         f"more than {frames.MAX_HEADER_BYTES:,} bytes": CONTRACT,
+        f"{requests.MAX_ANSWER_BYTES:,} bytes at most": CONTRACT,
+        f"more than {requests.MAX_ANSWER_BYTES // 2**20} MiB in one answer": PAGE,
         f"{door.FIRST_BYTES:,} for the first": CONTRACT,
         f"more than {opening.LONGEST_NAME} characters": CONTRACT,
         f"at least {frames.MIN_PIECE_BYTES} bytes": CONTRACT,

@@ -145,6 +145,7 @@ class Session:
         self._give_back = give_back
         self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
         opened, masks = self._members.begin()
+        self._journal.limit += self._members.slot_bytes()
         if ask.same_host:
             self._lender = Lender()
         opened.protocol, opened.session, opened.resume_token = PROTOCOL, self.id, self.token

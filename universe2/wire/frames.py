@@ -119,7 +119,7 @@ class Assembler:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_header_bytes: int | None = None,
     ) -> None:
-        self._limit = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self.max_message_bytes = max_message_bytes
         self._max_header_bytes = max_header_bytes
         self._pieces: list[Message] = []
@@ -154,8 +154,8 @@ class Assembler:
                 raise ProtocolError(f"the chunks of frame {sequence} hold another frame")
         elif self._pieces:
             raise ProtocolError("a frame came between the chunks of another")
-        elif len(message) > self._limit:
-            raise ProtocolError(f"a frame of {len(message)} bytes; the limit is {self._limit}")
+        elif len(message) > self.max_frame_bytes:
+            raise ProtocolError(f"a frame of {len(message)} bytes; the limit is {self.max_frame_bytes}")
         self._last += 1
         return frame
 
@@ -164,8 +164,8 @@ class Assembler:
         if len(frame.buffers) != 1 or chunk.offset != self._size:
             raise ProtocolError(f"a chunk begins at {chunk.offset}, {self._size} was due")
         self._total = self._total or chunk.total_bytes
-        if chunk.total_bytes != self._total or self._total > self._limit:
-            raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self._limit}")
+        if chunk.total_bytes != self._total or self._total > self.max_frame_bytes:
+            raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self.max_frame_bytes}")
         piece = frame.buffers[0]
         if not piece or self._size + len(piece) > self._total:
             raise ProtocolError("chunks are empty, or hold more than they declared")
