@@ -18,6 +18,7 @@ from universe2.testing.counting import COUNTING, CountingRuntime
 TOKEN = "a-token-of-good-length"
 HEALTH = "/grpc.health.v1.Health"
 UNIVERSE = "/universe2.wire.v1.Universe"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_who_is_refused_is_not_waited_for(channel: grpc.Channel, mute: Iterator[
     assert code(call) == grpc.StatusCode.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("method", [f"{HEALTH}/Check", f"{UNIVERSE}/Info", f"{UNIVERSE}/Watch"])
+@pytest.mark.parametrize("method", [f"{HEALTH}/Check", f"{UNIVERSE}/Info", f"{UNIVERSE}/Watch", REFLECTION])
 def test_a_request_that_does_not_come_is_not_waited_for_long(
     channel: grpc.Channel, mute: Iterator[bytes], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

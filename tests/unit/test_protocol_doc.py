@@ -73,6 +73,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert len(screen.ALL_LIVE.action_mask()) == 209
     said = {
         f"first frame doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
+        f"request doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
         f"| {door.FIRST_SECONDS:g} | until the first frame": PAGE,
         f"at least every {service.QUEUE_TELLS_SECONDS:g} s": CONTRACT,
         f"still busy after {session.LEAVE_SECONDS:g} s": CONTRACT,

@@ -451,7 +451,7 @@ def test_an_answer_larger_than_a_client_takes_is_refused(monkeypatch: pytest.Mon
     assert requests.MAX_ANSWER_BYTES <= frames.MAX_FRAME_BYTES - 2**20
     monkeypatch.setattr("universe2.server.requests.MAX_ANSWER_BYTES", 400)
     server = start(lambda _id, slots, config: _Drawing(COUNTING, slots, config))
-    runtime = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    runtime: Any = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
     try:
         runtime.reset(range(3), [4] * 3)
         runtime.recv(5.0)
@@ -459,6 +459,7 @@ def test_an_answer_larger_than_a_client_takes_is_refused(monkeypatch: pytest.Mon
             (lambda: runtime.render([0], (2048, 2048)), "pictures of 1 slots take 12582912 bytes"),
             (lambda: runtime.render(range(3)), "pictures of 3 slots take 576 bytes"),
             (lambda: runtime.snapshot(range(3)), "states of 3 slots take 600 bytes"),
+            (lambda: next(runtime.watch(2, size=(8, 20))), "pictures of 1 slots take 480 bytes"),
         ):
             with pytest.raises(UsageError, match=f"{told}, an answer holds at most 400"):
                 ask()

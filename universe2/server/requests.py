@@ -68,11 +68,16 @@ def _render(runtime: Runtime, frame: Frame) -> Outcome:
     reader.done()
     ask = frame.header.render
     size = picture_size(ask.height, ask.width)
-    if size is not None:
-        _check_answer("pictures", len(slots), len(slots) * size[0] * size[1] * 3)
+    check_pictures(len(slots), size)
     pictures = runtime.render(slots, size)
     _check_answer("pictures", len(slots), sum(picture.size for picture in pictures))
     return pictures_frame(pictures)
+
+
+def check_pictures(slots: int, size: tuple[int, int] | None) -> None:
+    """Raise UsageError if pictures of that size, if it is known, would be too large, before any is drawn."""
+    if size is not None:
+        _check_answer("pictures", slots, slots * size[0] * size[1] * 3)
 
 
 def _check_answer(what: str, slots: int, size: int) -> None:

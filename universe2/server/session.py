@@ -39,7 +39,7 @@ from universe2.server.members import Members
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, members_of, open_all
 from universe2.server.parking import ParkingRuntime
-from universe2.server.requests import picture_size, pictures_frame
+from universe2.server.requests import check_pictures, picture_size, pictures_frame
 from universe2.server.viewers import Viewer
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode
@@ -167,6 +167,7 @@ class Session:
         size = picture_size(ask.height, ask.width)
         member = self._members.numbered(ask.member)
         slots = frozenset(range(member.runtime.num_slots)).intersection(ask.slots)
+        check_pictures(len(slots), size)
         viewer = Viewer(slots, ask.per_second, size)
         with self._closing:
             if self._ended:
