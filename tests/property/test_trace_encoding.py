@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -50,3 +51,36 @@ def test_round_trip(name: str, seed: int) -> None:
 def test_cut_bytes_are_refused() -> None:
     with pytest.raises(ProtocolError, match="cut short"):
         decode(BOX, b"123")
+
+
+@pytest.mark.parametrize(
+    ("space", "data", "complaint"),
+    [
+        (SPACES["one-of"], (5).to_bytes(8, "little"), "choice 5 of 2"),
+        (SPACES["text"], (1).to_bytes(8, "little") + b"\xff", "not UTF-8"),
+        (SPACES["graph-no-edges"], bytes(16) + b"\1", "edges, which the space doesn't have"),
+        (SPACES["graph"], b"\xff" * 17, "cut short"),
+        (spaces.Sequence(spaces.Tuple([])), b"\xff" * 8, "cut short"),
+    ],
+)
+def test_damaged_bytes_are_refused(space: spaces.Space[Any], data: bytes, complaint: str) -> None:
+    with pytest.raises(ProtocolError, match=complaint):
+        decode(space, data)
+
+
+def test_a_stacked_sequence_may_be_empty() -> None:
+    again, used = decode(SPACES["sequence-stacked"], bytes(8))
+    assert used == 8
+    assert encode(SPACES["sequence-stacked"], again) == bytes(8)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=st.integers(0, 2**31 - 1), place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+@settings(max_examples=50, deadline=None)
+def test_a_damaged_byte_gives_a_value_or_a_refusal(name: str, seed: int, place: float, byte: int) -> None:
+    space = SPACES[name]
+    space.seed(seed)
+    data = bytearray(encode(space, space.sample()))
+    data[int(place * len(data))] = byte
+    with contextlib.suppress(ProtocolError):
+        decode(space, bytes(data))

@@ -24,7 +24,7 @@ from universe2.wire.batches import read_batch, write_batch
 from universe2.wire.buffers import Buffer, BufferReader
 from universe2.wire.codecs import Coder, agree
 from universe2.wire.columns import read_values, write_values
-from universe2.wire.frames import Assembler, Frame, chunks, decode, encode
+from universe2.wire.frames import CHUNK_OVERHEAD, Assembler, Frame, chunks, decode, encode
 from universe2.wire.infos import read_infos, write_infos
 from universe2.wire.schema import read_space, write_space
 from universe2.wire.sharing import Borrower
@@ -323,6 +323,29 @@ def test_a_small_message_cannot_ask_for_much() -> None:
         read_space(huge)
     with pytest.raises(ProtocolError, match="limit"):
         Assembler(2**20).add(encode(pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=2**40)), [b"x"]))
+
+
+def test_a_frame_in_one_message_may_be_no_larger_than_one_in_chunks() -> None:
+    def frame(size: int) -> bytes:
+        return encode(pb.Header(sequence=1, heartbeat=pb.Heartbeat()), [bytes(size)])
+
+    overhead = len(frame(2**16)) - 2**16
+    assert Assembler(2**16).add(frame(2**16 - overhead)) is not None
+    with pytest.raises(ProtocolError, match="a frame of 65537 bytes; the limit is 65536"):
+        Assembler(2**16).add(frame(2**16 + 1 - overhead))
+
+
+@pytest.mark.parametrize("limit", [2**10, 2**20], ids=["in chunks", "whole"])
+def test_a_header_is_not_parsed_if_it_is_too_large(limit: int) -> None:
+    """Each empty member takes 3 bytes on the wire, and a hundred times that as an object."""
+    header = pb.Header(sequence=1, open=pb.Open(more=[pb.Open()] * 700))
+    message = encode(header)
+    assembler = Assembler(max_header_bytes=2**11)
+    *others, last = chunks(message, header, limit + CHUNK_OVERHEAD)
+    assert [assembler.add(piece) for piece in others] == [None] * len(others)
+    with pytest.raises(ProtocolError, match=r"a header of 21\d\d bytes; the limit is 2048"):
+        assembler.add(last)
+    assert Assembler(max_header_bytes=2**12).add(message) is not None
 
 
 def test_what_a_chunk_holds_besides_its_piece_is_not_kept() -> None:

@@ -138,6 +138,33 @@ def test_nobody_comes_in_without_a_session(server: Server, header: pb.Header) ->
     assert server.capacity.sessions_open == 0
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (pb.Header(session="x" * 5000, resume=pb.Resume()), "the limit is 4096"),
+        (pb.Header(sequence=1, chunk=pb.Chunk(total_bytes=2000)), "taken up here"),
+    ],
+)
+def test_nothing_large_comes_in_before_its_session_is_known(
+    server: Server, header: pb.Header, told: str
+) -> None:
+    caller = at_the_door(server)
+    caller.send(encode(header, [bytes(600)]))
+    (answer,) = caller
+    caller.close()
+    assert told in decode(answer).header.error.message
+
+
+def test_who_is_in_may_send_what_is_large(server: Server) -> None:
+    runtime = opened(server)
+    connection = runtime._parts[0].lane.connection
+    assert carrier(runtime) == "LocalStream"
+    answer = connection.ask(pb.Header(heartbeat=pb.Heartbeat()), [bytes(10**6)], 10.0)
+    assert answer.header.HasField("heartbeat")
+    assert carrier(runtime) == "LocalStream"
+    runtime.close()
+
+
 def test_garbage_at_the_door_ends_there(server: Server) -> None:
     for junk in (b"\xff" * 7, b"\xff\xff\xff\xff", b"\x03\0\0\0abc", b"\x05\0\0\0ab"):
         raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

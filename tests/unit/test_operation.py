@@ -116,6 +116,16 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, complaint: str) -> 
         ServerConfig(**read_config(write(tmp_path, text)))
 
 
+def test_a_name_stands_for_one_token() -> None:
+    """The table [tokens.token] would share its limits with token_file."""
+    holders = (Holder("token", ALICE), Holder("bob", BOB))
+    assert len(ServerConfig(holders=holders).everyone()) == 2
+    with pytest.raises(UsageError, match=r"two tokens are named 'token'.*token_file.*\[tokens.token\]"):
+        ServerConfig(token=BOB, holders=holders)
+    with pytest.raises(UsageError, match="two tokens are named 'bob'"):
+        ServerConfig(holders=(*holders, Holder("bob", ALICE)))
+
+
 def test_tokens_have_limits_of_their_own(counting: EnvSpec) -> None:
     share = Share(slots=3, sessions=2)
     server = start(holders=(Holder("alice", ALICE, share), Holder("bob", BOB)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universe2.core import errors, screen
-from universe2.server import Server, ServerConfig, door, opening, service, session, viewers
+from universe2.server import Server, ServerConfig, door, opening, requests, service, session, viewers
 from universe2.wire import buffers, codecs, frames, schema, sharing, sockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,10 +71,10 @@ def test_the_screens_numbers_are_those_of_the_code(part: str, names: tuple[str, 
 def test_the_bounds_are_those_of_the_code() -> None:
     """Each constant that a client must know, as the texts say it."""
     assert len(screen.ALL_LIVE.action_mask()) == 209
-    assert door.FIRST_SECONDS == service.FIRST_SECONDS
     said = {
-        f"first frame doesn't come within {service.FIRST_SECONDS:g} s": CONTRACT,
-        f"| {service.FIRST_SECONDS:g} | until the first frame": PAGE,
+        f"first frame doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
+        f"request doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
+        f"| {door.FIRST_SECONDS:g} | until the first frame": PAGE,
         f"at least every {service.QUEUE_TELLS_SECONDS:g} s": CONTRACT,
         f"still busy after {session.LEAVE_SECONDS:g} s": CONTRACT,
         f"room for {service.MAX_VIEWERS} such streams": CONTRACT,
@@ -83,6 +83,11 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"{session.MAX_REPLIES:,} replies that wait": PAGE,
         f"{frames.MIN_MESSAGE_BYTES:,}": CONTRACT,
         f"At most {frames.MAX_BUFFERS:,}": CONTRACT,
+        f"more than {frames.MAX_HEADER_BYTES:,} bytes": CONTRACT,
+        f"{requests.MAX_ANSWER_BYTES:,} bytes at most": CONTRACT,
+        f"more than {requests.MAX_ANSWER_BYTES // 2**20} MiB in one answer": PAGE,
+        f"{door.FIRST_BYTES:,} for the first": CONTRACT,
+        f"more than {opening.LONGEST_NAME} characters": CONTRACT,
         f"at least {frames.MIN_PIECE_BYTES} bytes": CONTRACT,
         f"more than {buffers.SPARE_ROWS:,} rows": CONTRACT,
         f"less than {codecs.LEAST_BYTES:,} bytes a row": CONTRACT,

@@ -25,7 +25,8 @@ import universe2
 from universe2.client import open_remote, server_info
 from universe2.client.placement import own_hash, shares
 from universe2.client.stream import as_error
-from universe2.core.batch import Batch
+from universe2.client.watch import watch
+from universe2.core.batch import Batch, info_columns
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
@@ -43,10 +44,12 @@ from universe2.core.errors import (
 )
 from universe2.core.registry import find, register, unregister
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.server import Server, ServerConfig
+from universe2.server import Server, ServerConfig, requests
+from universe2.server.session import error_header
 from universe2.server.viewers import Viewer
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire import frames
+from universe2.wire.journal import Journal
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
 
@@ -174,6 +177,34 @@ def test_frames_that_break_the_protocol_end_the_session(
         assert complaint in error.message
         assert list(raw.replies) == []
     assert server.capacity.slots_free == 8
+
+
+def test_a_header_of_a_thousand_members_is_read_and_one_of_a_million_is_not(server: Server) -> None:
+    """Each empty one takes 3 bytes on the wire, and a hundred times that as an object."""
+    for count, kind, told in ((1024, "UsageError", "got 1025"), (2**19, "ProtocolError", "a header of")):
+        with Raw(server.address) as raw:
+            error = raw.open(more=[pb.Open()] * count).header.error
+            assert (error.type, told in error.message) == (kind, True), error.message
+
+
+@pytest.mark.parametrize(
+    "fields", [{"env_id": "arcade/" + "x" * 500_000}, {"options": {"x" * 500_000: write_value(1)}}]
+)
+def test_names_that_are_too_long_are_cut_and_looked_up_nowhere(
+    server: Server, fields: dict[str, Any]
+) -> None:
+    with Raw(server.address) as raw:
+        error = raw.open(**fields).header.error
+    assert error.type == "UsageError"
+    assert "at most 256 characters, got 50000" in error.message
+    assert len(error.message) < 400
+
+
+def test_of_an_error_that_is_too_long_both_ends_are_told() -> None:
+    told = error_header(UsageError("what: " + "x" * 10**6 + ": why")).error.message
+    assert told.startswith("what: ")
+    assert told.endswith(": why")
+    assert len(told) < 17_000
 
 
 def test_versions_and_definitions_must_match(server: Server) -> None:
@@ -310,6 +341,26 @@ def test_what_only_the_server_can_refuse_comes_from_recv() -> None:
             server.stop(1.0)
 
 
+@pytest.mark.parametrize("again", ["reset", "restore"])
+def test_what_is_asked_of_a_busy_slot_costs_nothing_when_the_server_refuses_it(again: str) -> None:
+    server = start(picky)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    try:
+        runtime.reset([0, 1], [1, 2])
+        runtime.recv(5.0)
+        runtime.reset([0], [13])
+        with pytest.raises(UsageError, match="slot 0 is still busy"):
+            getattr(runtime, again)([0], [5] if again == "reset" else [b"state"])
+        with pytest.raises(InvalidSeedError, match="bad luck"):
+            runtime.recv(5.0)
+        runtime.send([0], np.zeros(1, np.int64))
+        batch = runtime.recv(5.0)
+        assert (batch.episode.tolist(), batch.step.tolist(), batch.seed.tolist()) == ([0], [1], [1])
+    finally:
+        runtime.close()
+        server.stop(1.0)
+
+
 class _Large(CountingRuntime):
     """Observations of 40 kB."""
 
@@ -335,14 +386,86 @@ def test_large_batches_travel_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None
         runtime.reset(range(8), range(8))
         batch = runtime.recv(5.0)
         assert (batch.obs == np.resize(np.arange(251, dtype=np.uint8), (8, 40_000))).all()
+    finally:
         runtime.close()
-        # What is larger than a frame may be is an error that says so, not a crash.
-        monkeypatch.setattr("universe2.client.connection.Assembler", lambda: frames.Assembler(2**17))
-        runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address])
+        server.stop(1.0)
+
+
+class _Talkative(_Large):
+    """Infos of 100 kB, too."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.info = info_columns([{"said": np.zeros(100_000, np.uint8)}] * len(batch))
+        return batch
+
+
+def test_a_batch_may_be_as_large_as_its_slots_are_and_what_is_larger_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("universe2.client.connection.Assembler", lambda: frames.Assembler(2**17))
+    texts = []
+    for kind in (_Large, _Talkative):
+        server = start(lambda _id, slots, config, kind=kind: kind(COUNTING, slots, config))
+        runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address], same_host=False)
         runtime.reset(range(8), range(8))
-        batch = runtime.recv(5.0)
-        assert batch.fault.all()
-        assert "the limit is 131072" in batch.fault_text[0]
+        texts.append(runtime.recv(5.0).fault_text.get(0, ""))
+        runtime.close()
+        server.stop(1.0)
+    assert texts[0] == ""
+    assert f"the limit is {2**17 + 2 * 8 * 40_000}" in texts[1]
+
+
+def test_a_row_of_each_slot_may_wait_to_be_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.server.session.Journal", lambda _limit: Journal(2**17))
+    server = start(large)
+    try:
+        with Raw(server.address) as raw:
+            raw.open(num_slots=8)
+            kinds = []
+            for number in [*range(8)] * 3:  # 24 rows of 40 kB are more than 8 with as many final ones
+                raw.say(ints(number), longs(4), reset=pb.Reset())
+                kinds.append(next(raw.replies).header.WhichOneof("body"))
+                if kinds[-1] == "error":
+                    break
+    finally:
+        server.stop(1.0)
+    assert kinds[:8] == ["batch"] * 8
+    assert kinds[-1] == "error"
+
+
+class _Drawing(CountingRuntime):
+    """Its own pictures are of 8 × 8, its states of 200 bytes; it draws no large ones here."""
+
+    def render(
+        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+    ) -> list[np.ndarray]:
+        assert size is None
+        return super().render(slots)
+
+    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        return [bytes(200) for _ in slots]
+
+
+def test_an_answer_larger_than_a_client_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert requests.MAX_ANSWER_BYTES <= frames.MAX_FRAME_BYTES - 2**20
+    monkeypatch.setattr("universe2.server.requests.MAX_ANSWER_BYTES", 400)
+    server = start(lambda _id, slots, config: _Drawing(COUNTING, slots, config))
+    runtime: Any = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+    try:
+        runtime.reset(range(3), [4] * 3)
+        runtime.recv(5.0)
+        for ask, told in (
+            (lambda: runtime.render([0], (2048, 2048)), "pictures of 1 slots take 12582912 bytes"),
+            (lambda: runtime.render(range(3)), "pictures of 3 slots take 576 bytes"),
+            (lambda: runtime.snapshot(range(3)), "states of 3 slots take 600 bytes"),
+            (lambda: next(runtime.watch(2, size=(8, 20))), "pictures of 1 slots take 480 bytes"),
+        ):
+            with pytest.raises(UsageError, match=f"{told}, an answer holds at most 400"):
+                ask()
+        assert [len(runtime.render([0, 1])), len(runtime.snapshot([0, 1]))] == [2, 2]
+        runtime.send(range(3), np.zeros(3, np.int64))
+        assert not runtime.recv(5.0).fault.any()
     finally:
         runtime.close()
         server.stop(1.0)
@@ -549,6 +672,24 @@ def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server)
         next(runtime.watch(0))
 
 
+def test_a_viewer_keeps_no_slots_that_the_session_does_not_have(server: Server) -> None:
+    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
+    runtime.reset([0, 1], [4, 4])
+    runtime.recv(5.0)
+    pictures = watch(runtime._parts[0].lane, range(10_000), per_second=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, pictures)
+        (session,) = server._sessions.values()
+        while not session._members.numbered(0).viewers:
+            threading.Event().wait(0.01)
+        (viewer,) = session._members.numbered(0).viewers
+        runtime.send([1], np.zeros(1, np.int64))
+        runtime.recv(5.0)
+        assert first.result(5.0)[0] == 1
+    assert viewer.slots == {0, 1}
+    runtime.close()
+
+
 class _Undrawable(CountingRuntime):
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
@@ -579,7 +720,7 @@ def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
 
 def test_a_viewer_misses_what_came_between() -> None:
     runtime = CountingRuntime(COUNTING, 2, EnvConfig())
-    viewer = Viewer([1], per_second=60.0, size=(8, 8))
+    viewer = Viewer(frozenset({1}), per_second=60.0, size=(8, 8))
     runtime.reset([0, 1], [4, 4])
     viewer.show(runtime, runtime.recv())
     for _ in range(3):

@@ -102,6 +102,7 @@ class Connection:
             self._thread.start()
             self.opened = self._open(asks, open_deadline)
             self._session = self.opened.session
+            self._assembler.max_frame_bytes += max(lane.slot_bytes() for lane in self.lanes)
             self._message_bytes = min(self.opened.max_message_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
             self._go_local()
         except BaseException:  # also Ctrl-C, in a queue

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from universe2.core.errors import ProtocolError, Universe2Error
+from universe2.wire.batches import slot_bytes
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
 from universe2.wire.frames import Frame
@@ -47,6 +48,10 @@ class Lane:
     @property
     def alive(self) -> bool:
         return not self.left and self.connection.alive
+
+    def slot_bytes(self) -> int:
+        """What the rows of all slots take at most, as far as the space tells."""
+        return slot_bytes(read_space(self.opened.observation_space), self._ask.num_slots)
 
     def send(self, header: pb.Header, buffers: Sequence[Buffer] = ()) -> int:
         """``Connection.send``."""

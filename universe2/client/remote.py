@@ -110,6 +110,7 @@ class RemoteRuntime(Runtime):
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         with self._lock:
             slots_K = self._grouped(self._book.ledger.check_slots(slots))
+            self._book.ledger.check_free(slots_K)  # what is saved of busy slots could not be gone back to
             self._book.save(slots_K)
             slots_K, seeds_K = self._book.ledger.begin_reset(slots_K, list(seeds))
             for part, rows in self._split(slots_K):
@@ -194,6 +195,7 @@ class RemoteRuntime(Runtime):
             for part, _ in parts:
                 if part.lane is None:
                     raise ServerLostError(f"{part.address} was lost; reset its slots first")
+            self._book.ledger.check_free(slots_K)
             self._book.save(slots_K)
             self._book.restoring(slots_K)
             for part, rows in parts:

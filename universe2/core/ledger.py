@@ -72,7 +72,7 @@ class SlotLedger:
         slots_K = self.check_slots(slots)
         seeds_K = check_seeds(seeds, len(slots_K))
         with self._lock:
-            self._check_open(slots_K)
+            self.check_free(slots_K)
             self.phase[slots_K] = Phase.BUSY
             self._new_episode(slots_K, seeds_K)
         return slots_K, seeds_K
@@ -82,7 +82,7 @@ class SlotLedger:
         phases = self.phase[self.rows(slots_K)].tobytes()
         if not self.closed and phases.count(Phase.READY) == len(phases):  # mostly all are
             return
-        self._check_open(slots_K)
+        self.check_free(slots_K)
         if (row := phases.find(Phase.FRESH)) >= 0:
             raise UsageError(f"slot {slots_K[row]} was never reset; call reset before send")
         if self.autoreset == "disabled" and (row := phases.find(Phase.ENDED)) >= 0:
@@ -132,15 +132,23 @@ class SlotLedger:
     def begin_restore(self, slots_K: np.ndarray, steps_K: np.ndarray, seeds_K: np.ndarray) -> None:
         """A restore was asked for: the slots become BUSY, at those steps of episodes of those seeds."""
         with self._lock:
-            self._check_open(slots_K)
+            self.check_free(slots_K)
             self.phase[slots_K] = Phase.BUSY
             self._new_episode(slots_K, seeds_K)
             self.step[slots_K] = steps_K
 
+    def check_free(self, slots_K: np.ndarray) -> None:
+        """Raise if one of these checked slots is busy, or the runtime is closed."""
+        if self.closed:
+            raise ClosedError("the runtime is closed")
+        place = self.phase[self.rows(slots_K)].tobytes().find(Phase.BUSY)
+        if place >= 0:
+            raise UsageError(f"slot {slots_K[place]} is still busy; receive its result before sending again")
+
     def check_idle(self, slots_K: np.ndarray) -> None:
         """Raise unless the slots are idle and were reset before (for render and snapshot)."""
         with self._lock:
-            self._check_open(slots_K)
+            self.check_free(slots_K)
             fresh_K = self.phase[slots_K] == Phase.FRESH
             if fresh_K.any():
                 raise UsageError(f"slot {slots_K[np.argmax(fresh_K)]} was never reset")
@@ -153,10 +161,3 @@ class SlotLedger:
         self.episode[slots_K] += 1
         self.step[slots_K] = 0
         self.seed[slots_K] = seeds_K
-
-    def _check_open(self, slots_K: np.ndarray) -> None:
-        if self.closed:
-            raise ClosedError("the runtime is closed")
-        place = self.phase[self.rows(slots_K)].tobytes().find(Phase.BUSY)
-        if place >= 0:
-            raise UsageError(f"slot {slots_K[place]} is still busy; receive its result before sending again")

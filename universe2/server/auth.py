@@ -57,16 +57,14 @@ class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC ha
 
 
 def _refusal(handler: Any, message: str) -> Any:
-    """A handler of the same kind that does nothing but refuse."""
+    """A handler that does nothing but refuse, at once: as a stream, whose request gRPC doesn't wait for."""
 
-    def refuse(_request: Any, context: grpc.ServicerContext) -> None:
+    def refuse(_requests: Any, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
 
-    if handler.request_streaming:
-        return grpc.stream_stream_rpc_method_handler(refuse)
     if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(refuse)
-    return grpc.unary_unary_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse)
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 def read_token(path: Path) -> str:

@@ -98,6 +98,13 @@ class ServerConfig:
                 raise UsageError(f"{name} must be above 0 s, got {getattr(self, name)}")
         if unknown := set(self.families) - set(families()):
             raise UsageError(f"no family {sorted(unknown)[0]!r}; there are {', '.join(families())}")
+        names = [holder.name for holder in self.everyone()]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(
+                    f"two tokens are named {name!r} and would share their slots and sessions; "
+                    f'that of token_file is named "token", others by their table: rename [tokens.{name}]'
+                )
         check_address(self.host, bool(self.token or self.holders), self.insecure)
 
     def everyone(self) -> tuple[Holder, ...]:

@@ -22,6 +22,9 @@ log = logging.getLogger("universe2.server")
 FIRST_SECONDS = 10.0
 """A caller that hasn't said by then whose session it takes up is shown out."""
 
+FIRST_BYTES = 4096
+"""The largest message of a caller that isn't let in yet: many times what ``resume`` takes."""
+
 PAUSE_SECONDS = 1.0
 """How long nobody is let in where the system had no descriptor or no thread for a caller."""
 
@@ -100,7 +103,7 @@ class Door:
             accepted.close()
             return
         try:
-            connection = MessageSocket(accepted, self._message_bytes)
+            connection = MessageSocket(accepted, FIRST_BYTES)
             talk = threading.Thread(target=self._talk, args=(connection,), daemon=True, name="door-talk")
             talk.start()
         except (OSError, RuntimeError):
@@ -110,7 +113,7 @@ class Door:
         self._talks = {other for other in self._talks if other.is_alive()} | {talk}
 
     def _talk(self, connection: MessageSocket) -> None:
-        replies = self._serve(punctual(connection), Caller(connection))
+        replies = self._serve(self._heard(connection), Caller(connection))
         try:
             with contextlib.closing(replies):  # type: ignore[type-var]  # it is a generator
                 for message in replies:
@@ -123,15 +126,15 @@ class Door:
             connection.close()
             self._room.release()
 
-
-def punctual(connection: MessageSocket) -> Iterator[Message]:
-    """Its messages, of which the first must come in time."""
-    timer = threading.Timer(FIRST_SECONDS, connection.close)
-    timer.daemon = True
-    timer.start()
-    try:
-        for message in connection:
+    def _heard(self, connection: MessageSocket) -> Iterator[Message]:
+        """Its messages, of which the first must come in time and be small."""
+        timer = threading.Timer(FIRST_SECONDS, connection.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            for message in connection:
+                timer.cancel()
+                yield message
+                connection.limit = self._message_bytes  # who goes on reading has let the caller in
+        finally:
             timer.cancel()
-            yield message
-    finally:
-        timer.cancel()

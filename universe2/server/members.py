@@ -14,6 +14,7 @@ from universe2.core.runtime import Runtime, close_all
 from universe2.core.traffic import Traffic
 from universe2.server.member import Member
 from universe2.server.opening import describe
+from universe2.wire.batches import slot_bytes
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
 from universe2.wire.v1 import universe_pb2 as pb
@@ -41,6 +42,11 @@ class Members:
         if len(self._all) > 1:
             self._traffic = Traffic([member.runtime for member in self._all])
         return opened, masks
+
+    def slot_bytes(self) -> int:
+        """What the rows of all slots take at most, as far as the spaces tell."""
+        runtimes = [member.runtime for member in self._all]
+        return sum(slot_bytes(runtime.observation_space, runtime.num_slots) for runtime in runtimes)
 
     def numbered(self, number: int) -> Member:
         """Raises ProtocolError if there is none."""

@@ -24,6 +24,9 @@ from universe2.wire.values import read_value, write_value
 OpenRuntime = Callable[[str, int, EnvConfig], Runtime]
 
 MOST_MEMBERS = 1024
+LONGEST_NAME = 256
+"""Characters of an environment's id, an option's name and the like: whoever asks for an unknown one is told
+so by that name, and of those that are like it."""
 
 LATE_SECONDS = 120.0
 """What isn't open so long after its deadline either counts as hung: its slots are lent again."""
@@ -44,6 +47,7 @@ def config_of(ask: pb.Open) -> EnvConfig:
 
     Raises UsageError.
     """
+    _check_names(ask)
     if ask.num_slots < 1:
         raise UsageError(f"num_slots must be at least 1, got {ask.num_slots}")
     return EnvConfig(
@@ -55,11 +59,22 @@ def config_of(ask: pb.Open) -> EnvConfig:
     )
 
 
+def _check_names(ask: pb.Open) -> None:
+    named = [
+        (name, getattr(ask, name)) for name in ("env_id", "interface", "autoreset", "spec_hash", "lossy")
+    ]
+    for what, text in (*named, *(("an option's name", name) for name in ask.options)):
+        if len(text) > LONGEST_NAME:
+            raise UsageError(
+                f"{what} has at most {LONGEST_NAME} characters, got {len(text)}: {text[:LONGEST_NAME]!r}…"
+            )
+
+
 def members_of(ask: pb.Open) -> list[pb.Open]:
     """What each member of the session is asked to be. Raises UsageError."""
+    if len(ask.more) >= MOST_MEMBERS:
+        raise UsageError(f"a session has at most {MOST_MEMBERS} members, got {len(ask.more) + 1}")
     asks = [ask, *ask.more]
-    if len(asks) > MOST_MEMBERS:
-        raise UsageError(f"a session has at most {MOST_MEMBERS} members, got {len(asks)}")
     if any(further.more for further in ask.more):
         raise UsageError("members of a session have no members themselves")
     return asks

@@ -21,6 +21,11 @@ from universe2.wire.v1 import universe_pb2 as pb
 Outcome = int | tuple[pb.Header, list[Buffer]]
 
 
+MAX_ANSWER_BYTES = 255 * 2**20
+"""Of pictures or states in one frame, which leaves room for its header: a client takes frames of 256 MiB, and
+larger ones only of what its slots observe."""
+
+
 def _reset(runtime: Runtime, frame: Frame) -> Outcome:
     reader = BufferReader(frame.buffers, copy=True)
     slots = read_request_slots(reader, runtime.num_slots)
@@ -43,7 +48,9 @@ def _snapshot(runtime: Runtime, frame: Frame) -> Outcome:
     reader = BufferReader(frame.buffers)
     slots = read_request_slots(reader, runtime.num_slots)
     reader.done()
-    return pb.Header(snapshots=pb.Snapshots()), list(runtime.snapshot(slots))
+    states = list(runtime.snapshot(slots))
+    _check_answer("states", len(slots), sum(map(len, states)))
+    return pb.Header(snapshots=pb.Snapshots()), [*states]
 
 
 def _restore(runtime: Runtime, frame: Frame) -> Outcome:
@@ -60,7 +67,25 @@ def _render(runtime: Runtime, frame: Frame) -> Outcome:
     slots = read_request_slots(reader, runtime.num_slots)
     reader.done()
     ask = frame.header.render
-    return pictures_frame(runtime.render(slots, picture_size(ask.height, ask.width)))
+    size = picture_size(ask.height, ask.width)
+    check_pictures(len(slots), size)
+    pictures = runtime.render(slots, size)
+    _check_answer("pictures", len(slots), sum(picture.size for picture in pictures))
+    return pictures_frame(pictures)
+
+
+def check_pictures(slots: int, size: tuple[int, int] | None) -> None:
+    """Raise UsageError if pictures of that size, if it is known, would be too large, before any is drawn."""
+    if size is not None:
+        _check_answer("pictures", slots, slots * size[0] * size[1] * 3)
+
+
+def _check_answer(what: str, slots: int, size: int) -> None:
+    if size > MAX_ANSWER_BYTES:
+        raise UsageError(
+            f"{what} of {slots} slots take {size} bytes, an answer holds at most {MAX_ANSWER_BYTES}: "
+            "ask for fewer slots at a time"
+        )
 
 
 def picture_size(height: int, width: int) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
 from universe2.core.errors import (
@@ -33,13 +33,14 @@ from universe2.server.door import Caller, Door, Hanger
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_asks
 from universe2.server.session import Send, Session, error_header, failure
-from universe2.wire.frames import PROTOCOL, Assembler, Frame, Message, decode, encode
+from universe2.server.silence import Punctual, Silence
+from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.server")
 
-SERVICE = "universe2.wire.v1.Universe"
+SERVICE, HEALTH = "universe2.wire.v1.Universe", "grpc.health.v1.Health"
 FEATURES = (
     "batched",
     "snapshot",
@@ -63,9 +64,6 @@ KEEPALIVE_SECONDS = 30.0
 """How often a connection that says nothing is asked whether it is still there, and how long it has to answer.
 A session has its lease; a viewer says nothing, and would be shown pictures for ever."""
 
-FIRST_SECONDS = 10.0
-"""How long a stream may be open before its first frame has come."""
-
 QUEUE_TELLS_SECONDS = 5.0
 """How often a client in the queue is told its place although that didn't change."""
 
@@ -81,13 +79,11 @@ class Server:
         self.metrics = Metrics(self.capacity)
         self._holders = config.everyone()
         self._sessions: dict[str, Session] = {}
-        self._silent: dict[Hanger, float] = {}
-        """streams that have said nothing yet, and since when"""
+        self._silence = Silence()
         self._lock = threading.Lock()
         self._watching = threading.Semaphore(MAX_VIEWERS)
         self._stopping = threading.Event()
         self._draining = threading.Event()
-        self._health = health.HealthServicer()
         self._grpc = self._build()
         self.port = self._bind()
         most = config.sessions + SPARE_THREADS
@@ -105,8 +101,6 @@ class Server:
         self._grpc.start()
         self._door.start()
         self._reaper.start()
-        for name in ("", SERVICE):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self, give_up: threading.Event) -> None:
         """Open no more sessions, tell the running ones, and wait until they are over.
@@ -145,7 +139,6 @@ class Server:
         """From now on nobody gets a session: not who comes, not who waits, not whose slots are opening."""
         self._draining.set()
         self.capacity.close()
-        self._health.enter_graceful_shutdown()
 
     def _check_admitting(self) -> None:
         if self._draining.is_set():
@@ -160,8 +153,12 @@ class Server:
             ("grpc.keepalive_time_ms", int(1000 * KEEPALIVE_SECONDS)),
             ("grpc.keepalive_timeout_ms", int(1000 * KEEPALIVE_SECONDS)),
             ("grpc.http2.ping_timeout_ms", int(1000 * KEEPALIVE_SECONDS)),  # the same; 60 s unless told
+            # None but identity: gRPC inflates a message before it looks how large it is.
+            ("grpc.compression_enabled_algorithms_bitset", 1),
         ]
-        guards = [TokenInterceptor(self._holders)] if self._holders else []
+        guards: list[grpc.ServerInterceptor] = [Punctual(self._silence, but=f"/{SERVICE}/Session")]
+        if self._holders:
+            guards.insert(0, TokenInterceptor(self._holders))
         pool = ThreadPoolExecutor(
             self.config.sessions + self.config.queue + MAX_VIEWERS + SPARE_THREADS, thread_name_prefix="grpc"
         )
@@ -173,9 +170,16 @@ class Server:
             "Session": grpc.stream_stream_rpc_method_handler(self._session),
             "Watch": grpc.unary_stream_rpc_method_handler(self._watch, pb.WatchRequest.FromString),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        # The library's servicer is not for strangers: it holds a lock while it waits for a watcher to be sent
+        # to, and a few that come and go stop the whole server.
+        check = grpc.unary_unary_rpc_method_handler(
+            self._check,
+            health_pb2.HealthCheckRequest.FromString,
+            health_pb2.HealthCheckResponse.SerializeToString,
+        )
+        for name, handlers in ((SERVICE, methods), (HEALTH, {"Check": check})):
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
         return server
 
     def _bind(self) -> int:
@@ -212,6 +216,17 @@ class Server:
             max_frame_bytes=self.config.max_frame_bytes,
         )
 
+    def _check(
+        self, ask: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        if ask.service not in ("", SERVICE):
+            context.abort(
+                grpc.StatusCode.NOT_FOUND, f"there is no such service; there are '' and {SERVICE!r}"
+            )
+        draining = self._draining.is_set()
+        status = health_pb2.HealthCheckResponse
+        return status(status=status.NOT_SERVING if draining else status.SERVING)
+
     def _session(self, requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
             holder = holder_of(self._holders, context.invocation_metadata())
@@ -247,9 +262,10 @@ class Server:
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
         try:
-            first = self._first(requests, Assembler(self.config.max_frame_bytes), caller)
-            if first is None:
+            message = next(requests, None)
+            if message is None:
                 return
+            first = decode(message)
             if not first.header.HasField("resume"):
                 raise ProtocolError("a session can be taken up here, but not begun")
             yield from self._taken_up(first.header, requests, caller, caller.send)
@@ -267,6 +283,7 @@ class Server:
         return Assembler(
             min(share.frame_bytes or config.max_frame_bytes, config.max_frame_bytes),
             min(share.message_bytes or config.max_message_bytes, config.max_message_bytes),
+            MAX_HEADER_BYTES,
         )
 
     def _watch(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -281,24 +298,22 @@ class Server:
 
     def _first(self, requests: Iterator[Message], assembler: Assembler, context: Hanger) -> Frame | None:
         """The first frame of a stream; None if it ends before. The reaper cuts streams that say nothing."""
-        with self._lock:
-            self._silent[context] = time.monotonic()
         try:
-            for message in requests:
-                frame = decode(message)
-                if frame.header.HasField("resume"):
-                    return frame
-                whole = assembler.add(message)
-                if whole is None:
-                    continue
-                if not whole.header.HasField("open"):
-                    raise ProtocolError(f"a session begins with open, not {whole.header.WhichOneof('body')}")
-                return whole
+            with self._silence.of(context):
+                for message in requests:
+                    frame = decode(message, MAX_HEADER_BYTES)
+                    if frame.header.HasField("resume"):
+                        return frame
+                    whole = assembler.add(message)
+                    if whole is None:
+                        continue
+                    if not whole.header.HasField("open"):
+                        raise ProtocolError(
+                            f"a session begins with open, not {whole.header.WhichOneof('body')}"
+                        )
+                    return whole
         except grpc.RpcError:
             return None
-        finally:
-            with self._lock:
-                self._silent.pop(context, None)
         return None
 
     def _admit(self, ask: pb.Open) -> list[pb.Open]:
@@ -361,12 +376,9 @@ class Server:
         """Until the server stops: end sessions that said nothing for the length of their lease."""
         told: set[str] = set()
         while not self._stopping.wait(0.25):
-            now = time.monotonic()
+            self._silence.cut()
             with self._lock:
                 sessions = list(self._sessions.values())
-                mute = [context for context, since in self._silent.items() if now - since > FIRST_SECONDS]
-            for context in mute:
-                context.cancel()
             told &= {session.id for session in sessions}
             for session in sessions:
                 try:

@@ -39,7 +39,7 @@ from universe2.server.members import Members
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, members_of, open_all
 from universe2.server.parking import ParkingRuntime
-from universe2.server.requests import picture_size, pictures_frame
+from universe2.server.requests import check_pictures, picture_size, pictures_frame
 from universe2.server.viewers import Viewer
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode
@@ -51,6 +51,9 @@ log = logging.getLogger("universe2.server")
 
 POLL = 0.05
 """Seconds for which waiting for the runtime may hold up an error reply or a heartbeat."""
+
+LONGEST_ERROR = 16_384
+"""Characters of an error's message. What is wrong is named in it, and can be as long as a message."""
 
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
@@ -142,6 +145,7 @@ class Session:
         self._give_back = give_back
         self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
         opened, masks = self._members.begin()
+        self._journal.limit += self._members.slot_bytes()
         if ask.same_host:
             self._lender = Lender()
         opened.protocol, opened.session, opened.resume_token = PROTOCOL, self.id, self.token
@@ -161,7 +165,10 @@ class Session:
     def pictures(self, ask: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """What a viewer's stream says, until the session or the stream ends."""
         size = picture_size(ask.height, ask.width)
-        member, viewer = self._members.numbered(ask.member), Viewer(ask.slots, ask.per_second, size)
+        member = self._members.numbered(ask.member)
+        slots = frozenset(range(member.runtime.num_slots)).intersection(ask.slots)
+        check_pictures(len(slots), size)
+        viewer = Viewer(slots, ask.per_second, size)
         with self._closing:
             if self._ended:
                 return
@@ -467,7 +474,10 @@ class Session:
 
 def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     """An error as a frame's header."""
-    text = str(error).encode(errors="backslashreplace").decode()
+    text = str(error)
+    if len(text) > LONGEST_ERROR:  # the cause may stand at its end
+        text = f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
+    text = text.encode(errors="backslashreplace").decode()
     seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
     told = pb.Error(type=type(error).__name__, message=text, retry_after_seconds=seconds)
     return pb.Header(reply_to=reply_to, error=told)

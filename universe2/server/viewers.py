@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,8 +22,8 @@ MIN_PER_SECOND, MAX_PER_SECOND = 0.01, 60.0
 class Viewer:
     """One look at some slots. ``size`` is (height, width) or None for the environment's own."""
 
-    def __init__(self, slots: Sequence[int], per_second: float, size: tuple[int, int] | None) -> None:
-        self.slots = frozenset(slots)
+    def __init__(self, slots: frozenset[int], per_second: float, size: tuple[int, int] | None) -> None:
+        self.slots = slots
         self.size = size
         # in this order NaN is the least: of NaN and a number, min and max return the first
         self._period = 1.0 / min(max(MIN_PER_SECOND, per_second), MAX_PER_SECOND)

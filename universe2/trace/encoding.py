@@ -46,7 +46,7 @@ def encode(space: spaces.Space[Any], value: Any) -> bytes:
 def decode(space: spaces.Space[Any], data: bytes | memoryview) -> tuple[Any, int]:
     """The value that begins ``data``, and how many bytes it took. Inverse of ``encode``.
 
-    Raises ProtocolError if the bytes end too early.
+    Raises ProtocolError if the bytes end too early or can't be a value of the space, nothing else.
     """
     reader = _Reader(memoryview(data))
     return _read(space, reader), reader.at
@@ -93,6 +93,10 @@ def _array_bytes(value: Any, dtype: Any) -> bytes:
     return np.asarray(value, np.dtype(dtype).newbyteorder("<")).tobytes()
 
 
+SPARE_ELEMENTS = 2**16
+"""So many elements may be announced beyond the bytes that are left: there are some that take none."""
+
+
 class _Reader:
     def __init__(self, data: memoryview) -> None:
         self.data, self.at = data, 0
@@ -109,6 +113,17 @@ class _Reader:
 
     def unpack(self, form: str) -> tuple[Any, ...]:
         return struct.unpack(form, self.take(struct.calcsize(form)))
+
+    def count(self) -> int:
+        """A number of elements that come."""
+        (count,) = self.unpack("<Q")
+        left = len(self.data) - self.at
+        if count > left + SPARE_ELEMENTS:
+            raise ProtocolError(
+                f"value cut short: {count} elements from {self.at} on, but only {left} bytes are left; "
+                "is the space the one it was written with?"
+            )
+        return int(count)
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         kind = np.dtype(dtype)
@@ -127,15 +142,23 @@ def _read(space: spaces.Space[Any], reader: _Reader) -> Any:
     if isinstance(space, spaces.Tuple):
         return tuple(_read(sub, reader) for sub in space.spaces)
     if isinstance(space, spaces.Text):
-        return bytes(reader.take(reader.unpack("<Q")[0])).decode()
+        text = bytes(reader.take(reader.unpack("<Q")[0]))
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"a text is not UTF-8 ({error}): is it damaged?") from None
     if isinstance(space, spaces.Sequence):
-        elements = [_read(space.feature_space, reader) for _ in range(reader.unpack("<Q")[0])]
+        elements = [_read(space.feature_space, reader) for _ in range(reader.count())]
         if not space.stack:
             return tuple(elements)
         empty: Any = create_empty_array(space.feature_space, len(elements), np.zeros)
-        return concatenate(space.feature_space, elements, empty)
+        return concatenate(space.feature_space, elements, empty) if elements else empty
     if isinstance(space, spaces.OneOf):
         index = reader.unpack("<Q")[0]
+        if index >= len(space.spaces):
+            raise ProtocolError(
+                f"choice {index} of {len(space.spaces)}; is the space the one it was written with?"
+            )
         return np.int64(index), _read(space.spaces[index], reader)
     if isinstance(space, spaces.Graph):
         return _read_graph(space, reader)
@@ -143,11 +166,14 @@ def _read(space: spaces.Space[Any], reader: _Reader) -> Any:
 
 
 def _read_graph(space: spaces.Graph, reader: _Reader) -> spaces.GraphInstance:
-    nodes, edges, has_edges = reader.unpack("<QQB")
+    nodes, edges, (has_edges,) = reader.count(), reader.count(), reader.unpack("<B")
     node_array = reader.array((nodes, *(space.node_space.shape or ())), space.node_space.dtype)
     if not has_edges:
         return spaces.GraphInstance(node_array, None, None)
-    assert space.edge_space is not None
+    if space.edge_space is None:
+        raise ProtocolError(
+            f"{edges} edges, which the space doesn't have; is it the one it was written with?"
+        )
     edge_array = reader.array((edges, *(space.edge_space.shape or ())), space.edge_space.dtype)
     links = reader.array((edges, 2), np.int32)
     return spaces.GraphInstance(node_array, edge_array, links)

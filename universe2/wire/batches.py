@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium import spaces
 
 from universe2.core.batch import Batch
 from universe2.core.errors import ProtocolError
+from universe2.core.spaces import FIXED, leaves
 from universe2.wire.buffers import Buffer, BufferReader, as_buffer
 from universe2.wire.columns import read_values, write_values
 from universe2.wire.frames import Frame
@@ -17,6 +19,20 @@ from universe2.wire.infos import read_infos, write_infos
 from universe2.wire.v1 import universe_pb2 as pb
 
 I32, I64, F64, BOOL, U8 = (np.dtype(d) for d in ("<i4", "<i8", "<f8", "|b1", "|u1"))
+
+
+def slot_bytes(space: spaces.Space[Any], count: int) -> int:
+    """What ``count`` slots' rows take at most, an episode's end in each, as far as the space tells.
+
+    Infos come on top, and observations of no fixed size.
+    """
+    row = 0
+    for _, leaf in leaves(space):
+        if isinstance(leaf, FIXED):
+            row += math.prod(leaf.shape or ()) * np.dtype(leaf.dtype).itemsize
+        elif isinstance(leaf, spaces.Text):
+            row += I32.itemsize + 4 * leaf.max_length  # of UTF-8
+    return 2 * row * count
 
 
 def write_batch(batch: Batch, space: spaces.Space[Any]) -> tuple[pb.Batch, list[Buffer]]:

@@ -27,6 +27,11 @@ CHUNK_OVERHEAD = 1024
 MEMBERS_PER_DEADLINE = 8
 """A server may take its open_deadline for every so many members of a session."""
 
+MAX_HEADER_BYTES = 2**20
+"""Of what a client sends: protobuf makes objects of a header, of a hundred times its size where they are
+empty. Slots, seeds, actions and states lie in buffers, however many; what needs most is an opening: 1 KiB for
+each of 1,024 members, where ids, codecs and a few options take a fifth of that."""
+
 MAX_BUFFERS = 2**16
 MIN_PIECE_BYTES = 512
 """Every chunk of a frame but the last has this many bytes, so that there can't be millions."""
@@ -58,8 +63,8 @@ def encode(header: pb.Header, buffers: Sequence[Buffer] = ()) -> bytes:
     return b"".join(parts)  # type: ignore[arg-type]  # arrays have the buffer protocol; the stubs lag
 
 
-def decode(message: Message) -> Frame:
-    """Read a frame. Raises ProtocolError if the bytes aren't one, nothing else."""
+def decode(message: Message, max_header_bytes: int | None = None) -> Frame:
+    """Read a frame. Raises ProtocolError if the bytes aren't one or its header is too large, nothing else."""
     view = memoryview(message)
     header: memoryview | None = None
     buffers: list[memoryview] = []
@@ -86,6 +91,8 @@ def decode(message: Message) -> Frame:
             raise ProtocolError("a frame with two headers")
     if header is None:
         raise ProtocolError("a frame without a header")
+    if max_header_bytes is not None and len(header) > max_header_bytes:
+        raise ProtocolError(f"a header of {len(header)} bytes; the limit is {max_header_bytes}")
     return Frame(_parse(header), buffers)
 
 
@@ -107,10 +114,14 @@ class Assembler:
     """One direction of a session: joins chunks, and checks that sequence numbers have no gap."""
 
     def __init__(
-        self, max_frame_bytes: int = MAX_FRAME_BYTES, max_message_bytes: int = MAX_MESSAGE_BYTES
+        self,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_header_bytes: int | None = None,
     ) -> None:
-        self._limit = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self.max_message_bytes = max_message_bytes
+        self._max_header_bytes = max_header_bytes
         self._pieces: list[Message] = []
         self._size = 0
         self._total = 0
@@ -130,7 +141,7 @@ class Assembler:
         """The frame that ``message`` completes, or None if more pieces must come."""
         if len(message) > self.max_message_bytes:
             raise ProtocolError(f"a message of {len(message)} bytes; the limit is {self.max_message_bytes}")
-        frame = decode(message)
+        frame = decode(message, self._max_header_bytes)
         if frame.header.sequence != self._last + 1:
             raise ProtocolError(f"frame {frame.header.sequence} came where {self._last + 1} was due")
         if frame.header.WhichOneof("body") == "chunk":
@@ -138,11 +149,13 @@ class Assembler:
             if whole is None:
                 return None
             sequence = frame.header.sequence
-            frame = decode(whole)
+            frame = decode(whole, self._max_header_bytes)
             if frame.header.sequence != sequence or frame.header.WhichOneof("body") == "chunk":
                 raise ProtocolError(f"the chunks of frame {sequence} hold another frame")
         elif self._pieces:
             raise ProtocolError("a frame came between the chunks of another")
+        elif len(message) > self.max_frame_bytes:
+            raise ProtocolError(f"a frame of {len(message)} bytes; the limit is {self.max_frame_bytes}")
         self._last += 1
         return frame
 
@@ -151,8 +164,8 @@ class Assembler:
         if len(frame.buffers) != 1 or chunk.offset != self._size:
             raise ProtocolError(f"a chunk begins at {chunk.offset}, {self._size} was due")
         self._total = self._total or chunk.total_bytes
-        if chunk.total_bytes != self._total or self._total > self._limit:
-            raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self._limit}")
+        if chunk.total_bytes != self._total or self._total > self.max_frame_bytes:
+            raise ProtocolError(f"a frame of {chunk.total_bytes} bytes; the limit is {self.max_frame_bytes}")
         piece = frame.buffers[0]
         if not piece or self._size + len(piece) > self._total:
             raise ProtocolError("chunks are empty, or hold more than they declared")

@@ -23,7 +23,7 @@ class Journal:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._lock = threading.Lock()
         self._last = 0
         self._bytes = 0
@@ -40,7 +40,7 @@ class Journal:
             messages = list(chunks(message, header, message_bytes))
             self._kept.append((self._last, messages))
             self._bytes += len(message)
-            if self._bytes > self._limit and len(self._kept) > 1:
+            if self._bytes > self.limit and len(self._kept) > 1:
                 raise ProtocolError(f"{self._bytes} bytes were sent and not acknowledged")
             return self._last, messages
 

@@ -94,7 +94,7 @@ class MessageSocket:
     def __init__(self, connected: socket.socket, limit: int) -> None:
         """``limit``: the largest message that may come, in bytes."""
         self._socket = connected
-        self._limit = limit
+        self.limit = limit
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
         _give_up_after(connected, _SEND_SECONDS)
@@ -145,8 +145,8 @@ class MessageSocket:
             if head is None:
                 return None
             (size,) = _LENGTH.unpack(head)
-            if size > self._limit:
-                raise ProtocolError(f"a message of {size} bytes; the limit is {self._limit}")
+            if size > self.limit:
+                raise ProtocolError(f"a message of {size} bytes; the limit is {self.limit}")
             return self._take(size)
 
     def _take(self, size: int) -> memoryview | None:

@@ -1,0 +1,107 @@
+"""Silence: for how long a stream may keep a thread waiting for its next message.
+
+gRPC gives every call a thread before it has a message, and sets no limit to that wait: who opens enough
+calls and says nothing on them has all threads. So each wait is counted here, and ``cut`` ends those that
+are too long. What messages mean is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from universe2.server.auth import OPEN_SERVICE
+from universe2.server.door import FIRST_SECONDS, Hanger
+
+OPEN_THREADS = 8
+"""For calls that need no token: apart from the others', so that strangers can't take those."""
+
+
+class Silence:
+    """Streams that owe a message, and since when."""
+
+    def __init__(self) -> None:
+        self._since: dict[Hanger, float] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def of(self, context: Hanger) -> Iterator[None]:
+        """Inside, a message is waited for: at most until ``cut`` finds that it takes too long."""
+        with self._lock:
+            self._since[context] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._since.pop(context, None)
+
+    def cut(self) -> None:
+        """Cancel the streams that have owed a message for more than ``FIRST_SECONDS``."""
+        now = time.monotonic()
+        with self._lock:
+            mute = [context for context, since in self._since.items() if now - since > FIRST_SECONDS]
+        for context in mute:
+            context.cancel()
+
+    def within(self, requests: Iterator[Any], context: Hanger) -> Iterator[Any]:
+        """The messages of a stream, none of which may take too long."""
+        while True:
+            with self.of(context):
+                request = next(requests, None)
+            if request is None:
+                return
+            yield request
+
+
+class Punctual(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
+    """Holds the messages of all calls to ``silence``'s limit, but those of the method ``but``."""
+
+    def __init__(self, silence: Silence, but: str) -> None:
+        self._silence = silence
+        self._but = but
+        self._open_pool = ThreadPoolExecutor(OPEN_THREADS, thread_name_prefix="grpc-open")
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        handler = continuation(details)
+        if handler is None or details.method == self._but:
+            return handler
+        behaviour = self._behaviour(handler)
+        if details.method.startswith(OPEN_SERVICE):
+            behaviour.experimental_thread_pool = self._open_pool  # type: ignore[attr-defined]
+        if handler.response_streaming:
+            make = grpc.stream_stream_rpc_method_handler
+        else:
+            make = grpc.stream_unary_rpc_method_handler
+        # For one request gRPC itself would wait: as a stream, also of one, it is for the behaviour to do.
+        read = handler.request_deserializer if handler.request_streaming else None
+        return make(behaviour, read, handler.response_serializer)
+
+    def _behaviour(self, handler: Any) -> Callable[..., Any]:
+        kinds = handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream
+        (inner,) = filter(None, kinds)
+
+        def punctual(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            messages = self._silence.within(requests, context)
+            if handler.request_streaming:
+                return inner(messages, context)
+            return inner(_only(messages, handler.request_deserializer, context), context)
+
+        return punctual
+
+
+def _only(messages: Iterator[bytes], read: Callable[[bytes], Any], context: grpc.ServicerContext) -> Any:
+    """The one request of a call that has one."""
+    for message in messages:
+        try:
+            return read(message)
+        except DecodeError as error:
+            context.abort(grpc.StatusCode.INTERNAL, f"the request is not readable: {error}")
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "the call needs one request; it ended without")
+    return None
