@@ -19,7 +19,7 @@ from universe2.agents.checkpoint_policy import load
 from universe2.agents.evaluate import Place, evaluate
 from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_policy import load_policy
-from universe2.agents.evaluate_replay import verify
+from universe2.agents.evaluate_replay import Verdict, verify
 from universe2.agents.evaluate_suite import Suite, Task, load_suite, parse_suite, suite_names
 from universe2.agents.learner import Learner
 from universe2.agents.model import ModelConfig
@@ -161,6 +161,15 @@ def test_replay_notices_a_changed_environment(store: EpisodeStore) -> None:
     assert store.runs()[0].tier == "self-reported"
 
 
+def verified_after(store: EpisodeStore, column: str, value: Any) -> list[Verdict]:
+    """Of three episodes, the second of which was changed in the file before they were replayed."""
+    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
+    with sqlite3.connect(store.path) as db:
+        db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
+    db.close()
+    return verify(store, result.run_id, Place(slots=2))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [
@@ -176,11 +185,7 @@ def test_replay_notices_a_changed_environment(store: EpisodeStore) -> None:
 def test_replay_notices_forged_rows(
     store: EpisodeStore, tmp_path: Path, column: str, value: Any, problem: str
 ) -> None:
-    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
-    with sqlite3.connect(store.path) as db:
-        db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
-    db.close()
-    verdicts = verify(store, result.run_id, Place(slots=2))
+    verdicts = verified_after(store, column, value)
     assert len(verdicts) == 3
     (bad,) = [v for v in verdicts if v.problem]
     assert bad.episode.seed == 101
@@ -200,11 +205,7 @@ def test_replay_notices_forged_rows(
 def test_replay_notices_episodes_of_another_suite(
     store: EpisodeStore, column: str, value: Any, problem: str
 ) -> None:
-    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
-    with sqlite3.connect(store.path) as db:
-        db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
-    db.close()
-    verdicts = verify(store, result.run_id, Place(slots=2))
+    verdicts = verified_after(store, column, value)
     (told,) = [v.problem for v in verdicts if v.problem]
     assert told.startswith("not an episode of the suite: ")
     assert problem in told
