@@ -290,7 +290,7 @@ def transfer(found: Results, budget: Budget) -> Section:
     lines.append(
         f"- zero-shot, before any step on the task: {show(aggregate(zero))}; against random play: {told}."
     )
-    lines += ["", f"Seeds: {found.seeds(*areas)}."]
+    lines += ["", f"Seeds: {', '.join(f'{found.seeds(arm)} of {arm}' for arm in areas)}."]
     drawn = {
         arm: [(at, aggregate(scores)) for at, scores in found.curve(arm)] for arm in areas if found.curve(arm)
     }
