@@ -146,3 +146,9 @@ def error_named(name: str, message: str) -> Universe2Error:
         if cls.__name__ == name:
             return cls(message)
     return Universe2Error(f"{name}: {message}")
+
+
+def in_utf8(text: str) -> str:
+    """``text`` as UTF-8 can express it: lone surrogates are escaped. A message may quote a file name that
+    isn't UTF-8, which Python keeps as such."""
+    return text.encode(errors="backslashreplace").decode()

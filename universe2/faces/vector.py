@@ -66,7 +66,6 @@ class RuntimeVectorEnv(VectorEnv):
         self.action_space = batch_space(runtime.action_space, self.num_envs)
         self.action_mask = runtime.action_mask
         self.autoreset_mode = _MODES[runtime.config.autoreset]
-        self._same_step = self.autoreset_mode == AutoresetMode.SAME_STEP
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["rgb_array"],
@@ -159,7 +158,7 @@ class RuntimeVectorEnv(VectorEnv):
             lines = [fault_line(batch, int(row)) for row in broken]
             for slot, line in zip(slots_K[broken], lines, strict=True):
                 _cell(infos, "fault", int(slot), line, N)
-            if self._same_step and not resetting:
+            if self.autoreset_mode == AutoresetMode.SAME_STEP and not resetting:
                 # what they showed last is gone: it may lie where the next was written
                 blank = empty(self.single_observation_space, len(broken))
                 self._add_finals(infos, slots_K[broken], blank, info_columns([{"fault": t} for t in lines]))

@@ -31,6 +31,7 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
+    in_utf8,
 )
 from universe2.core.runtime import Runtime
 from universe2.server.door import Hanger
@@ -477,9 +478,8 @@ def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     text = str(error)
     if len(text) > LONGEST_ERROR:  # the cause may stand at its end
         text = f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
-    text = text.encode(errors="backslashreplace").decode()
     seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
-    told = pb.Error(type=type(error).__name__, message=text, retry_after_seconds=seconds)
+    told = pb.Error(type=type(error).__name__, message=in_utf8(text), retry_after_seconds=seconds)
     return pb.Header(reply_to=reply_to, error=told)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.batch import Fault
-from universe2.core.errors import UsageError, VersionError
+from universe2.core.errors import UsageError, VersionError, in_utf8
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x75320001  # "u2", 1: what SQLite keeps in the file's header
@@ -304,8 +304,7 @@ def _values(kind: type, row: tuple[Any, ...]) -> dict[str, Any]:
 def _stored(name: str, value: Any) -> Any:
     if name in _JSON:
         return _json(value)
-    # Tracebacks may quote file names that aren't UTF-8, which Python keeps as lone surrogates.
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    return in_utf8(value) if isinstance(value, str) else value
 
 
 def _json(value: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.batch import Batch
-from universe2.core.errors import ProtocolError
+from universe2.core.errors import ProtocolError, in_utf8
 from universe2.core.spaces import FIXED, leaves
 from universe2.wire.buffers import Buffer, BufferReader, as_buffer
 from universe2.wire.columns import read_values, write_values
@@ -49,7 +49,7 @@ def write_batch(batch: Batch, space: spaces.Space[Any]) -> tuple[pb.Batch, list[
     ]
     body = pb.Batch(rows=len(batch), final_rows=len(batch.final_rows))
     for row, text in batch.fault_text.items():
-        body.fault_texts.add(row=int(row), text=text.encode(errors="backslashreplace").decode())
+        body.fault_texts.add(row=int(row), text=in_utf8(text))
     write_values(space, batch.obs, out)
     if body.final_rows:
         out.append(as_buffer(batch.final_rows, I32))
