@@ -181,7 +181,7 @@ def test_garbage_at_the_door_ends_there(server: Server) -> None:
 
 
 def test_a_caller_that_says_nothing_is_shown_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universe2.server.door.FIRST_SECONDS", 0.2)
+    monkeypatch.setattr("universe2.server.silence.FIRST_SECONDS", 0.2)
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     raw.settimeout(10.0)
     raw.connect(f"\0{server._door.name}")

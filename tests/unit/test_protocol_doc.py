@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universe2.core import errors, screen
-from universe2.server import Server, ServerConfig, door, opening, requests, service, session, viewers
+from universe2.server import Server, ServerConfig, door, opening, requests, service, session, silence, viewers
 from universe2.wire import buffers, codecs, frames, schema, sharing, sockets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,9 +72,9 @@ def test_the_bounds_are_those_of_the_code() -> None:
     """Each constant that a client must know, as the texts say it."""
     assert len(screen.ALL_LIVE.action_mask()) == 209
     said = {
-        f"first frame doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
-        f"request doesn't come within {door.FIRST_SECONDS:g} s": CONTRACT,
-        f"| {door.FIRST_SECONDS:g} | until the first frame": PAGE,
+        f"first frame doesn't come within {silence.FIRST_SECONDS:g} s": CONTRACT,
+        f"request doesn't come within {silence.FIRST_SECONDS:g} s": CONTRACT,
+        f"| {silence.FIRST_SECONDS:g} | until the first frame": PAGE,
         f"at least every {service.QUEUE_TELLS_SECONDS:g} s": CONTRACT,
         f"still busy after {session.LEAVE_SECONDS:g} s": CONTRACT,
         f"room for {service.MAX_VIEWERS} such streams": CONTRACT,

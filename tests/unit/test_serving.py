@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,17 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from gymnasium import spaces
+from raw_client import Raw, ints, longs, start
 
 import universe2
 from universe2.client import open_remote, server_info
 from universe2.client.placement import own_hash, shares
 from universe2.client.stream import as_error
-from universe2.client.watch import watch
-from universe2.core.batch import Batch, info_columns
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
     DeadlineError,
-    FaultError,
     InvalidActionError,
     InvalidSeedError,
     ProtocolError,
@@ -44,12 +39,9 @@ from universe2.core.errors import (
 )
 from universe2.core.registry import find, register, unregister
 from universe2.core.spec import EnvConfig, EnvSpec
-from universe2.server import Server, ServerConfig, requests
+from universe2.server import Server, ServerConfig
 from universe2.server.session import error_header
-from universe2.server.viewers import Viewer
 from universe2.testing.counting import COUNTING, CountingRuntime
-from universe2.wire import frames
-from universe2.wire.journal import Journal
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
 
@@ -57,63 +49,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-good-length"
 
 
-def start(opened: Any = None, **config: Any) -> Server:
-    """A running server; without ``opened`` it serves the environment that numbers its steps."""
-    settings = ServerConfig(**{"port": 0, "slots": 8, **config})
-    server = Server(settings) if opened is None else Server(settings, opened)
-    server.start()
-    return server
-
-
 @pytest.fixture
 def server(counting: EnvSpec) -> Iterator[Server]:
     server = start()
     yield server
     server.stop(1.0)
-
-
-class Raw:
-    """A client that says exactly what it is told to, through plain protobuf."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.insecure_channel(address)
-        self.out: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        stream = self.channel.stream_stream(
-            "/universe2.wire.v1.Universe/Session",
-            request_serializer=pb.Frame.SerializeToString,
-            response_deserializer=pb.Frame.FromString,
-        )
-        self.replies = stream(iter(self.out.get, None), timeout=10.0)
-        self.sequence = 0
-        self.session = ""
-
-    def say(self, *buffers: bytes, **header: Any) -> None:
-        self.sequence += 1
-        fields = {"sequence": self.sequence, "session": self.session, **header}
-        self.out.put(pb.Frame(header=pb.Header(**fields), buffers=buffers))
-
-    def open(self, **fields: Any) -> pb.Frame:
-        ask = {"protocol": 1, "env_id": COUNTING.id, "interface": "native", "autoreset": "next_step"}
-        self.say(open=pb.Open(**{**ask, "num_slots": 2, **fields}))
-        reply = next(self.replies)
-        self.session = reply.header.session
-        return reply
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.out.put(None)
-        self.replies.cancel()
-        self.channel.close()
-
-
-def ints(*values: int) -> bytes:
-    return np.array(values, "<i4").tobytes()
-
-
-def longs(*values: int) -> bytes:
-    return np.array(values, "<i8").tobytes()
 
 
 def test_any_protobuf_client_can_open_reset_and_step(server: Server) -> None:
@@ -361,116 +301,6 @@ def test_what_is_asked_of_a_busy_slot_costs_nothing_when_the_server_refuses_it(a
         server.stop(1.0)
 
 
-class _Large(CountingRuntime):
-    """Observations of 40 kB."""
-
-    def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
-        super().__init__(spec, num_slots, config)
-        self.observation_space = spaces.Box(0, 255, (40_000,), np.uint8)
-
-    def recv(self, timeout: float | None = None) -> Batch:
-        batch = super().recv(timeout)
-        batch.obs = np.resize(np.arange(251, dtype=np.uint8), (len(batch), 40_000))
-        return batch
-
-
-def large(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
-    return _Large(COUNTING, num_slots, config)
-
-
-def test_large_batches_travel_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universe2.client.placement.MAX_MESSAGE_BYTES", 2**16)
-    server = start(large)
-    runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address])
-    try:
-        runtime.reset(range(8), range(8))
-        batch = runtime.recv(5.0)
-        assert (batch.obs == np.resize(np.arange(251, dtype=np.uint8), (8, 40_000))).all()
-    finally:
-        runtime.close()
-        server.stop(1.0)
-
-
-class _Talkative(_Large):
-    """Infos of 100 kB, too."""
-
-    def recv(self, timeout: float | None = None) -> Batch:
-        batch = super().recv(timeout)
-        batch.info = info_columns([{"said": np.zeros(100_000, np.uint8)}] * len(batch))
-        return batch
-
-
-def test_a_batch_may_be_as_large_as_its_slots_are_and_what_is_larger_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("universe2.client.connection.Assembler", lambda: frames.Assembler(2**17))
-    texts = []
-    for kind in (_Large, _Talkative):
-        server = start(lambda _id, slots, config, kind=kind: kind(COUNTING, slots, config))
-        runtime = open_remote(COUNTING.id, 8, EnvConfig(), [server.address], same_host=False)
-        runtime.reset(range(8), range(8))
-        texts.append(runtime.recv(5.0).fault_text.get(0, ""))
-        runtime.close()
-        server.stop(1.0)
-    assert texts[0] == ""
-    assert f"the limit is {2**17 + 2 * 8 * 40_000}" in texts[1]
-
-
-def test_a_row_of_each_slot_may_wait_to_be_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universe2.server.session.Journal", lambda _limit: Journal(2**17))
-    server = start(large)
-    try:
-        with Raw(server.address) as raw:
-            raw.open(num_slots=8)
-            kinds = []
-            for number in [*range(8)] * 3:  # 24 rows of 40 kB are more than 8 with as many final ones
-                raw.say(ints(number), longs(4), reset=pb.Reset())
-                kinds.append(next(raw.replies).header.WhichOneof("body"))
-                if kinds[-1] == "error":
-                    break
-    finally:
-        server.stop(1.0)
-    assert kinds[:8] == ["batch"] * 8
-    assert kinds[-1] == "error"
-
-
-class _Drawing(CountingRuntime):
-    """Its own pictures are of 8 × 8, its states of 200 bytes; it draws no large ones here."""
-
-    def render(
-        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
-    ) -> list[np.ndarray]:
-        assert size is None
-        return super().render(slots)
-
-    def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
-        return [bytes(200) for _ in slots]
-
-
-def test_an_answer_larger_than_a_client_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert requests.MAX_ANSWER_BYTES <= frames.MAX_FRAME_BYTES - 2**20
-    monkeypatch.setattr("universe2.server.requests.MAX_ANSWER_BYTES", 400)
-    server = start(lambda _id, slots, config: _Drawing(COUNTING, slots, config))
-    runtime: Any = open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
-    try:
-        runtime.reset(range(3), [4] * 3)
-        runtime.recv(5.0)
-        for ask, told in (
-            (lambda: runtime.render([0], (2048, 2048)), "pictures of 1 slots take 12582912 bytes"),
-            (lambda: runtime.render(range(3)), "pictures of 3 slots take 576 bytes"),
-            (lambda: runtime.snapshot(range(3)), "states of 3 slots take 600 bytes"),
-            (lambda: next(runtime.watch(2, size=(8, 20))), "pictures of 1 slots take 480 bytes"),
-        ):
-            with pytest.raises(UsageError, match=f"{told}, an answer holds at most 400"):
-                ask()
-        assert [len(runtime.render([0, 1])), len(runtime.snapshot([0, 1]))] == [2, 2]
-        runtime.send(range(3), np.zeros(3, np.int64))
-        assert not runtime.recv(5.0).fault.any()
-    finally:
-        runtime.close()
-        server.stop(1.0)
-
-
 def test_two_sessions_at_once_share_the_slots(server: Server) -> None:
     first = open_remote(COUNTING.id, 5, EnvConfig(), [server.address])
     second = open_remote(COUNTING.id, 3, EnvConfig(autoreset="same_step"), [server.address])
@@ -644,94 +474,6 @@ def test_generated_code_is_fresh() -> None:
     command = [sys.executable, str(ROOT / "protos" / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-
-
-def test_a_viewer_sees_the_newest_and_a_slow_one_holds_nobody_up(server: Server) -> None:
-    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(autoreset="disabled"), [server.address])
-    runtime.reset([0, 1], [4, 4])  # episodes of 7 steps
-    runtime.recv(5.0)
-    slow = runtime.watch(1, per_second=60.0)
-    seen: list[int] = []
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, slow)
-        while not server._sessions[next(iter(server._sessions))]._members.numbered(0).viewers:
-            threading.Event().wait(0.01)
-        for _ in range(6):  # nobody takes more than the first picture
-            runtime.send([0, 1], np.zeros(2, np.int64))
-            seen.append(int(runtime.recv(5.0).step[1]))
-            threading.Event().wait(0.03)
-        assert first.result(5.0)[0, 0].tolist() == [1, 1, 1]
-    assert seen == [1, 2, 3, 4, 5, 6]
-    late = [1]
-    while late[-1] < 6:  # what was still on its way, and at last the newest
-        late.append(int(next(slow)[0, 0, 0]))
-    assert late == sorted(set(late))
-    runtime.close()
-    assert list(slow) == []
-    with pytest.raises(ServerLostError):
-        next(runtime.watch(0))
-
-
-def test_a_viewer_keeps_no_slots_that_the_session_does_not_have(server: Server) -> None:
-    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
-    runtime.reset([0, 1], [4, 4])
-    runtime.recv(5.0)
-    pictures = watch(runtime._parts[0].lane, range(10_000), per_second=60.0)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, pictures)
-        (session,) = server._sessions.values()
-        while not session._members.numbered(0).viewers:
-            threading.Event().wait(0.01)
-        (viewer,) = session._members.numbered(0).viewers
-        runtime.send([1], np.zeros(1, np.int64))
-        runtime.recv(5.0)
-        assert first.result(5.0)[0] == 1
-    assert viewer.slots == {0, 1}
-    runtime.close()
-
-
-class _Undrawable(CountingRuntime):
-    def render(
-        self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
-    ) -> list[np.ndarray]:
-        raise RuntimeError("no display")
-
-
-def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
-    server = start(lambda _id, slots, config: _Undrawable(COUNTING, slots, config))
-    runtime: Any = open_remote(COUNTING.id, 2, EnvConfig(), [server.address])
-    try:
-        runtime.reset([0, 1], [4, 4])
-        runtime.recv(10.0)
-        with ThreadPoolExecutor(1) as pool:
-            picture = pool.submit(next, runtime.watch(1))
-            while not server._sessions[next(iter(server._sessions))]._members.numbered(0).viewers:
-                threading.Event().wait(0.01)
-            for number in (1, 2):
-                runtime.send([0, 1], np.zeros(2, np.int64))
-                batch = runtime.recv(10.0)
-                assert (batch.fault.tolist(), batch.step.tolist()) == ([0, 0], [number, number])
-            with pytest.raises(FaultError, match="RuntimeError: no display"):
-                picture.result(10.0)
-    finally:
-        runtime.close()
-        server.stop(1.0)
-
-
-def test_a_viewer_misses_what_came_between() -> None:
-    runtime = CountingRuntime(COUNTING, 2, EnvConfig())
-    viewer = Viewer(frozenset({1}), per_second=60.0, size=(8, 8))
-    runtime.reset([0, 1], [4, 4])
-    viewer.show(runtime, runtime.recv())
-    for _ in range(3):
-        threading.Event().wait(0.03)
-        runtime.send([0, 1], np.zeros(2, np.int64))
-        viewer.show(runtime, runtime.recv())
-    (found,) = (viewer.next(1.0) or {}).items()
-    assert (found[0], found[1][0, 0, 0]) == (1, 3)
-    assert viewer.next(0.0) == {}
-    viewer.end()
-    assert viewer.next(1.0) is None
 
 
 @pytest.mark.parametrize("env_id", ["atari/Pong-v0", "arcade/Breakout-v0", "arcade/Maze-v0"])

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from universe2.core.errors import Universe2Error
 from universe2.wire.frames import Message
@@ -19,21 +18,11 @@ from universe2.wire.sockets import MessageSocket, listen
 
 log = logging.getLogger("universe2.server")
 
-FIRST_SECONDS = 10.0
-"""A caller that hasn't said by then whose session it takes up is shown out."""
-
 FIRST_BYTES = 4096
 """The largest message of a caller that isn't let in yet: many times what ``resume`` takes."""
 
 PAUSE_SECONDS = 1.0
 """How long nobody is let in where the system had no descriptor or no thread for a caller."""
-
-
-class Hanger(Protocol):
-    """What a session must be able to do to the stream that it has, whatever carries it."""
-
-    def cancel(self) -> object: ...
-    def add_callback(self, callback: Callable[[], None]) -> bool: ...
 
 
 class Caller:
@@ -127,14 +116,7 @@ class Door:
             self._room.release()
 
     def _heard(self, connection: MessageSocket) -> Iterator[Message]:
-        """Its messages, of which the first must come in time and be small."""
-        timer = threading.Timer(FIRST_SECONDS, connection.close)
-        timer.daemon = True
-        timer.start()
-        try:
-            for message in connection:
-                timer.cancel()
-                yield message
-                connection.limit = self._message_bytes  # who goes on reading has let the caller in
-        finally:
-            timer.cancel()
+        """Its messages, of which the first must be small."""
+        for message in connection:
+            yield message
+            connection.limit = self._message_bytes  # who goes on reading has let the caller in

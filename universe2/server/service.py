@@ -29,11 +29,11 @@ from universe2.runtimes import open_runtime as open_local
 from universe2.server.auth import TokenInterceptor, holder_of, server_credentials
 from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig
-from universe2.server.door import Caller, Door, Hanger
+from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, check_asks
 from universe2.server.session import Send, Session, error_header, failure
-from universe2.server.silence import Punctual, Silence
+from universe2.server.silence import Hanger, Punctual, Silence
 from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
@@ -262,7 +262,8 @@ class Server:
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
         try:
-            message = next(requests, None)
+            with self._silence.of(caller):
+                message = next(requests, None)
             if message is None:
                 return
             first = decode(message)

@@ -34,13 +34,13 @@ from universe2.core.errors import (
     in_utf8,
 )
 from universe2.core.runtime import Runtime
-from universe2.server.door import Hanger
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
 from universe2.server.opening import OpenRuntime, members_of, open_all
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import check_pictures, picture_size, pictures_frame
+from universe2.server.silence import Hanger
 from universe2.server.viewers import Viewer
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode

@@ -1,8 +1,8 @@
 """Silence: for how long a stream may keep a thread waiting for its next message.
 
 gRPC gives every call a thread before it has a message, and sets no limit to that wait: who opens enough
-calls and says nothing on them has all threads. So each wait is counted here, and ``cut`` ends those that
-are too long. What messages mean is not known here.
+calls and says nothing on them has all threads. At the door it is the same. So each wait is counted here,
+and ``cut`` ends those that are too long. What messages mean is not known here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from universe2.server.auth import OPEN_SERVICE
-from universe2.server.door import FIRST_SECONDS, Hanger
+
+FIRST_SECONDS = 10.0
+"""A stream that owes a message for longer is cancelled."""
 
 OPEN_THREADS = 8
 """For calls that need no token: apart from the others', so that strangers can't take those."""
+
+
+class Hanger(Protocol):
+    """What a session must be able to do to the stream that it has, whatever carries it."""
+
+    def cancel(self) -> object: ...
+    def add_callback(self, callback: Callable[[], None]) -> bool: ...
 
 
 class Silence:
