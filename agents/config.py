@@ -13,13 +13,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from universe2.agents.model import ANEW
 from universe2.core.errors import UsageError
-from universe2.core.files import checked, is_a, read_toml
+from universe2.core.files import check_keys, checked, is_a, read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
 _INF = float("inf")
@@ -202,12 +201,7 @@ def load_config(path: Path) -> TrainConfig:
 
 
 def _check_table(table: Mapping[str, Any], cls: type, where: str) -> None:
-    names = [f.name for f in dataclasses.fields(cls)]
-    for key in table:
-        if key not in names:
-            close = get_close_matches(key, names, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise UsageError(f"{where} has no key {key!r}.{hint} Keys: {', '.join(names)}")
+    check_keys(table, [f.name for f in dataclasses.fields(cls)], where)
     for field_ in dataclasses.fields(cls):
         if field_.name in table:
             _check_value(f"{where}: {field_.name}", field_, table[field_.name])

@@ -23,13 +23,13 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
-from universe2.core.files import read_toml
+from universe2.core.files import check_keys, checked, read_toml
 from universe2.core.seeding import MAX_SEED, check_seed
 
 DEFAULT_SEED = 1_000_000
@@ -49,15 +49,17 @@ class Task:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.env_id)
-        if not isinstance(self.episodes, int) or not 1 <= self.episodes <= 1_000_000:
-            raise UsageError(f"task {self.name}: episodes must be 1 to 1,000,000, got {self.episodes!r}")
+        where = f"task {self.name}: "
+        for name in ("env_id", "name"):
+            checked(where + name, getattr(self, name), "str")
+        checked(where + "options", self.options, "table")
+        if not 1 <= checked(where + "episodes", self.episodes, "int") <= 1_000_000:
+            raise UsageError(f"{where}episodes must be 1 to 1,000,000, got {self.episodes!r}")
         if check_seed(self.seed) > MAX_SEED - self.episodes:
-            raise UsageError(
-                f"task {self.name}: seed {self.seed} leaves no room for {self.episodes} episodes"
-            )
-        _check_seconds(self.max_seconds, f"task {self.name}")
-        if self.slots is not None and not (isinstance(self.slots, int) and self.slots >= 1):
-            raise UsageError(f"task {self.name}: slots must be at least 1, got {self.slots!r}")
+            raise UsageError(f"{where}seed {self.seed} leaves no room for {self.episodes} episodes")
+        _check_seconds(self.max_seconds, where)
+        if self.slots is not None and checked(where + "slots", self.slots, "int") < 1:
+            raise UsageError(f"{where}slots must be at least 1, got {self.slots}")
 
     def strays(self, env_id: str, options: Mapping[str, Any], seed: int) -> str:
         """Why an episode with these isn't one of this task; empty if it is."""
@@ -85,12 +87,14 @@ class Suite:
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("name", "description"):
+            checked(f"suite {self.name!r}: {name}", getattr(self, name), "str")
         if not self.tasks:
             raise UsageError(f"suite {self.name!r} has no [[task]]")
         names = [task.name for task in self.tasks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"suite {self.name!r}: {', '.join(twice)} occurs twice; give each task a name")
-        _check_seconds(self.max_seconds, f"suite {self.name}")
+        _check_seconds(self.max_seconds, f"suite {self.name}: ")
 
     @property
     def content(self) -> dict[str, Any]:
@@ -142,23 +146,16 @@ def load_suite(name_or_path: str) -> Suite:
 
 def parse_suite(content: Mapping[str, Any], source: str) -> Suite:
     """A suite from TOML's tables; ``source`` is named in errors."""
+    check_keys(content, ("name", "description", "max_seconds", "task"), source, needed="name")
     head = {key: value for key, value in content.items() if key != "task"}
-    _check_keys(head, {"name", "description", "max_seconds"}, {"name"}, source)
     tasks = []
-    for table in content.get("task", []):
-        keys = {"env_id", "episodes", "seed", "options", "name", "max_seconds", "slots"}
-        _check_keys(table, keys, {"env_id", "episodes"}, f"{source}, a [[task]]")
+    for table in checked(f"{source}: task", content.get("task", []), "list"):
+        checked(f"{source}: a [[task]]", table, "table")
+        check_keys(table, [f.name for f in fields(Task)], f"{source}: a [[task]]", needed="env_id episodes")
         tasks.append(Task(**table))
     return Suite(tasks=tuple(tasks), **head)
 
 
-def _check_keys(table: Mapping[str, Any], known: set[str], needed: set[str], where: str) -> None:
-    if unknown := sorted(set(table) - known):
-        raise UsageError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    if missing := sorted(needed - set(table)):
-        raise UsageError(f"{where}: {', '.join(missing)} is missing")
-
-
 def _check_seconds(seconds: float | None, where: str) -> None:
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-        raise UsageError(f"{where}: max_seconds must be a positive number, got {seconds!r}")
+    if seconds is not None and checked(where + "max_seconds", seconds, "float") <= 0:
+        raise UsageError(f"{where}max_seconds must be a positive number, got {seconds!r}")

@@ -8,10 +8,8 @@ back to back. This file knows no environments and no algorithm.
 from __future__ import annotations
 
 import copy
-import ctypes
 import dataclasses
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservations, on_device
 from universe2.agents.stopwatch import Stopwatch
 from universe2.core.errors import TrainingError
+from universe2.core.heap import keep_batches
 
 log = logging.getLogger("universe2.train")
 T = TypeVar("T")
@@ -76,7 +75,7 @@ class Learner:
         bf16: bool = False,
         workers: int = 1,
     ) -> None:
-        keep_freed_memory()
+        keep_batches()
         self.config = config
         self.tasks = list(tasks)
         self.device = torch.device(device)
@@ -388,19 +387,3 @@ def model_config(meta: Mapping[str, Any]) -> ModelConfig:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep large freed blocks instead of unmapping them.
-
-    A CPU batch of screens is tens of megabytes; mapping it afresh for every step costs more in
-    page faults than the arithmetic on it (measured: half of the time of a small network).
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        trim_threshold, mmap_threshold, arena_max = -1, -3, -8
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(arena_max, 1)  # other arenas are too small for such blocks and map them anyway

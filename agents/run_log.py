@@ -118,9 +118,18 @@ class RunLog:
 
 
 def _cut(path: Path, steps: int) -> None:
-    """Without the rows beyond ``steps``, and without a last line that was cut off."""
+    """Without the rows beyond ``steps``, and without a last line that was cut off. Raises TrainingError."""
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    kept = [line for line in lines if json.loads(line)["steps"] <= steps]
+    kept = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if json.loads(line)["steps"] <= steps:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            raise TrainingError(
+                f"{path}, line {number}, is not a row of a run's log: {line!r:.80}; "
+                "mend it, or move the file away to go on without it"
+            ) from None
     if len(kept) < len(lines):
         write_atomically(path, "".join(line + "\n" for line in kept).encode())
 

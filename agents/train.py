@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,6 +34,7 @@ from universe2.agents.ppo import train_ppo
 from universe2.agents.progress import Progress
 from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
 from universe2.agents.run_log import RunLog, task_rows
+from universe2.agents.sampler import Sampler
 from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UsageError
@@ -67,8 +68,11 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         saved = learner.load_state(path).result() if resume else None
         if config.init_from and not resume:
             learner.load_weights(config.init_from, config.anew).result()
-        with _open_pool(config, ranks) as pool:
-            Run(config, learner, pool, path).go(console, saved)
+        with ExitStack() as stack:
+            pool = stack.enter_context(_open_pool(config, ranks))
+            # in lockstep the policy acts between updates; else a copy of it acts beside the learning
+            sampler = None if config.lockstep else stack.enter_context(closing(learner.snapshot().result()))
+            Run(config, learner, sampler, pool, path).go(console, saved)
     finally:
         learner.close()
         leave_ranks()
@@ -85,7 +89,9 @@ def model_sizes(config: TrainConfig) -> ModelConfig:
 class Run:
     """One run in progress; what ``Progress`` shows."""
 
-    def __init__(self, config: TrainConfig, learner: Learner, pool: PoolLike, path: Path) -> None:
+    def __init__(
+        self, config: TrainConfig, learner: Learner, sampler: Sampler | None, pool: PoolLike, path: Path
+    ) -> None:
         params = CollectParams(
             config.rollout,
             config.quota(),
@@ -97,9 +103,7 @@ class Run:
         self.config, self.learner, self.path = config, learner, path
         self.leads = learner.ranks.rank == 0
         """writes the files and shows the progress"""
-        # in lockstep the policy acts between updates; else a copy of it acts beside the learning
-        self.sampler = None if config.lockstep else learner.snapshot().result()
-        self.collector = Collector(pool, learner, params, self.sampler)
+        self.collector = Collector(pool, learner, params, sampler)
         self.stop = threading.Event()
         self._seconds_before = learner.counts.get("seconds", 0.0)
         self._steps_before = 0
@@ -182,8 +186,6 @@ class Run:
             self.save()
             log.info("%s at step %d", "stopped" if self.stop.is_set() else "done", self.steps)
         finally:
-            if self.sampler is not None:
-                self.sampler.close()
             if run_log is not None:
                 self._end_log(run_log)
 

@@ -124,11 +124,14 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("train", "--config", "nothing.toml"), ("cannot read the config nothing.toml",)),
         (("train", "--config", "broken.toml"), ("broken.toml is not TOML",)),
         (("train", "--config", "key.toml"), ("no key 'thread'", "Did you mean 'threads'?")),
-        (("train", "--config", "token.toml"), ("no token file at nothing",)),
-        (("train", "--config", "train.toml", "--token-file", "nothing"), ("no token file at nothing",)),
+        (("train", "--config", "token.toml"), ("read the token file nothing",)),
+        (
+            ("train", "--config", "train.toml", "--token-file", "nothing"),
+            ("read the token file nothing",),
+        ),
         (("train", "--config", "train.toml", "--resume"), ("nothing to resume",)),
-        (("evaluate", "random", "--token-file", "nothing"), ("no token file at nothing",)),
-        (("play", GAME, "--token-file", "nothing"), ("no token file at nothing",)),
+        (("evaluate", "random", "--token-file", "nothing"), ("read the token file nothing",)),
+        (("play", GAME, "--token-file", "nothing"), ("read the token file nothing",)),
         (("play", GAME, "--option", "difficulty"), ("--option takes name=value, got 'difficulty'",)),
         (("play", GAME, "--option", "difficulty=brutal"), ('must be "easy" or "hard", got \'brutal\'',)),
         (
@@ -136,7 +139,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
             ("option max_steps must be a whole number, got 'ten'",),
         ),
         (("play", GAME, "--option", "levels=1"), ("has no option 'levels'",)),
-        (("serve", "--token-file", "nothing"), ("cannot read the token file nothing",)),
+        (("serve", "--token-file", "nothing"), ("read the token file nothing",)),
         (("serve", "--token-file", "short"), ("at least 16",)),
         (("serve", "--host", "0.0.0.0"), ("0.0.0.0 can be reached from other machines", "--token-file")),
         (("serve", "--port", "70000"), ("port must lie in 0..65535, got 70000",)),
@@ -146,9 +149,9 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("serve", "--config", "binary"), ("settings file binary is not text in UTF-8", "byte 0 is 0xff")),
         (("train", "--config", "binary"), ("the config binary is not text in UTF-8",)),
         (("evaluate", "random", "--suite", "binary"), ("the suite binary is not text in UTF-8",)),
-        (("play", GAME, "--token-file", "binary"), ("the token file binary is not text in UTF-8",)),
+        (("play", GAME, "--token-file", "binary"), ("the token in binary must be one line",)),
         (("play", GAME, "--token-file", "suite.toml"), ("suite.toml must hold one line", "the token")),
-        (("serve", "--tls-cert", "token", "--tls-key", "token"), ("TLS key file token is not PEM",)),
+        (("serve", "--tls-cert", "token", "--tls-key", "token"), ("the TLS key token is not PEM",)),
         (
             ("evaluate", "random", "--db", "/proc/x/y.sqlite"),
             ("cannot make the folder /proc/x", "No such file"),
@@ -162,7 +165,7 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("serve", "--check", "--behind", "a:1", "--behind", "a:1"), ("--behind names a server twice: a:1",)),
         (
             ("serve", "--check", "--behind", "a:1", "--behind-token-file", "nothing"),
-            ("cannot read the token file nothing",),
+            ("read the token file nothing",),
         ),
         (("serve", "--check", "--behind", "a:1", "--behind-token-file", "short"), ("at least 16",)),
         (("serve", "--check", "--behind-token-file", "token"), ("--behind-token-file", "none is named")),
@@ -229,7 +232,7 @@ def test_a_server_that_is_gone(run: Run, nobody: str, arguments: tuple[str, ...]
         ("foo:bar", ("a remote is host:port", "got 'foo:bar'")),
         ("foo:70000", ("a port from 1 to 65535", "got 'foo:70000'")),
         ("http://foo:1", ("a remote is host:port or tls://host:port", "got 'http://foo:1'")),
-        ("tls://foo:1?ca=token", ("token is not a PEM file",)),
+        ("tls://foo:1?ca=token", ("the TLS ca token is not PEM",)),
     ],
 )
 def test_an_address_that_cannot_be_one(

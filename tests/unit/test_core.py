@@ -11,10 +11,12 @@ from universe2.core.errors import (
     InvalidActionError,
     InvalidSeedError,
     MissingDependencyError,
+    ServerLostError,
     Universe2Error,
     UnknownEnvError,
     UsageError,
     error_named,
+    name_of,
 )
 from universe2.core.ledger import SlotLedger
 from universe2.core.registry import find, list_envs, register
@@ -167,6 +169,16 @@ def test_errors_travel_by_name() -> None:
     assert isinstance(error, InvalidActionError)
     assert error.code == "INVALID_ARGUMENT"
     assert type(error_named("NoSuchError", "x")) is Universe2Error
+
+
+def test_an_error_that_only_this_process_knows_travels_as_what_it_is_a_kind_of() -> None:
+    """A gateway's own broken stream reached its client as a break of the client's, which tried again."""
+
+    class Private(ServerLostError):
+        pass
+
+    assert name_of(Private("x")) == "ServerLostError"
+    assert type(error_named("Private", "x")) is Universe2Error
 
 
 def test_screen_mask_and_keyboard() -> None:

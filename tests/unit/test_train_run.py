@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +106,16 @@ def test_a_run_leaves_its_files_and_resumes(config, tmp_path):
     _, after = read_checkpoint(path)
     assert 1200 <= after["counts"]["steps"] < 1500
     assert after["optimizer_steps"] > meta["optimizer_steps"]
+
+
+def test_a_damaged_log_is_named_and_not_lost(config, tmp_path):
+    train(config, console=quiet())
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text(path.read_text() + "gibberish\n")
+    with pytest.raises(TrainingError, match=r"metrics.jsonl, line \d+, is not a row .*'gibberish'"):
+        train(dataclasses.replace(config, total_steps=1200), resume=True, console=quiet())
+    assert path.read_text().endswith("gibberish\n")
+    assert not [thread for thread in threading.enumerate() if "sampler" in thread.name]
 
 
 def test_a_signal_saves_and_stops(config, monkeypatch):

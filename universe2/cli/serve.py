@@ -105,7 +105,7 @@ def command(
     # gRPC's own log would say in three lines what our error says in one.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-    from universe2.server.auth import read_token
+    from universe2.core.files import read_token
     from universe2.server.logs import set_up
 
     set_up(log_level, log_format)
@@ -228,8 +228,8 @@ def _opener(behind: list[str], token_file: Path | None) -> OpenRuntime:
     from universe2.client import open_remote
     from universe2.client.stream import channel_to
     from universe2.core.errors import UsageError
+    from universe2.core.files import read_token
     from universe2.runtimes import open_runtime
-    from universe2.server.auth import read_token
 
     if not behind:
         if token_file is not None:

@@ -27,6 +27,7 @@ from universe2.core.errors import (
     Universe2Error,
     VersionError,
 )
+from universe2.core.heap import keep_messages
 from universe2.wire.buffers import Buffer
 from universe2.wire.frames import (
     MAX_FRAME_BYTES,
@@ -38,7 +39,6 @@ from universe2.wire.frames import (
     decode,
     encode,
 )
-from universe2.wire.heap import keep_heap
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Borrower
 from universe2.wire.sockets import connect
@@ -72,7 +72,7 @@ class Connection:
         open_deadline: float,
         patience: Patience,
     ) -> None:
-        keep_heap()
+        keep_messages()
         self.address = address
         self.heard = time.monotonic()
         self.lanes = [Lane(self, i, *pair) for i, pair in enumerate(zip(asks, sinks, strict=True))]

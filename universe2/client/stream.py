@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,6 +23,7 @@ from universe2.core.errors import (
     UsageError,
     error_named,
 )
+from universe2.core.files import check_keys, read_pem
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
 from universe2.wire.sockets import MessageSocket
 from universe2.wire.v1 import universe_pb2 as pb
@@ -72,13 +72,15 @@ def channel_to(address: str, connect_seconds: float = CONNECT_SECONDS) -> grpc.C
     if not address.startswith("tls://"):
         return grpc.insecure_channel(place, options=options)
     files = dict(parse_qsl(urlsplit(address).query))
-    if unknown := set(files) - {"ca", "cert", "key", "name"}:
-        raise UsageError(f"{address}: no setting {sorted(unknown)[0]!r}; there are ca, cert, key and name")
+    check_keys(files, ("ca", "cert", "key", "name"), address)
     if ("cert" in files) != ("key" in files):
         raise UsageError(f"{address}: cert and key go together")
     if "name" in files:
         options.append(("grpc.ssl_target_name_override", files["name"]))
-    secrets = grpc.ssl_channel_credentials(*(_pem(files.get(name)) for name in ("ca", "key", "cert")))
+    labels = {"ca": "CERTIFICATE", "key": "PRIVATE KEY", "cert": "CERTIFICATE"}
+    secrets = grpc.ssl_channel_credentials(
+        *(read_pem(files[name], f"TLS {name}", labels[name]) if name in files else None for name in labels)
+    )
     return grpc.secure_channel(place, secrets, options=options)
 
 
@@ -96,18 +98,6 @@ def _checked_place(address: str) -> str:
             "servers listen on 15900 unless told otherwise"
         )
     return place
-
-
-def _pem(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    if b"-----BEGIN " not in content:
-        raise UsageError(f"{path} is not a PEM file: it has no line -----BEGIN …-----")
-    return content
 
 
 def credentials(token: str | None) -> list[tuple[str, str]]:

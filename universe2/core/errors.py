@@ -25,8 +25,6 @@ A message says what was wrong, the value, and the likely cause. This file knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 
 class Universe2Error(Exception):
     """Root of the tree."""
@@ -134,17 +132,16 @@ class TrainingError(Universe2Error):
     code = "ABORTED"
 
 
-def _tree(root: type[Universe2Error]) -> Iterator[type[Universe2Error]]:
-    yield root
-    for child in root.__subclasses__():
-        yield from _tree(child)
+def name_of(error: Universe2Error) -> str:
+    """How another process is told of ``error``: by its class in this file, or the nearest above it."""
+    return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == __name__)
 
 
 def error_named(name: str, message: str) -> Universe2Error:
-    """The error of class ``name`` (as sent over the wire), or the root class if it is unknown."""
-    for cls in _tree(Universe2Error):
-        if cls.__name__ == name:
-            return cls(message)
+    """The error of this file's class ``name`` (as sent over the wire), or the root class if it is unknown."""
+    cls = globals().get(name)
+    if isinstance(cls, type) and issubclass(cls, Universe2Error):
+        return cls(message)
     return Universe2Error(f"{name}: {message}")
 
 

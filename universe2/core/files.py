@@ -1,21 +1,46 @@
-"""Files that people write (settings, suites, tokens): errors name the file and what is wrong with it."""
+"""Files that people write (settings, suites, tokens, keys): errors name the file and what is wrong."""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
 
 
-def read_text(path: Path, what: str) -> str:
-    """The text of ``path``, which is ``what``. Raises UsageError if it can't be read or isn't UTF-8."""
+def read_bytes(path: Path, what: str) -> bytes:
+    """What is in ``path``, which is ``what``. Raises UsageError if it can't be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from None
+
+
+def read_token(path: str | Path) -> str:
+    """A server's token: the only line of the file, of 16 characters or more. Raises UsageError."""
+    token = read_bytes(Path(path), "token file").decode(errors="replace").strip()
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"the token in {path} must be one line of at least 16 printable ASCII characters")
+    return token
+
+
+def read_pem(path: str | Path, what: str, label: str) -> bytes:
+    """The PEM file of a ``label``: CERTIFICATE or PRIVATE KEY. Raises UsageError if it holds none."""
+    content = read_bytes(Path(path), what)
+    if not re.search(rb"-----BEGIN [A-Z ]*" + label.encode(), content):
+        raise UsageError(f"the {what} {path} is not PEM: it has no line -----BEGIN {label}-----")
+    return content
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of ``path``, which is ``what``. Raises UsageError if it can't be read or isn't UTF-8."""
+    content = read_bytes(path, what)
+    try:
+        return content.decode()
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise UsageError(
@@ -30,6 +55,21 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(read_text(path, what))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the {what} {path} is not TOML: {error}") from None
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """`` Did you mean …?`` if one of the ``known`` is close to ``name``, otherwise nothing."""
+    close = get_close_matches(name, list(known), 1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def check_keys(table: Mapping[str, Any], known: Collection[str], where: str, needed: str = "") -> None:
+    """Raise UsageError if ``table`` has a key that isn't known, or lacks one of the ``needed`` (words)."""
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where} has no key {key!r}.{hint(key, known)} Keys: {', '.join(known)}")
+    if missing := [key for key in needed.split() if key not in table]:
+        raise UsageError(f"{where}: {', '.join(missing)} is missing")
 
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -15,7 +15,6 @@ import re
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from gymnasium import spaces
 
 from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
+from universe2.core.files import hint
 
 Interface = Literal["native", "screen"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
@@ -165,10 +165,9 @@ class EnvSpec:
         found = dict(self.options)
         for name, value in options.items():
             if name not in self.options:
-                close = get_close_matches(name, list(self.options), 1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
                 known = ", ".join(self.options) or "none"
-                raise UsageError(f"{self.id} has no option {name!r}.{hint} Its options: {known}")
+                closest = hint(name, self.options)
+                raise UsageError(f"{self.id} has no option {name!r}.{closest} Its options: {known}")
             found[name] = self._typed(name, value)
         return found
 

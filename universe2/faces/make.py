@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gymnasium.vector import AutoresetMode
 
 from universe2.core.errors import UsageError
-from universe2.core.files import read_text
+from universe2.core.files import read_token
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, Interface
 from universe2.faces.env import OnFault, RuntimeEnv
@@ -250,14 +250,7 @@ def refuse_several(runtime: Runtime) -> None:
 
 def token_from(path: str | Path | None) -> str | None:
     """The servers' token in the file ``path``; None for no file. Raises UsageError if it holds none."""
-    if not path:
-        return None
-    if not Path(path).is_file():
-        raise UsageError(f"no token file at {path}")
-    token = read_text(Path(path), "token file").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"the token file {path} must hold one line of printable ASCII characters, the token")
-    return token
+    return read_token(path) if path else None
 
 
 def _either(remote: Remotes, remotes: Remotes) -> Remotes:

@@ -24,7 +24,7 @@ from typing import Any
 from gymnasium import spaces
 
 from universe2.core.batch import Fault, blame, check_info, checked_reward
-from universe2.core.errors import Universe2Error
+from universe2.core.errors import Universe2Error, name_of
 from universe2.core.host import InfrastructureFault, SlotHost
 from universe2.core.seeding import next_seed
 from universe2.core.spaces import unstack
@@ -216,7 +216,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001
             result = Result(slot, command.kind, fault=_blame(error), text=_told(error))
             if isinstance(error, Universe2Error):
-                result.error, result.text = type(error).__name__, str(error)
+                result.error, result.text = name_of(error), str(error)
         return result
 
     async def _reset(self, result: Result, seed: int) -> None:

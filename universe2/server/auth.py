@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import re
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import grpc
 
 from universe2.core.errors import UsageError
+from universe2.core.files import read_pem
 from universe2.server.capacity import Share
 
 OPEN_SERVICE = "/grpc.health.v1.Health/"
@@ -67,18 +67,13 @@ def _refusal(handler: Any, message: str) -> Any:
     return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-def read_token(path: Path) -> str:
-    """The token in a file: its only line, 16 characters or more."""
-    token = _read(path, "token").decode(errors="replace").strip()
-    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"the token in {path} must be one line of at least 16 printable ASCII characters")
-    return token
-
-
 def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
     """TLS from PEM files; with ``client_ca`` only clients whose certificate it signed may connect."""
-    pair = _pem(key, "TLS key", "PRIVATE KEY"), _pem(certificate, "TLS certificate", "CERTIFICATE")
-    ca = None if client_ca is None else _pem(client_ca, "client CA", "CERTIFICATE")
+    pair = (
+        read_pem(key, "TLS key", "PRIVATE KEY"),
+        read_pem(certificate, "TLS certificate", "CERTIFICATE"),
+    )
+    ca = None if client_ca is None else read_pem(client_ca, "client CA", "CERTIFICATE")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:  # gRPC would say no more than that it can't listen
         context.load_cert_chain(certificate, key, password="")
@@ -89,20 +84,6 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
             "is it another one's, broken, or encrypted?"
         ) from None
     return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-
-
-def _pem(path: Path, what: str, label: str) -> bytes:
-    content = _read(path, what)
-    if not re.search(rb"-----BEGIN [A-Z ]*" + label.encode(), content):
-        raise UsageError(f"the {what} file {path} is not PEM: it has no line -----BEGIN {label}-----")
-    return content
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the {what} file {path}: {error.strerror}") from None
 
 
 def check_address(host: str, token: bool, insecure: bool) -> None:

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import UsageError
-from universe2.core.files import KINDS, checked, read_toml
+from universe2.core.files import KINDS, check_keys, checked, read_token, read_toml
 from universe2.core.registry import families
-from universe2.server.auth import Holder, check_address, read_token
+from universe2.server.auth import Holder, check_address
 from universe2.server.capacity import Share
 from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
@@ -117,8 +117,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The arguments of ServerConfig in a TOML file. Relative paths in it are relative to it."""
     content = read_toml(path, "settings file")
     known = {f.name for f in fields(ServerConfig)} - {"token", "holders"} | {"token_file", "tokens"}
-    if unknown := set(content) - known:
-        raise UsageError(f"{path}: no setting {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
+    check_keys(content, sorted(known), str(path))
     home = path.parent
     tokens = checked("tokens", content.pop("tokens", {}), "table")
     if tokens:
@@ -135,11 +134,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def _holder(home: Path, name: str, entry: Any) -> Holder:
     checked(f"tokens.{name}", entry, "table")
     limits = [f.name for f in fields(Share)]
-    if unknown := set(entry) - {"file", *limits}:
-        known = ", ".join(("file", *limits))
-        raise UsageError(f"tokens.{name}: no setting {sorted(unknown)[0]!r}; there are {known}")
-    if "file" not in entry:
-        raise UsageError(f"tokens.{name} needs file, the file with the token")
+    check_keys(entry, ("file", *limits), f"tokens.{name}", needed="file")
     share = Share(
         **{limit: checked(f"tokens.{name}.{limit}", entry.get(limit, 0), "int") for limit in limits}
     )
@@ -154,6 +149,5 @@ def _holder(home: Path, name: str, entry: Any) -> Holder:
 
 
 def _tls(home: Path, entry: Mapping[str, Any]) -> TlsFiles:
-    if not {"certificate", "key"} <= set(entry) <= {"certificate", "key", "client_ca"}:
-        raise UsageError(f"tls needs certificate and key, and may have client_ca; got {sorted(entry)}")
+    check_keys(entry, ("certificate", "key", "client_ca"), "tls", needed="certificate key")
     return TlsFiles(**{name: home / checked(f"tls.{name}", file, "str") for name, file in entry.items()})

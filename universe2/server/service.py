@@ -24,6 +24,7 @@ from universe2.core.errors import (
     UnknownEnvError,
     UsageError,
 )
+from universe2.core.heap import keep_messages
 from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
 from universe2.server.auth import TokenInterceptor, holder_of, server_credentials
@@ -35,7 +36,6 @@ from universe2.server.opening import OpenRuntime, check_asks
 from universe2.server.session import Send, Session, error_header, failure
 from universe2.server.silence import Hanger, Punctual, Silence
 from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
-from universe2.wire.heap import keep_heap
 from universe2.wire.v1 import universe_pb2 as pb
 
 log = logging.getLogger("universe2.server")
@@ -73,7 +73,7 @@ class Server:
 
     def __init__(self, config: ServerConfig, open_runtime: OpenRuntime = open_local) -> None:
         self.config = config
-        keep_heap()
+        keep_messages()
         self.capacity = Capacity(config.slots, config.sessions, config.queue)
         self._open_runtime = open_runtime
         self.metrics = Metrics(self.capacity)

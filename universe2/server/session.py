@@ -32,6 +32,7 @@ from universe2.core.errors import (
     ServerLostError,
     Universe2Error,
     in_utf8,
+    name_of,
 )
 from universe2.core.runtime import Runtime
 from universe2.server.member import Member
@@ -479,7 +480,7 @@ def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     if len(text) > LONGEST_ERROR:  # the cause may stand at its end
         text = f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
     seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
-    told = pb.Error(type=type(error).__name__, message=in_utf8(text), retry_after_seconds=seconds)
+    told = pb.Error(type=name_of(error), message=in_utf8(text), retry_after_seconds=seconds)
     return pb.Header(reply_to=reply_to, error=told)
 
 
