@@ -249,8 +249,7 @@ class Collector:
             has_room = len(self.queues[lane.task]) < self.params.quota[lane.task]
             ready = lane.waiting | lane.faulted if has_room else np.zeros_like(lane.waiting)
             if ready.any():
-                turns.append((index, lane, self._whole_groups(index, lane, ready)))
-        turns = [turn for turn in turns if len(turn[2])]
+                turns.append((index, lane, np.flatnonzero(ready)))
         if not turns:
             return False
         acting = [(lane, slots[lane.waiting[slots]]) for _, lane, slots in turns]
@@ -281,13 +280,6 @@ class Collector:
         lane.faulted[slots] = False
         self.pool.send(index, slots.astype(np.int32), actions)
         self._in_flight += len(slots)
-
-    def _whole_groups(self, index: int, lane: Lane, ready: np.ndarray) -> np.ndarray:
-        """The ready slots, without groups of which a slot is still out."""
-        size = self.pool.members[index].runtime.group_size
-        whole = ready.reshape(-1, size).all(1)
-        found: np.ndarray = np.flatnonzero(np.repeat(whole, size))
-        return found
 
     def _take(self, task: int) -> list[Segment]:
         queue = self.queues[task]

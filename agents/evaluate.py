@@ -24,7 +24,8 @@ from universe2.agents.evaluate_suite import Suite, Task
 from universe2.agents.policy import Chancy
 from universe2.core.errors import MissingDependencyError, Universe2Error
 from universe2.core.registry import find
-from universe2.core.spec import EnvConfig
+from universe2.core.runtime import Runtime
+from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.faces.make import refuse_several
 from universe2.trace import Episode, EpisodeStore, Run, StoredEpisode
 
@@ -40,6 +41,12 @@ class Place:
     token: str | None = None
     wait: float = 90.0
     """seconds to wait for servers that are full"""
+
+    def open(self, env: str | EnvSpec, slots: int, config: EnvConfig) -> Runtime:
+        """A runtime of ``slots`` of the environment there. Raises what opening one does."""
+        return universe2.open_runtime(
+            env, slots, config, remotes=self.remotes, token=self.token, wait=self.wait
+        )
 
 
 @dataclass(kw_only=True)
@@ -129,16 +136,7 @@ def _play_task(
         "options": dict(task.options),
     }
     slots = min(place.slots, task.episodes, task.slots or place.slots)
-    with closing(
-        universe2.open_runtime(
-            task.env_id,
-            slots,
-            EnvConfig(**config),
-            remotes=place.remotes,
-            token=place.token,
-            wait=place.wait,
-        )
-    ) as runtime:
+    with closing(place.open(task.env_id, slots, EnvConfig(**config))) as runtime:
         refuse_several(runtime)
         policy.begin(
             task.env_id, slots, runtime.observation_space, runtime.action_space, runtime.action_mask, seed

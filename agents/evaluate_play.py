@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.batch import Batch
-from universe2.core.errors import DeadlineError, UnsupportedError, UsageError
+from universe2.core.errors import DeadlineError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import empty, put, take
 from universe2.trace import Episode, Recorder
@@ -41,18 +41,15 @@ class Play:
         self,
         runtime: Runtime,
         seeds: Sequence[int],
-        retries: int = RETRIES,
         begins: Callable[[int, int], None] | None = None,
     ) -> None:
         """``begins(slot, seed)`` is told of every episode before its first action."""
         if runtime.config.autoreset != "disabled":
             raise UsageError(f'evaluation needs autoreset="disabled", got {runtime.config.autoreset!r}')
-        if runtime.group_size != 1:
-            raise UnsupportedError(f"{runtime.spec.id}: multi-agent environments can't be evaluated yet")
         self._runtime, self._begins = runtime, begins
         self._recorder = Recorder(runtime)
         self._waiting = deque(seeds)
-        self._tries_left = dict.fromkeys(seeds, retries)
+        self._tries_left = dict.fromkeys(seeds, RETRIES)
         self._begun: dict[int, tuple[int, float]] = {}
 
     def seed_of(self, slot: int) -> int:

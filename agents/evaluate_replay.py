@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-import universe2
 from universe2.agents.evaluate import Place
 from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_suite import Suite, stored_suite
@@ -37,32 +36,24 @@ class Verdict:
     """empty if it is verified"""
 
 
-def verify(
-    store: EpisodeStore, run_id: int, place: Place, observer: Callable[[Verdict], None] | None = None
-) -> list[Verdict]:
+def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified".
 
     An episode that the run's suite doesn't ask for is a problem, too. Raises UsageError if the run lists
     another suite than the one whose hash it bears.
     """
-    (run,) = (run for run in store.runs() if run.id == run_id)
+    run = store.run(run_id)
     suite = stored_suite(run.suite_content, run.suite_hash)
     groups: dict[tuple[str, str], list[StoredEpisode]] = {}
     verdicts: list[Verdict] = []
-
-    def note(verdict: Verdict) -> None:
-        verdicts.append(verdict)
-        if observer is not None:
-            observer(verdict)
-
     for episode in store.episodes(run_id, whole=True):
         if stray := _strays(suite, episode):
-            note(Verdict(episode, f"not an episode of the suite: {stray}"))
+            verdicts.append(Verdict(episode, f"not an episode of the suite: {stray}"))
             continue
         key = (episode.env_id, json.dumps(episode.config, sort_keys=True))
         groups.setdefault(key, []).append(episode)
     for episodes in groups.values():
-        _verify_group(episodes, place, note)
+        _verify_group(episodes, place, verdicts.append)
     good = bool(verdicts) and not any(verdict.problem for verdict in verdicts)
     store.set_tier(run_id, "replay-verified" if good else "self-reported")
     return verdicts
@@ -89,11 +80,7 @@ def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[V
         taken = {episode.id for episode in one_pass.values()}
         episodes = [e for e in episodes if e.id not in taken]
         slots = min(place.slots, len(one_pass))
-        with closing(
-            universe2.open_runtime(
-                spec, slots, config, remotes=place.remotes, token=place.token, wait=place.wait
-            )
-        ) as runtime:
+        with closing(place.open(spec, slots, config)) as runtime:
             _Replay(runtime, one_pass, note).run()
 
 

@@ -319,7 +319,6 @@ class Learner:
                 self.scales.updates[i] = meta["task_updates"][at]
         self.version = meta["optimizer_steps"]
         self.counts = dict(meta["counts"])
-        self._broken = None
         arrays = {name: tensor.numpy() for name, tensor in _under(tensors, "extra.").items()}
         return Saved(meta["extra"], arrays)
 

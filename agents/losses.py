@@ -95,22 +95,20 @@ def sample_action(logits: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([part.argmax(-1) for part in torch.split(noisy, list(NVEC), -1)], -1)
 
 
+SCALE_RATE = 0.02
+"""Weight of a batch in a task's running scale, once it has seen many."""
+SCALE_FLOOR = 0.01
+"""No advantages are enlarged by more than a hundred times."""
+
+
 class TaskScales:
     """A running root mean square of the advantages of each of K tasks."""
 
-    def __init__(
-        self,
-        count: int,
-        ranks: Ranks | None = None,
-        rate: float = 0.02,
-        floor: float = 0.01,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, count: int, ranks: Ranks | None = None, device: torch.device | None = None) -> None:
         self._ranks = ranks or Ranks()
         # where the advantages are: a GPU isn't waited for
         self.square = torch.zeros(count, dtype=torch.float64, device=device)
         self.updates = torch.zeros(count, dtype=torch.float64, device=device)
-        self._rate, self._floor = rate, floor
 
     def update(self, advantage_NT: Tensor, valid_NT: Tensor, task_N: Tensor) -> Tensor:
         """Take the batch in; (N,) what to divide each segment's advantages by."""
@@ -121,9 +119,9 @@ class TaskScales:
         seen = counts > 0
         self.updates += seen
         # plain averaging at first, then exponential forgetting
-        rate = torch.where(seen, (1 / self.updates.clamp(min=1)).clamp(min=self._rate), 0.0)
+        rate = torch.where(seen, (1 / self.updates.clamp(min=1)).clamp(min=SCALE_RATE), 0.0)
         self.square += rate * (totals / counts.clamp(min=1) - self.square)
-        scale = self.square.sqrt().clamp(min=self._floor).to(advantage_NT)
+        scale = self.square.sqrt().clamp(min=SCALE_FLOOR).to(advantage_NT)
         return scale[task_N]
 
 

@@ -38,10 +38,6 @@ class Interval(NamedTuple):
         """There is an interval, not the point alone."""
         return not (np.isnan(self.low) or np.isnan(self.high))
 
-    def overlaps(self, other: Interval) -> bool:
-        """They share at least one value."""
-        return self.low <= other.high and other.low <= self.high
-
 
 FEW_EPISODES = 50
 """of random play: a reference that rests on fewer is marked wherever scores are shown"""
@@ -80,10 +76,10 @@ def iqm(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     return trimmed
 
 
-def bootstrap_means(values_N: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
-    """float64 (B,): means of ``draws`` samples of N values, drawn with replacement."""
+def bootstrap_means(values_N: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float64 (B,): means of DRAWS samples of N values, drawn with replacement."""
     values = np.asarray(values_N, np.float64)
-    picks_BN = rng.integers(0, len(values), (draws, len(values)))
+    picks_BN = rng.integers(0, len(values), (DRAWS, len(values)))
     means_B: np.ndarray = values[picks_BN].mean(axis=1)
     return means_B
 

@@ -65,17 +65,6 @@ def read_metrics(path: str | Path) -> list[Curve]:
     return [Curve(task, points) for task, points in sorted(curves.items())]
 
 
-def write_report(
-    path: str | Path,
-    suites: Sequence[SuiteRanking],
-    curves: Sequence[Curve] = (),
-    clips: Mapping[str, Sequence[Clip]] | None = None,
-) -> None:
-    """``render_report`` into a file; its folder is made if need be."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(render_report(suites, curves, clips or {}), "utf-8")
-
-
 def render_report(
     suites: Sequence[SuiteRanking], curves: Sequence[Curve], clips: Mapping[str, Sequence[Clip]]
 ) -> str:

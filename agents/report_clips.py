@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-import universe2
+from universe2.agents.evaluate import Place
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.policy import Policy
 from universe2.agents.ranking_runs import SuiteRanking
@@ -50,16 +50,15 @@ def record_clip(
     env_id: str,
     config: EnvConfig,
     seed: int,
-    remotes: Sequence[str] | None = None,
+    place: Place,
     max_steps: int = 240,
-    token: str | None = None,
 ) -> tuple[list[np.ndarray], list[float], bool]:
     """Play one episode of at most ``max_steps`` steps and film it.
 
     Returns the frames (uint8 (H, W, 3), one more than steps), the rewards, and whether it ended.
     ``config`` must have ``autoreset="disabled"``. Raises FaultError if a fault cuts it.
     """
-    with closing(universe2.open_runtime(env_id, 1, config, remotes=remotes, token=token)) as runtime:
+    with closing(place.open(env_id, 1, config)) as runtime:
         spaces = runtime.observation_space, runtime.action_space, runtime.action_mask
         policy.begin(env_id, 1, *spaces, seed)
         runtime.reset([0], [seed])
@@ -102,8 +101,7 @@ def encode_clip(label: str, frames: Sequence[np.ndarray], rewards: Sequence[floa
 def film(
     policy_name: str,
     suite: SuiteRanking,
-    remotes: Sequence[str] | None = None,
-    token: str | None = None,
+    place: Place,
     console: Console | None = None,
     temperature: float = 1.0,
 ) -> dict[str, list[Clip]]:
@@ -128,7 +126,7 @@ def film(
                 options=task["options"],
             )
             try:
-                taken = record_clip(policy, task["env_id"], config, task["seed"], remotes, token=token)
+                taken = record_clip(policy, task["env_id"], config, task["seed"], place)
             except (FaultError, MissingDependencyError) as error:
                 console.print(f"[yellow]no clip[/] {error}", highlight=False)
                 break

@@ -80,7 +80,7 @@ def restore_in_progress(collector: Collector, arrays: Mapping[str, np.ndarray], 
         collector.pool.restore_member(index, np.arange(member.num_slots), states)
         _discard(collector, member.num_slots)
     for task in range(len(collector.tasks)):
-        collector.queues[task] = deque(_segments(collector, task, arrays))
+        collector.queues[task] = deque(_segments(task, arrays))
 
 
 def _check_shapes(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], length: int) -> None:
@@ -114,7 +114,7 @@ def _segment_arrays(segment: Segment) -> dict[str, np.ndarray]:
     return named | {"mask": segment.mask, "slot": np.array(segment.slot)}
 
 
-def _segments(collector: Collector, task: int, arrays: Mapping[str, np.ndarray]) -> list[Segment]:
+def _segments(task: int, arrays: Mapping[str, np.ndarray]) -> list[Segment]:
     found: list[Segment] = []
     while f"queue.{task}.{len(found)}.slot" in arrays:
         mine = _under(arrays, f"queue.{task}.{len(found)}.")

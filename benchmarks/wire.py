@@ -87,7 +87,6 @@ class TrivialRuntime(Runtime):
 
     def __init__(self, num_slots: int, config: EnvConfig) -> None:
         self.spec, self.config, self.num_slots = TRIVIAL, config, num_slots
-        self.group_size = num_slots
         shape = SMALL if config.options.get("small") else FRAME
         zeros = shareable.zeros if config.options.get("shared") else np.zeros
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)

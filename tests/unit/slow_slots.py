@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from universe2.core.errors import UnsupportedError
 from universe2.core.host import InfrastructureFault, StepResult
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
@@ -50,12 +49,6 @@ class SlowHost:
 
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
         return np.full((*(size or (4, 4)), 3), slot, np.uint8)
-
-    async def snapshot(self, slot: int) -> bytes:
-        raise UnsupportedError("no")
-
-    async def restore(self, slot: int, state: bytes) -> Any:
-        raise UnsupportedError("no")
 
     async def close(self) -> None:
         await asyncio.sleep(0)

@@ -30,7 +30,7 @@ from universe2.agents.ranking_runs import (
     read_rankings,
     show,
 )
-from universe2.agents.report import Curve, read_metrics, render_report, write_report
+from universe2.agents.report import Curve, read_metrics, render_report
 from universe2.agents.report_clips import encode_clip, film, record_clip
 from universe2.agents.report_svg import curve, short
 from universe2.core.errors import FaultError, UsageError
@@ -103,12 +103,10 @@ class _Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_page_is_well_formed_whole_and_alone(ranked: SuiteRanking, tmp_path: Path) -> None:
-    clips = film("random", ranked, console=Console(quiet=True))
+def test_page_is_well_formed_whole_and_alone(ranked: SuiteRanking) -> None:
+    clips = film("random", ranked, Place(), console=Console(quiet=True))
     curves = [Curve(ENVS[0], [(0, 1.0), (1000, 2.0), (2000, 1.5)]), Curve("x/Other-v0", [(10, 1.0)])]
-    path = tmp_path / "deep" / "report.html"
-    write_report(path, [ranked], curves, clips)
-    page = path.read_text("utf-8")
+    page = render_report([ranked], curves, clips)
     checker = _Checker()
     checker.feed(page)
     assert checker.open == []
@@ -180,13 +178,13 @@ def test_curves_of_odd_data_are_finite(points: list[tuple[float, float]]) -> Non
 
 def test_record_clip_shows_a_whole_episode() -> None:
     config = EnvConfig(autoreset="disabled")
-    frames, rewards, ended = record_clip(RandomPolicy("native"), ENVS[0], config, 4)
+    frames, rewards, ended = record_clip(RandomPolicy("native"), ENVS[0], config, 4, Place())
     assert (len(frames), len(rewards), ended) == (8, 7, True)
-    frames, rewards, ended = record_clip(RandomPolicy("native"), ENVS[0], config, 4, max_steps=3)
+    frames, rewards, ended = record_clip(RandomPolicy("native"), ENVS[0], config, 4, Place(), max_steps=3)
     assert (len(frames), len(rewards), ended) == (4, 3, False)
     cut = EnvConfig(autoreset="disabled", options={"fault_seeds": [4]})
     with pytest.raises(FaultError, match="worker died"):
-        record_clip(RandomPolicy("native"), ENVS[0], cut, 4)
+        record_clip(RandomPolicy("native"), ENVS[0], cut, 4, Place())
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,6 @@ class Toy:
 class ToyRuntime:
     action_mask: np.ndarray
     observation_space: Any = field(default_factory=lambda: screen_observation_space(SIZE))
-    group_size: int = 1
     toys: list[Toy] = field(default_factory=list)
     steps: Any = None
     faulted: Any = None

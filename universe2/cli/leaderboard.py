@@ -81,12 +81,13 @@ def command(
     if json_file is not None:
         _write(json_file, json.dumps([ranking_json(suite) for suite in suites], indent=1) + "\n")
     if html is not None:
+        from universe2.agents.evaluate import Place
         from universe2.agents.report import read_metrics, render_report
         from universe2.agents.report_clips import film
 
         clips = {}
         if clip is not None:
-            clips = film(clip, suites[0], remote, token, console, temperature)
+            clips = film(clip, suites[0], Place(remotes=remote or None, token=token), console, temperature)
         curves = [] if metrics is None else read_metrics(metrics)
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):

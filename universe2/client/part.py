@@ -39,8 +39,6 @@ class Terms:
     """a request without a result for so long means that the session is lost; None: as the server says"""
     open_deadline: float
     reopen_deadline: float
-    wait: float
-    """for how long a full server is waited for, when the runtime opens"""
 
 
 class Arrival(NamedTuple):
@@ -66,7 +64,7 @@ class Likeness:
         self._first: pb.Opened | None = None
 
     def check(self, opened: pb.Opened) -> None:
-        """Servers must agree on the environment: hash, spaces and grouping. Raises VersionError."""
+        """Servers must agree on the environment: hash and spaces. Raises VersionError."""
         first = self._first = self._first or opened
         for name in ("spec_hash", "observation_space", "action_space", "has_action_mask"):
             if getattr(opened, name) != getattr(first, name):

@@ -140,7 +140,6 @@ def open_together(
         deadline=deadline,
         open_deadline=open_deadline,
         reopen_deadline=reopen_deadline,
-        wait=wait,
     )
     asked = [_asked(one, codecs, common, same_definition) for one in wanted]
     counts = [count for _, count, _ in wanted]

@@ -100,16 +100,12 @@ class RemoteRuntime(Runtime):
         lane = self._parts[0].lane
         assert lane is not None
         self.action_mask = np.frombuffer(lane.mask, np.uint8) > 0 if opened.has_action_mask else None
-        sizes = {p.opened.group_size for p in self._parts}
-        size = max(sizes)
-        aligned = len(sizes) == 1 and all(p.start % size == 0 for p in self._parts)
-        self.group_size = size if aligned else self.num_slots
         info = opened.spec
         self.spec = env if isinstance(env, EnvSpec) else spec_from(info)
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
         with self._lock:
-            slots_K = self._grouped(self._book.ledger.check_slots(slots))
+            slots_K = self._book.ledger.check_slots(slots)
             self._book.ledger.check_free(slots_K)  # what is saved of busy slots could not be gone back to
             self._book.save(slots_K)
             slots_K, seeds_K = self._book.ledger.begin_reset(slots_K, list(seeds))
@@ -119,7 +115,7 @@ class RemoteRuntime(Runtime):
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
         ledger = self._book.ledger
         with self._lock:
-            slots_K = self._grouped(ledger.check_slots(slots))
+            slots_K = ledger.check_slots(slots)
             actions = check_actions(self.action_space, actions, slots_K)
             ledger.check_step(slots_K)
             sent = self._sent_first(slots_K, actions)
@@ -188,7 +184,7 @@ class RemoteRuntime(Runtime):
 
     def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
         with self._lock:
-            slots_K = self._grouped(self._book.ledger.check_slots(slots))
+            slots_K = self._book.ledger.check_slots(slots)
             if len(states) != len(slots_K):
                 raise UsageError(f"expected {len(slots_K)} states, one per slot, got {len(states)}")
             parts = list(self._split(slots_K))
@@ -241,15 +237,6 @@ class RemoteRuntime(Runtime):
         self._heart.stop()
 
     # Sending; the lock is held
-
-    def _grouped(self, slots_K: np.ndarray) -> np.ndarray:
-        size = self.group_size
-        if size > 1 and not self._book.ledger.are_all(slots_K):
-            blocks = np.sort(slots_K)
-            whole = len(blocks) % size == 0 and (blocks % size == np.arange(len(blocks)) % size).all()
-            if not whole or (np.diff(blocks.reshape(-1, size)) != 1).any():
-                raise UsageError(f"slots must be sent in whole blocks of {size}, got {slots_K[:16].tolist()}")
-        return slots_K
 
     def _split(self, slots_K: np.ndarray) -> Iterator[tuple[Part, slice | np.ndarray]]:
         """The parts that ``slots_K`` lie on, and which rows belong to each."""

@@ -26,7 +26,6 @@ class Patience:
     """``seconds`` from now on, for all servers of a runtime together."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
         self._end = time.monotonic() + seconds
         self._told: tuple[str, int] | None = None
         self._told_at = 0.0

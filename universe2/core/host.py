@@ -48,11 +48,5 @@ class SlotHost(Protocol):
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
         """uint8 (H, W, 3)."""
 
-    async def snapshot(self, slot: int) -> bytes:
-        """The slot's state, or UnsupportedError."""
-
-    async def restore(self, slot: int, state: bytes) -> Any:
-        """Into a state from ``snapshot``; returns the observation there."""
-
     async def close(self) -> None:
         """Free everything, also after a fault."""

@@ -36,8 +36,6 @@ class Runtime(ABC):
     """of one slot"""
     action_mask: np.ndarray | None = None
     """bool (209,): live choices of (each agent's) screen action; None under ``interface="native"``"""
-    group_size: int = 1
-    """Slots that must be sent together: contiguous blocks of this many; 1 means any subset."""
     result_seconds: float = 60.0
     """The longest that a slot that was asked may take until its result comes, or a fault in its place."""
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from universe2.core.errors import UnsupportedError, UsageError
+from universe2.core.errors import UsageError
 from universe2.core.host import InfrastructureFault, StepResult
 from universe2.core.screen import clean_instruction
 from universe2.core.seeding import fold31
@@ -150,12 +150,6 @@ class BrowserHost:
         if page is None:
             raise UsageError(f"slot {slot} has no page to render; reset it")
         return _resized(page.frame, size or page.size)
-
-    async def snapshot(self, slot: int) -> bytes:
-        raise UnsupportedError(f"{self._spec.id}: a browser's state can't be saved")
-
-    async def restore(self, slot: int, state: bytes) -> Any:
-        raise UnsupportedError(f"{self._spec.id}: a browser's state can't be restored")
 
     async def close(self) -> None:
         if self._watching is not None:

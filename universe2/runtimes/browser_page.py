@@ -271,7 +271,7 @@ class EpisodePage:
         for answer in reversed(sent):
             await answer
 
-    async def advance(self, milliseconds: int, picture: bool = True) -> None:
+    async def advance(self, milliseconds: int) -> None:
         """Let virtual time pass, then draw a frame."""
         self._steps += 1
         whole = round(self._elapsed_ms) + milliseconds
@@ -279,7 +279,7 @@ class EpisodePage:
         end = max(end, round(self._elapsed_ms + 0.001, 3))
         await self._spend(end - self._elapsed_ms)
         interval, self._elapsed_ms = end - self._elapsed_ms, end
-        await self._draw(interval, picture)
+        await self._draw(interval)
 
     async def _spend(self, milliseconds: float) -> None:
         """Let virtual time pass. It waits for files that the page is loading, so that they are there at
@@ -292,7 +292,7 @@ class EpisodePage:
         )
         await spent
 
-    async def _draw(self, interval: float, picture: bool) -> None:
+    async def _draw(self, interval: float) -> None:
         async with self.browser.frames:
             if self.browser.on_command:
                 if self._origin.turned:  # a frame begun while documents change is at times never answered
@@ -301,27 +301,27 @@ class EpisodePage:
                 for attempt in range(_FRAMES):
                     if attempt >= _AT_ONCE:
                         await self._run("0")  # answered by a renderer that has got on with its document
-                    data = await self._frame(interval, picture, later=0.002 * attempt)
-                    if data or not picture:
+                    data = await self._frame(interval, later=0.002 * attempt)
+                    if data:
                         break
             else:
                 height, width = self.size
                 seen = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
                 data = (await self._send("Page.captureScreenshot", clip=seen, **_PNG))["data"]
-        if picture and not data:
+        if not data:
             raise InfrastructureFault("the browser drew a frame without a picture")
-        if picture and data != self._picture:
+        if data != self._picture:
             self._picture = data
             with Image.open(io.BytesIO(base64.b64decode(data))) as image:
                 self.frame = np.asarray(image.convert("RGB"))
 
-    async def _frame(self, interval: float, picture: bool, later: float) -> str:
-        """Draw: the picture as base64, if it is wanted and there is one."""
+    async def _frame(self, interval: float, later: float) -> str:
+        """Draw: the picture as base64, if there is one."""
         drawn = await self._send(
             "HeadlessExperimental.beginFrame",
             frameTimeTicks=self._base_ms + self._origin_ms + self._elapsed_ms + later,
             interval=max(interval, 1.0),
-            **({"screenshot": _PNG} if picture else {}),
+            screenshot=_PNG,
         )
         return str(drawn.get("screenshotData", ""))
 

@@ -102,7 +102,6 @@ class Kernels:
     """The kernels of one game, compiled at their first call."""
 
     def __init__(self, game: Game) -> None:
-        self._game = game
         self._play = cuda.jit(_play_of(game))
         self._pack = cuda.jit(pack)
         self._gather = cuda.jit(gather)

@@ -68,12 +68,6 @@ class GymHost:
             raise MissingDependencyError(f"{self._spec.id} can't draw: {error}") from None
         return picture if size is None else resized(picture, size)
 
-    async def snapshot(self, slot: int) -> bytes:
-        raise UnsupportedError(f"{self._spec.id}: a Gymnasium environment has no portable state")
-
-    async def restore(self, slot: int, state: bytes) -> Any:
-        raise UnsupportedError(f"{self._spec.id}: a Gymnasium environment has no portable state")
-
     async def close(self) -> None:
         for env in self._envs.values():
             env.close()

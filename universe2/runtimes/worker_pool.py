@@ -86,7 +86,6 @@ class WorkerPool:
         self._memory = memory
         self._limits = limits
         self._workers = [_Worker(w, list(slots)) for w, slots in enumerate(assignment)]
-        self._owner = {slot: worker for worker in self._workers for slot in worker.slots}
         self._lost: dict[int, tuple[int, str]] = {}
         """slots whose episode is lost, for which nobody has been told yet"""
         self._arrived: list[Result] = []

@@ -18,7 +18,6 @@ import numpy as np
 
 from universe2.core.batch import Batch
 from universe2.core.errors import ProtocolError
-from universe2.core.runtime import Runtime
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import HANDLERS, Outcome
 from universe2.server.viewers import Viewer
@@ -35,7 +34,7 @@ SLOW = frozenset({"render", "snapshot"})
 class Member:
     """Slots of one environment. ``number`` is its place in the session."""
 
-    def __init__(self, number: int, runtime: Runtime) -> None:
+    def __init__(self, number: int, runtime: ParkingRuntime) -> None:
         self.number = number
         self.runtime = runtime
         self.coder: Coder | None = None
@@ -111,14 +110,12 @@ class Member:
 
     def written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
         """The batch as it is sent: rows that can't be written are faults of their environments."""
-        runtime = self.runtime
+        space = self.runtime.observation_space
         try:
-            return batch, *write_batch(batch, runtime.observation_space)
-        except Exception:  # whatever a foreign object does when it is written
-            if not isinstance(runtime, ParkingRuntime):
-                raise
-        batch = runtime.reject(batch)
-        return batch, *write_batch(batch, runtime.observation_space)
+            return batch, *write_batch(batch, space)
+        except Exception:  # noqa: BLE001  whatever a foreign object does when it is written
+            batch = self.runtime.reject(batch)
+        return batch, *write_batch(batch, space)
 
     def over(self) -> None:
         """The session is over: nothing more is done aside, and viewers go."""

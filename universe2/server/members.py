@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, ProtocolError, Universe2Error
-from universe2.core.runtime import Runtime, close_all
+from universe2.core.runtime import close_all
 from universe2.core.traffic import Traffic
 from universe2.server.member import Member
 from universe2.server.opening import describe
+from universe2.server.parking import ParkingRuntime
 from universe2.wire.batches import slot_bytes
 from universe2.wire.buffers import Buffer
 from universe2.wire.codecs import Coder
@@ -23,7 +24,7 @@ from universe2.wire.v1 import universe_pb2 as pb
 class Members:
     """The runtimes that ``asks`` asked for, in their order. It owns them."""
 
-    def __init__(self, runtimes: Sequence[Runtime] = (), asks: Sequence[pb.Open] = ()) -> None:
+    def __init__(self, runtimes: Sequence[ParkingRuntime] = (), asks: Sequence[pb.Open] = ()) -> None:
         self._asks = asks
         self._all = [Member(number, runtime) for number, runtime in enumerate(runtimes)]
         self._traffic: Traffic | None = None

@@ -203,7 +203,6 @@ def describe(runtime: Runtime, ask: pb.Open) -> tuple[pb.Opened, list[Buffer]]:
         observation_space=write_space(runtime.observation_space),
         action_space=write_space(runtime.action_space),
         has_action_mask=mask is not None,
-        group_size=runtime.group_size,
         result_seconds=runtime.result_seconds,
         spec=pb.SpecInfo(
             id=spec.id,

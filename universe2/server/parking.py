@@ -29,7 +29,7 @@ from universe2.wire.unwritable import unwritable_rows, with_faults
 
 
 class ParkingRuntime(Runtime):
-    """``inner`` with a cap of ``max_faults`` in a row per slot. Any subset of its slots may be sent."""
+    """``inner`` with a cap of ``max_faults`` in a row per slot."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class ParkingRuntime(Runtime):
         on_restart: Callable[[int], None] = lambda slots: None,
     ) -> None:
         """``on_park(slot, last fault)`` and ``on_restart(how many slots)`` are told what happens."""
-        assert inner.group_size == 1, "slots that step together can't be parked alone"
         self.spec, self.config, self.num_slots = inner.spec, inner.config, inner.num_slots
         self.observation_space, self.action_space = inner.observation_space, inner.action_space
         self.action_mask, self.result_seconds = inner.action_mask, inner.result_seconds

@@ -157,10 +157,8 @@ class Session:
         log.info("session %s: %s", self.id, ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks))
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), masks)
 
-    def _patient(self, runtime: Runtime, ask: pb.Open) -> Runtime:
+    def _patient(self, runtime: Runtime, ask: pb.Open) -> ParkingRuntime:
         """With slots that are parked if they fail too often."""
-        if runtime.group_size != 1:
-            return runtime
         most = ask.max_faults or self._limits.max_faults
         return ParkingRuntime(runtime, most, self._parked, self._metrics.restarts.inc)
 

@@ -222,8 +222,6 @@ def wrong_use_is_refused(subject: Subject) -> None:
 
 def subsets_leave_others_alone(subject: Subject) -> None:
     runtime = subject.shared(7)
-    if runtime.group_size != 1:
-        raise Skip(f"slots step in groups of {runtime.group_size}")
     seeds = [81, 82, 83, 84, 85, 86, 87]
     whole = play(runtime, seeds, 10)
     source = ActionSource(runtime)

@@ -205,6 +205,12 @@ class EpisodeStore:
         """All runs, oldest first."""
         return [Run(**_values(Run, row)) for row in self._select("runs", Run, "", ())]
 
+    def run(self, run_id: int) -> Run:
+        """One run. Raises UsageError if it isn't here."""
+        for row in self._select("runs", Run, "WHERE id = ?", (run_id,)):
+            return Run(**_values(Run, row))
+        raise UsageError(f"{self.path} holds no run {run_id}")
+
     def episodes(
         self, run_id: int | None = None, task: str | None = None, *, whole: bool | None = None
     ) -> Iterator[StoredEpisode]:

@@ -178,14 +178,13 @@ class Open(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., env_id: _Optional[str] = ..., interface: _Optional[str] = ..., screen_height: _Optional[int] = ..., screen_width: _Optional[int] = ..., autoreset: _Optional[str] = ..., options: _Optional[_Mapping[str, _value_pb2.Value]] = ..., num_slots: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., spec_hash: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., max_faults: _Optional[int] = ..., codecs: _Optional[_Iterable[str]] = ..., lossy: _Optional[str] = ..., same_host: bool = ..., more: _Optional[_Iterable[_Union[Open, _Mapping]]] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "group_size", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codecs", "local_socket", "result_seconds", "more")
+    __slots__ = ("protocol", "session", "spec_hash", "observation_space", "action_space", "has_action_mask", "lease_seconds", "max_message_bytes", "spec", "resume_token", "codecs", "local_socket", "result_seconds", "more")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_SPACE_FIELD_NUMBER: _ClassVar[int]
     ACTION_SPACE_FIELD_NUMBER: _ClassVar[int]
     HAS_ACTION_MASK_FIELD_NUMBER: _ClassVar[int]
-    GROUP_SIZE_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -200,7 +199,6 @@ class Opened(_message.Message):
     observation_space: _space_pb2.Space
     action_space: _space_pb2.Space
     has_action_mask: bool
-    group_size: int
     lease_seconds: float
     max_message_bytes: int
     spec: SpecInfo
@@ -209,7 +207,7 @@ class Opened(_message.Message):
     local_socket: str
     result_seconds: float
     more: _containers.RepeatedCompositeFieldContainer[Opened]
-    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., group_size: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codecs: _Optional[_Iterable[str]] = ..., local_socket: _Optional[str] = ..., result_seconds: _Optional[float] = ..., more: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ...) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., session: _Optional[str] = ..., spec_hash: _Optional[str] = ..., observation_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_space_pb2.Space, _Mapping]] = ..., has_action_mask: bool = ..., lease_seconds: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., spec: _Optional[_Union[SpecInfo, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., codecs: _Optional[_Iterable[str]] = ..., local_socket: _Optional[str] = ..., result_seconds: _Optional[float] = ..., more: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ...) -> None: ...
 
 class Queued(_message.Message):
     __slots__ = ("place", "retry_after_seconds")
