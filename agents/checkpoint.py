@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from universe2.core.errors import TrainingError
 
+T = TypeVar("T")
 VERSION = 4
 _KEY = "universe2_checkpoint"
 
@@ -64,6 +65,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[st
     # contiguous in the plain sense, so that channels_last weights are laid out as their shapes say
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(plain, header))
+
+
+def under(values: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Those whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

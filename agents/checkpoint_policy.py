@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.checkpoint import read_checkpoint, under
 from universe2.agents.learner import model_config
 from universe2.agents.model import Network, Observation
 from universe2.agents.pointing import points
@@ -42,12 +42,7 @@ class CheckpointPolicy:
         self._device = torch.device(device)
         self._temperature = temperature
         self._network = Network(config)
-        weights = {
-            name.removeprefix("model."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("model.")
-        }
-        self._network.load_state_dict(weights)
+        self._network.load_state_dict(under(tensors, "model."))
         self._network.to(self._device).eval()
 
     def begin(

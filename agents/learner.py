@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
+from universe2.agents.checkpoint import read_checkpoint, under, write_checkpoint
 from universe2.agents.distributed import Ranks
 from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
 from universe2.agents.model import ANEW, ModelConfig, Network, Observation
@@ -301,10 +301,10 @@ class Learner:
                 f"{path} holds a network of other sizes: {meta['model']}, expected {self.config}"
             )
         self._broken, self._spoilt = None, False
-        self.network.load_state_dict(_under(tensors, "model."))
+        self.network.load_state_dict(under(tensors, "model."))
         self.optimizer.state.clear()
         for name, parameter in self.network.named_parameters():
-            found = _under(tensors, f"adam.{name}.")
+            found = under(tensors, f"adam.{name}.")
             if found:
                 self.optimizer.state[parameter] = {
                     key: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(self.device)
@@ -319,7 +319,7 @@ class Learner:
                 self.scales.updates[i] = meta["task_updates"][at]
         self.version = meta["optimizer_steps"]
         self.counts = dict(meta["counts"])
-        arrays = {name: tensor.numpy() for name, tensor in _under(tensors, "extra.").items()}
+        arrays = {name: tensor.numpy() for name, tensor in under(tensors, "extra.").items()}
         return Saved(meta["extra"], arrays)
 
     def _take_random_numbers(self, state: Tensor) -> None:
@@ -345,7 +345,7 @@ class Learner:
         left_out = () if mine.reconstruct else ("picture.",)
         found = {
             self.network.trunk_name(name): tensor
-            for name, tensor in _under(tensors, "model.").items()
+            for name, tensor in under(tensors, "model.").items()
             if not name.startswith(left_out)
         }
         for layer, rows in (ANEW[head] for head in anew):
@@ -382,7 +382,3 @@ def model_config(meta: Mapping[str, Any]) -> ModelConfig:
     sizes = dict(meta["model"])
     sizes["screen_size"] = tuple(sizes["screen_size"])
     return ModelConfig(**sizes)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from universe2.agents.checkpoint import under
 from universe2.agents.collect import Collector
 from universe2.agents.segments import Episode, Lane, Segment
 from universe2.core.errors import TrainingError
@@ -117,11 +118,7 @@ def _segment_arrays(segment: Segment) -> dict[str, np.ndarray]:
 def _segments(task: int, arrays: Mapping[str, np.ndarray]) -> list[Segment]:
     found: list[Segment] = []
     while f"queue.{task}.{len(found)}.slot" in arrays:
-        mine = _under(arrays, f"queue.{task}.{len(found)}.")
-        seen, done, state = (_under(mine, f"{name}.") for name in ("seen", "done", "state"))
+        mine = under(arrays, f"queue.{task}.{len(found)}.")
+        seen, done, state = (under(mine, f"{name}.") for name in ("seen", "done", "state"))
         found.append(Segment(task, mine["mask"], seen, done, state, int(mine["slot"])))
     return found
-
-
-def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

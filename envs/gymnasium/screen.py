@@ -14,9 +14,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from PIL import Image
 
 from universe2.core.errors import FaultError, InterfaceError
+from universe2.core.pictures import resized
 from universe2.core.screen import (
     POINTER,
     ScreenMap,
@@ -84,14 +84,6 @@ def drawn(env: gym.Env, spec: EnvSpec) -> np.ndarray:
         return picture
     found = f"an array of {picture.dtype}, {picture.shape}" if is_array else repr(picture)[:100]
     raise FaultError(f"{spec.id}: render() gave {found}; a picture is an array of uint8, (H, W, 3)")
-
-
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) as uint8 (*size, 3), averaged over boxes."""
-    if picture.shape[:2] == tuple(size):
-        return picture
-    height, width = size
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
 Mapping = Callable[[np.ndarray], Any]

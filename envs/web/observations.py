@@ -26,12 +26,13 @@ Suffixes: E rows of the table, C characters.
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+
+from universe2.core.screen import CHARSET, plain
 
 PARTS = ("elements", "axtree", "marks", "focus", "url", "fields")
 MAX_ELEMENTS = 128
@@ -53,8 +54,6 @@ OUT_OF_SIGHT = "(out of sight)"
 """at the end of a line of the tree (see browser_look.js)"""
 STATES = ("focused", "checked", "disabled", "selected", "expanded", "editable")
 ACTIONABLE = frozenset(ROLES[1:14]) | {"menuitem", "treeitem", "date", "time"}
-_PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
-_ALLOWED = frozenset(_PRINTABLE)
 Look = Mapping[str, Any]
 """what the page tells of itself: ``rows``, ``tree``, ``focus``, ``url``; and the task's ``fields``"""
 
@@ -84,11 +83,11 @@ def extra_spaces(parts: Sequence[str], size: tuple[int, int]) -> dict[str, space
                 "value": spaces.Box(0, 255, (rows, VALUE_BYTES), np.uint8),
             }
         ),
-        "axtree": spaces.Text(TREE_LENGTH, min_length=0, charset=_PRINTABLE),
+        "axtree": spaces.Text(TREE_LENGTH, min_length=0, charset=CHARSET),
         "marks": spaces.Box(0, 255, (*size, 3), np.uint8),
         "focus": spaces.Box(0, 2**31 - 1, (), np.int32),
-        "url": spaces.Text(URL_LENGTH, min_length=0, charset=_PRINTABLE),
-        "fields": spaces.Text(FIELDS_LENGTH, min_length=2, charset=_PRINTABLE),
+        "url": spaces.Text(URL_LENGTH, min_length=0, charset=CHARSET),
+        "fields": spaces.Text(FIELDS_LENGTH, min_length=2, charset=CHARSET),
     }
     return {name: every[name] for name in PARTS if name in parts}
 
@@ -99,11 +98,11 @@ def extra_observation(parts: Sequence[str], look: Look) -> dict[str, Any]:
     if "elements" in parts:
         found["elements"] = table(look["rows"])
     if "axtree" in parts:
-        found["axtree"] = fitted(_plain(look["tree"]))
+        found["axtree"] = fitted(plain(look["tree"]))
     if "focus" in parts:
         found["focus"] = np.array(look["focus"], np.int32)
     if "url" in parts:
-        found["url"] = _plain(look["url"])[:URL_LENGTH]
+        found["url"] = plain(look["url"])[:URL_LENGTH]
     if "fields" in parts:
         found["fields"] = json.dumps(look["fields"])
         if len(found["fields"]) > FIELDS_LENGTH:
@@ -163,7 +162,3 @@ def decode(text_C: np.ndarray) -> str:
 def _encode(text: str, into_C: np.ndarray) -> None:
     data = text.encode()[: len(into_C)].decode("utf-8", "ignore").encode()
     into_C[: len(data)] = np.frombuffer(data, np.uint8)
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c in _ALLOWED else " " if c.isspace() else "?" for c in text)

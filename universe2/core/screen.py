@@ -36,7 +36,9 @@ BUTTONS = ("none", "click", "press", "release", "double-click", "right-click", "
 POINTER = 64
 NVEC = (len(ARROWS), len(KEYS), POINTER, POINTER, len(BUTTONS))
 INSTRUCTION_LENGTH = 1024
-_CHARSET = string.digits + string.ascii_letters + string.punctuation + " \n"
+CHARSET = string.digits + string.ascii_letters + string.punctuation + " \n"
+"""What an instruction is written in: printable ASCII."""
+_ALLOWED = frozenset(CHARSET)
 
 # Directions as bits, so that a game's keys fit in one integer.
 UP, RIGHT, LEFT, DOWN = 1, 2, 4, 8
@@ -75,7 +77,7 @@ def screen_observation_space(size: tuple[int, int]) -> spaces.Dict:
     return spaces.Dict(
         {
             "screen": spaces.Box(0, 255, (*size, 3), np.uint8),
-            "instruction": spaces.Text(INSTRUCTION_LENGTH, min_length=0, charset=_CHARSET),
+            "instruction": spaces.Text(INSTRUCTION_LENGTH, min_length=0, charset=CHARSET),
         }
     )
 
@@ -85,11 +87,14 @@ def screen_action_space() -> spaces.MultiDiscrete:
     return spaces.MultiDiscrete(list(NVEC))
 
 
+def plain(text: str) -> str:
+    """``text`` in ``CHARSET``, '?' for what it lacks."""
+    return "".join(c if c in _ALLOWED else " " if c.isspace() else "?" for c in text)
+
+
 def clean_instruction(text: str) -> str:
-    """``text`` in the instruction space's alphabet ('?' for what it lacks), cut to its length."""
-    allowed = set(_CHARSET)
-    plain = "".join(c if c in allowed else " " if c.isspace() else "?" for c in text)
-    return plain[:INSTRUCTION_LENGTH]
+    """``text`` as the instruction space can hold it: ``plain``, and cut to its length."""
+    return plain(text)[:INSTRUCTION_LENGTH]
 
 
 def keyboard_table(actions: Sequence[tuple[str, str]]) -> np.ndarray:

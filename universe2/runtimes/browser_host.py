@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
 from universe2.core.errors import UsageError
 from universe2.core.host import InfrastructureFault, StepResult
+from universe2.core.pictures import resized
 from universe2.core.screen import clean_instruction
 from universe2.core.seeding import fold31
 from universe2.core.spec import EnvConfig, EnvSpec, load
@@ -149,7 +149,7 @@ class BrowserHost:
         page = self._slots[slot].page
         if page is None:
             raise UsageError(f"slot {slot} has no page to render; reset it")
-        return _resized(page.frame, size or page.size)
+        return resized(page.frame, size or page.size)
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -185,7 +185,7 @@ class BrowserHost:
 
     async def _observation(self, slot: int, page: EpisodePage) -> dict[str, Any]:
         obs: dict[str, Any] = {
-            "screen": _resized(page.frame, self._size),
+            "screen": resized(page.frame, self._size),
             "instruction": clean_instruction(page.instruction),
         }
         if self._parts:
@@ -194,7 +194,7 @@ class BrowserHost:
                 look |= await self._within(STEP_SECONDS, slot, page.look())
             obs |= extra_observation(self._parts, look)
             if "marks" in self._parts:
-                obs["marks"] = _resized(marked(page.frame, look["rows"]), self._size)
+                obs["marks"] = resized(marked(page.frame, look["rows"]), self._size)
         return obs
 
     async def _asked_for(
@@ -288,11 +288,3 @@ def _number(value: Any, name: str, page: EpisodePage) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     raise ValueError(f"{page.instruction!r}: the page's {name} reward is {value!r}, not a number")
-
-
-def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3): ``frame`` at ``size``, each pixel the mean of the area that it covers."""
-    if frame.shape[:2] == size:
-        return frame
-    height, width = size
-    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))

@@ -25,11 +25,11 @@ from universe2.core.batch import Batch, Fault, blame, check_info, checked_reward
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
+from universe2.core.pictures import resized
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import next_seed
 from universe2.core.spaces import as_rows, check_actions, unstack
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.gymnasium.screen import resized
 from universe2.runtimes.mailbox import Mailbox
 from universe2.runtimes.states import SlotState, StateFormat
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from universe2.core.errors import MissingDependencyError, UnsupportedError
 from universe2.core.host import StepResult
+from universe2.core.pictures import resized
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.gymnasium.screen import ScreenEnv, drawn, resized
+from universe2.envs.gymnasium.screen import ScreenEnv, drawn
 from universe2.runtimes.workers import WorkerRuntime
 
 
