@@ -23,7 +23,7 @@ from universe2.core.registry import find
 from universe2.core.spaces import check_actions, stack
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.runtimes import open_runtime
-from universe2.server.opening import check_ask
+from universe2.server.opening import read_asks
 from universe2.server.requests import HANDLERS
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.buffers import Buffer
@@ -219,7 +219,7 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 def test_what_is_asked_at_opening_is_checked(fields: dict[str, Any], options: dict[str, Any]) -> None:
     ask = pb.Open(**fields, options={name: write_value(value) for name, value in options.items()})
     try:
-        config = check_ask(pb.Open.FromString(ask.SerializeToString()))
+        ((_, config),) = read_asks(pb.Open.FromString(ask.SerializeToString()))
     except Universe2Error:
         return
     assert config.interface in ("native", "screen")
@@ -240,7 +240,7 @@ SOUND_OPEN = pb.Open(
 @given(st.randoms(use_true_random=False))
 def test_options_with_other_bytes_are_refused_or_read(rng: Any) -> None:
     try:
-        check_ask(pb.Open.FromString(mutated(SOUND_OPEN, rng)))
+        read_asks(pb.Open.FromString(mutated(SOUND_OPEN, rng)))
     except (Universe2Error, DecodeError):
         return
 

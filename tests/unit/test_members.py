@@ -31,6 +31,7 @@ from universe2.core.errors import (
 from universe2.core.spec import EnvConfig
 from universe2.faces.pool import Pool
 from universe2.server import Server, ServerConfig
+from universe2.server.opening import read_asks
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -405,8 +406,7 @@ def test_a_server_that_knows_no_members_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, start: Callable[..., Server]
 ) -> None:
     server = start()
-    for module in ("session", "opening"):
-        monkeypatch.setattr(f"universe2.server.{module}.members_of", lambda ask: [ask])
+    monkeypatch.setattr("universe2.server.service.read_asks", lambda ask: read_asks(ask)[:1])
     with pytest.raises(VersionError, match="1 environments opened where 3 were asked for"):
         pool_of([server.address])
     until(lambda: server.capacity.sessions_open == 0)

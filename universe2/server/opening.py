@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -32,21 +32,28 @@ LATE_SECONDS = 120.0
 """What isn't open so long after its deadline either counts as hung: its slots are lent again."""
 
 
-def check_ask(ask: pb.Open) -> EnvConfig:
-    """``config_of``, if the client speaks this server's protocol; VersionError otherwise."""
+class Asked(NamedTuple):
+    """What one member of a session is asked to be, and the config that this makes."""
+
+    ask: pb.Open
+    config: EnvConfig
+
+
+def read_asks(ask: pb.Open) -> list[Asked]:
+    """What each member of a session is asked to be. Raises VersionError and UsageError."""
     if ask.protocol != PROTOCOL:
         raise VersionError(
             f"the client speaks protocol {ask.protocol}, this server {PROTOCOL}; "
             "install the same release of universe2 on both sides"
         )
-    return config_of(ask)
+    if len(ask.more) >= MOST_MEMBERS:
+        raise UsageError(f"a session has at most {MOST_MEMBERS} members, got {len(ask.more) + 1}")
+    if any(further.more for further in ask.more):
+        raise UsageError("members of a session have no members themselves")
+    return [Asked(member, _config_of(member)) for member in (ask, *ask.more)]
 
 
-def config_of(ask: pb.Open) -> EnvConfig:
-    """The environment's config as the client asked for it, in a session's first place or a further one.
-
-    Raises UsageError.
-    """
+def _config_of(ask: pb.Open) -> EnvConfig:
     _check_names(ask)
     if ask.num_slots < 1:
         raise UsageError(f"num_slots must be at least 1, got {ask.num_slots}")
@@ -70,27 +77,8 @@ def _check_names(ask: pb.Open) -> None:
             )
 
 
-def members_of(ask: pb.Open) -> list[pb.Open]:
-    """What each member of the session is asked to be. Raises UsageError."""
-    if len(ask.more) >= MOST_MEMBERS:
-        raise UsageError(f"a session has at most {MOST_MEMBERS} members, got {len(ask.more) + 1}")
-    asks = [ask, *ask.more]
-    if any(further.more for further in ask.more):
-        raise UsageError("members of a session have no members themselves")
-    return asks
-
-
-def check_asks(ask: pb.Open) -> list[pb.Open]:
-    """``members_of``, if all of them may be asked for so."""
-    check_ask(ask)
-    asks = members_of(ask)
-    for further in asks[1:]:
-        config_of(further)
-    return asks
-
-
 def open_all(
-    open_runtime: OpenRuntime, asks: Sequence[pb.Open], deadline: float, give_back: Callable[[], None]
+    open_runtime: OpenRuntime, members: Sequence[Asked], deadline: float, give_back: Callable[[], None]
 ) -> list[Runtime]:
     """``open_in_time`` of all members of a session, one after the other: all of them or none.
 
@@ -98,19 +86,19 @@ def open_all(
     bear to run at the same time. ``give_back`` is called once, when all that failed or came too late is
     closed again.
     """
-    if len(asks) == 1:
-        return [open_in_time(open_runtime, asks[0], deadline, give_back)]
-    left = _Countdown(len(asks), give_back)
-    end = time.monotonic() + deadline * -(-len(asks) // MEMBERS_PER_DEADLINE)
+    if len(members) == 1:
+        return [open_in_time(open_runtime, members[0], deadline, give_back)]
+    left = _Countdown(len(members), give_back)
+    end = time.monotonic() + deadline * -(-len(members) // MEMBERS_PER_DEADLINE)
     runtimes: list[Runtime] = []
     try:
-        for ask in asks:
-            runtimes.append(open_in_time(open_runtime, ask, max(end - time.monotonic(), 0.0), left.down))
+        for member in members:
+            runtimes.append(open_in_time(open_runtime, member, max(end - time.monotonic(), 0.0), left.down))
     except Exception:
         try:
             close_all(runtimes)
         finally:
-            for _ in range(len(asks) - 1):  # the one that failed counts itself
+            for _ in range(len(members) - 1):  # the one that failed counts itself
                 left.down()
         raise
     return runtimes
@@ -132,14 +120,14 @@ class _Countdown:
 
 
 def open_in_time(
-    open_runtime: OpenRuntime, ask: pb.Open, deadline: float, give_back: Callable[[], None]
+    open_runtime: OpenRuntime, asked: Asked, deadline: float, give_back: Callable[[], None]
 ) -> Runtime:
     """The runtime that was asked for, if it opens within ``deadline`` seconds.
 
     Otherwise ``give_back`` is called once, at the latest when what came too late is closed again, or when
     nothing came for ``LATE_SECONDS`` more. Raises DeadlineError, VersionError, and whatever opening raises.
     """
-    config = config_of(ask)
+    ask, config = asked
     give_back = _Countdown(1, give_back).down
     done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
     lock, late = threading.Lock(), threading.Event()

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -32,7 +32,7 @@ from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig
 from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, check_asks
+from universe2.server.opening import Asked, OpenRuntime, read_asks
 from universe2.server.session import Send, Session, error_header, failure
 from universe2.server.silence import Hanger, Punctual, Silence
 from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
@@ -239,9 +239,9 @@ class Server:
                 yield from self._taken_up(first.header, requests, context)
                 return
             ask = first.header.open
-            asks = self._admit(ask)
+            members = self._admit(ask)
             ticket = self.capacity.enter(
-                sum(member.num_slots for member in asks),
+                sum(member.ask.num_slots for member in members),
                 may_wait=ask.queue_seconds > 0,
                 owner="" if holder is None else holder.name,
                 share=share,
@@ -251,7 +251,7 @@ class Server:
             except BaseException:
                 ticket.leave()
                 raise
-            session = self._opened(first, assembler, ticket)
+            session = self._opened(first, members, assembler, ticket)
             if not context.is_active():  # the client left meanwhile, without the token to come back with
                 session.close()
                 return
@@ -317,17 +317,17 @@ class Server:
             return None
         return None
 
-    def _admit(self, ask: pb.Open) -> list[pb.Open]:
+    def _admit(self, ask: pb.Open) -> list[Asked]:
         """What each member is asked to be; raises unless all may be opened here at all."""
-        asks = check_asks(ask)
+        members = read_asks(ask)
         self._check_admitting()
         offered = self.config.families
-        for family in (member.env_id.split("/", 1)[0] for member in asks):
+        for family in (member.ask.env_id.split("/", 1)[0] for member in members):
             if offered and family not in offered:
                 raise UnknownEnvError(
                     f"this server doesn't offer the family {family!r}, only {', '.join(offered)}"
                 )
-        return asks
+        return members
 
     def _waited(self, ticket: Ticket, seconds: float, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Tell the client its place in the queue until it is served, or CapacityError."""
@@ -349,10 +349,12 @@ class Server:
         self._check_admitting()
         self.metrics.slot_wait_seconds.observe(time.monotonic() - began)
 
-    def _opened(self, first: Frame, assembler: Assembler, ticket: Ticket) -> Session:
+    def _opened(
+        self, first: Frame, members: Sequence[Asked], assembler: Assembler, ticket: Ticket
+    ) -> Session:
         session = Session(self.config, assembler, self.metrics, self._over)
         try:
-            session.open(first, self._open_runtime, ticket.leave, self._door.name)
+            session.open(first, members, self._open_runtime, ticket.leave, self._door.name)
             with self._lock:
                 self._check_admitting()  # under the lock: later ones than this are told to drain
                 self._sessions[session.id] = session

@@ -16,7 +16,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,7 +38,7 @@ from universe2.core.runtime import Runtime
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
-from universe2.server.opening import OpenRuntime, members_of, open_all
+from universe2.server.opening import Asked, OpenRuntime, open_all
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import check_pictures, picture_size, pictures_frame
 from universe2.server.silence import Hanger
@@ -133,7 +133,12 @@ class Session:
     # What the server does with it
 
     def open(
-        self, frame: Frame, open_runtime: OpenRuntime, give_back: Callable[[], None], door: str = ""
+        self,
+        frame: Frame,
+        members: Sequence[Asked],
+        open_runtime: OpenRuntime,
+        give_back: Callable[[], None],
+        door: str = "",
     ) -> None:
         """Open the slots that a client's first frame asks for. ``give_back`` frees what it took.
 
@@ -142,8 +147,8 @@ class Session:
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
         self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        asks = members_of(ask)
-        runtimes = open_all(open_runtime, asks, self._limits.open_deadline, give_back)
+        runtimes = open_all(open_runtime, members, self._limits.open_deadline, give_back)
+        asks = [member.ask for member in members]
         self._give_back = give_back
         self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
         opened, masks = self._members.begin()
