@@ -123,6 +123,11 @@ class SlotLedger:
             if np.count_nonzero(over_K):
                 self.phase[slots_K[over_K]] = Phase.ENDED
 
+    def take_back(self, slots_K: np.ndarray) -> None:
+        """Their results did not reach the caller: the slots are BUSY until others do."""
+        with self._lock:
+            self.phase[slots_K] = Phase.BUSY
+
     def roll_over(self, slots_K: np.ndarray, seeds_K: np.ndarray) -> None:
         """The episodes of ``slots_K`` ended and new ones have begun already ("same_step")."""
         with self._lock:

@@ -44,6 +44,8 @@ class _Work(NamedTuple):
     slots_K: np.ndarray
     task_K: np.ndarray
     keys_K: np.ndarray
+    spoilt: str = ""
+    """why nobody knows what became of it, if that is so"""
 
 
 class _Played(NamedTuple):
@@ -129,7 +131,40 @@ class CompiledRuntime(Runtime):
     # -- doing
 
     def recv(self, timeout: float | None = None) -> Batch:
-        slots_K, task_K, keys_K = self._posted.take(timeout)
+        work = self._posted.take(timeout)
+        try:
+            return self._spoilt(work) if work.spoilt else self._played(work)
+        except BaseException as error:  # also Ctrl-C, before or after the slots moved: that can't be told
+            why = f"{self.spec.id}: interrupted by {type(error).__name__}: nobody knows how far the step came"
+            self._ledger.take_back(work.slots_K)
+            self._posted.put_back(work._replace(spoilt=why))
+            raise
+
+    def _spoilt(self, work: _Work) -> Batch:
+        """Faults in the place of what an interrupted ``recv`` would have given."""
+        slots_K, count, ledger = work.slots_K, len(work.slots_K), self._ledger
+        self._put_frames(slots_K, None)
+        self._outcome_N[slots_K] = FAILED
+        fault_K = np.full(count, Fault.INFRASTRUCTURE, np.uint8)
+        nothing_K = np.zeros(count, bool)
+        batch = Batch(
+            slots=slots_K,
+            obs=self._wrap(self._frames_of(slots_K), range(count)),
+            reward=np.full(count, np.nan),
+            terminated=nothing_K,
+            truncated=nothing_K.copy(),
+            episode=ledger.episode[slots_K],
+            step=ledger.step[slots_K],
+            seed=ledger.seed[slots_K],
+            fault=fault_K,
+            fault_text=dict.fromkeys(range(count), work.spoilt),
+            info=self._info(slots_K, np.full(count, FAILED), nothing_K.copy()),
+        )
+        ledger.finish(slots_K, nothing_K, fault_K)
+        return batch
+
+    def _played(self, work: _Work) -> Batch:
+        slots_K, task_K, keys_K, _ = work
         lost = self._take_lost(slots_K, task_K) if self._lost else {}
         reward_K, outcome_K, advice_K, faults = self._run(slots_K, task_K, keys_K, lost)
         ledger = self._ledger

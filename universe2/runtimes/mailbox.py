@@ -32,6 +32,12 @@ class Mailbox(Generic[_T]):
             self._items.append(item)
             self._changed.notify()
 
+    def put_back(self, item: _T) -> None:
+        """``item`` is the next to be taken once more."""
+        with self._changed:
+            self._items.appendleft(item)
+            self._changed.notify()
+
     def take(self, timeout: float | None) -> _T:
         """The oldest item. Raises ClosedError, IdleError if no slot is busy, DeadlineError."""
         seconds = DEADLINE if timeout is None else timeout

@@ -202,7 +202,18 @@ class NativeRuntime(Runtime):
 
     def recv(self, timeout: float | None = None) -> Batch:
         call, ledger = self._done.take(timeout), self._ledger
-        slots_K, rows_K = call.slots_K, as_rows(call.slots_K)
+        try:
+            batch = self._batch(call)
+        except BaseException:  # also Ctrl-C: what is done isn't lost
+            self._done.put_back(call)
+            raise
+        ledger.finish(batch.slots, batch.ended, call.blame_K)
+        again_M = batch.slots[batch.final_rows]
+        ledger.roll_over(again_M, ledger.next_seeds(again_M))
+        return batch
+
+    def _batch(self, call: _Call) -> Batch:
+        slots_K, rows_K, ledger = call.slots_K, as_rows(call.slots_K), self._ledger
         batch = Batch(
             slots=slots_K,
             obs=self._wrap(self._obs_N[rows_K], slots_K, call.faults),
@@ -216,14 +227,12 @@ class NativeRuntime(Runtime):
             fault_text=call.faults,
             info=info_columns(call.infos),
         )
-        ledger.finish(slots_K, batch.ended, call.blame_K)
         if call.final_infos:
             rows_M = np.array(sorted(call.final_infos), np.int32)
             slots_M = slots_K[rows_M]
             batch.final_rows = rows_M
             batch.final_obs = self._wrap(self._final_N[slots_M], slots_M, ())
             batch.final_info = info_columns([call.final_infos[row] for row in rows_M.tolist()])
-            ledger.roll_over(slots_M, ledger.next_seeds(slots_M))
         return batch
 
     def _wrap(self, frames: np.ndarray, slots_K: np.ndarray, empty: Iterable[int]) -> Any:

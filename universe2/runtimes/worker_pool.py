@@ -137,6 +137,12 @@ class WorkerPool:
                     return []
                 self._changed.wait(remaining)
 
+    def put_back(self, results: Sequence[Result]) -> None:
+        """What ``collect`` gave is to be collected once more."""
+        with self._changed:
+            self._arrived = [*results, *self._arrived]
+            self._changed.notify_all()
+
     def close(self) -> None:
         """End all workers, gently for a few seconds and then not. May be called twice."""
         with self._changed:

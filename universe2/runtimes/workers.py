@@ -117,7 +117,16 @@ class WorkerRuntime(Runtime):
         results = self._pool.collect(timeout, _EPISODIC)
         if not results:
             raise DeadlineError(f"{self.spec.id}: no slot was ready within {timeout} s")
-        return self._batch(sorted(results, key=lambda result: result.slot))
+        try:
+            batch = self._batch(sorted(results, key=lambda result: result.slot))
+        except BaseException:  # also Ctrl-C: what is done isn't lost
+            self._pool.put_back(results)
+            raise
+        ledger = self._ledger
+        ledger.finish(batch.slots, batch.ended, batch.fault)
+        again_M = batch.slots[batch.final_rows]
+        ledger.roll_over(again_M, ledger.next_seeds(again_M))
+        return batch
 
     def _batch(self, results: list[Result]) -> Batch:
         slots_N = np.array([r.slot for r in results], np.int32)
@@ -150,9 +159,6 @@ class WorkerRuntime(Runtime):
             info_columns([r.info for r in results]),
         )
         self._add_finals(batch, results)
-        ledger.finish(slots_N, terminated_N | truncated_N, fault_N)
-        again_M = slots_N[batch.final_rows]
-        ledger.roll_over(again_M, ledger.next_seeds(again_M))
         return batch
 
     def _add_finals(self, batch: Batch, results: list[Result]) -> None:
