@@ -10,6 +10,7 @@ Suffixes: K slots of a call, N slots of the runtime, T threads, F frames, H × W
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ game_reset = game_step = game_draw = game_heuristic = invoke = unbound
 
 LOCK = threading.Lock()
 # Numba's threading layer may be one that two threads must not enter at once.
+_CANVASES = 5
+"""where the canvases, one per thread, stand among the arrays of a loop such as ``drive``"""
 
 
 def drive(
@@ -270,6 +273,8 @@ def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) ->
     """
     outcome_K = arrays[-1]
     outcome_K.fill(FAILED)
+    if threads_home() != os.getpid():
+        arrays = (*arrays[:_CANVASES], arrays[_CANVASES][:1], *arrays[_CANVASES + 1 :])
     states: Any = records(states_N)
     if not debugging():
         states = states_N.view(np.uint8).reshape(len(states_N), states_N.itemsize)
@@ -278,6 +283,24 @@ def run(loop: Function, game: Any, states_N: np.ndarray, *arrays: np.ndarray) ->
     failed_K = outcome_K == FAILED
     # Of a few booleans ``any`` takes four times as long.
     return causes(failed_K, raised) if np.count_nonzero(failed_K) else {}
+
+
+def _after_fork() -> None:
+    """Whoever held the lock isn't in the forked process."""
+    global LOCK
+    LOCK = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def threads_home() -> int:
+    """The process whose loops run on several threads: the first of those that were forked from each other.
+
+    GNU's OpenMP ends a forked process that enters a parallel loop: its loops run on one thread.
+    """
+    return os.getpid()
 
 
 def records(states_N: np.ndarray) -> Any:
@@ -323,7 +346,7 @@ def drivers(game: Game) -> Drivers:
 
 def canvases(height: int, width: int) -> np.ndarray:
     """int32 (T, H, W): one canvas per thread. They begin where lines of the cache do."""
-    threads = 1 if debugging() else int(get_num_threads())
+    threads = 1 if debugging() or threads_home() != os.getpid() else int(get_num_threads())
     nbytes = threads * height * width * 4
     memory = np.zeros(nbytes + LINE, np.uint8)
     first = -memory.ctypes.data % LINE
