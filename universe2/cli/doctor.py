@@ -78,8 +78,8 @@ def measure_browsers(say: Callable[[str], None] = print) -> None:
 
 
 def examine() -> list[Finding]:
-    """Look at interpreter, packages, browser, accelerator, compiler cache and families."""
-    return [_python(), *_packages(), _browser(), _cuda(), *_families()]
+    """Look at interpreter, packages, browser, accelerator, families, and what other packages add to them."""
+    return [_python(), *_packages(), _browser(), _cuda(), *_families(), *_broken()]
 
 
 def compile_arcade(say: Callable[[str], None] = print) -> None:
@@ -246,3 +246,10 @@ def _families() -> list[Finding]:
         detail = f"{count} of {len(specs)} environments can run here"
         findings.append(Finding(f"family {family}", not missing, detail, "; ".join(sorted(missing))))
     return findings
+
+
+def _broken() -> list[Finding]:
+    from universe2.core.registry import broken
+
+    remedy = "mend that package, or uninstall it"
+    return [Finding("plug-in", False, f"{point} failed: {why}", remedy) for point, why in broken().items()]

@@ -43,8 +43,9 @@ def command(
     import json
 
     from rich.console import Console
+    from rich.markup import escape
 
-    from universe2.core.registry import families, find, list_envs
+    from universe2.core.registry import broken, families, find, list_envs
     from universe2.core.spec import EnvConfig
 
     EnvConfig(interface=interface)  # type: ignore[arg-type]  # a wrong one is an error before anything is printed,
@@ -67,6 +68,8 @@ def command(
             _print_family(name, found, interface, console)
         else:  # its ids are not known beforehand
             console.print(f"[bold]{name}[/]  listed by `universe2 envs {name}`\n")
+    for point, why in broken().items():
+        console.print(f"[yellow]{escape(point)} failed: {escape(why)}[/]", soft_wrap=True)
     runnable = sum(spec.runnable for spec in specs)
     console.print(
         f"{len(specs)} environments, {runnable} can run here. `universe2 doctor` says what is missing."
