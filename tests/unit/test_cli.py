@@ -150,7 +150,10 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("train", "--config", "binary"), ("the config binary is not text in UTF-8",)),
         (("evaluate", "random", "--suite", "binary"), ("the suite binary is not text in UTF-8",)),
         (("play", GAME, "--token-file", "binary"), ("the token in binary must be one line",)),
-        (("play", GAME, "--token-file", "suite.toml"), ("suite.toml must hold one line", "the token")),
+        (
+            ("play", GAME, "--token-file", "suite.toml"),
+            ("the token in suite.toml must be one line", "the token"),
+        ),
         (("serve", "--tls-cert", "token", "--tls-key", "token"), ("the TLS key token is not PEM",)),
         (
             ("evaluate", "random", "--db", "/proc/x/y.sqlite"),

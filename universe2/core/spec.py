@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core.canonical import canonical
-from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
+from universe2.core.errors import InterfaceError, MissingDependencyError, Universe2Error, UsageError
 from universe2.core.files import hint
 
 Interface = Literal["native", "screen"]
@@ -204,7 +204,13 @@ class EnvSpec:
         their own, whatever the family keeps for the next who asks.
         """
         self.check_runnable()
-        found: Spaces = copy.deepcopy(load(self.spaces_from)(self, config or EnvConfig()))
+        config = config or EnvConfig()
+        found: Spaces = copy.deepcopy(load(self.spaces_from)(self, config))
+        if config.interface == "screen" and found.action_mask is None:
+            raise InterfaceError(
+                f"{self.id} has no screen: under interface='screen' {self.spaces_from} gave other spaces. "
+                "Its author can give those of universe2.core.screen, with a mask, or say that it has none"
+            )
         for space in (found.observation, found.action):
             space.seed()  # a generator that the family's code has used would have been copied as it is
         return found
