@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from cutting_proxy import CuttingProxy
+from waiting import eventually
 
 from universe2.client import open_remote
 from universe2.client.connection import Connection
@@ -89,13 +90,6 @@ def step_all(runtime: Runtime) -> None:
         going = ~batch.ended
         assert (batch.obs["count"][going, 1] == batch.step[going]).all()
         assert (batch.obs["count"][going, 2] == actions[batch.slots[going]]).all()
-
-
-def eventually(check, timeout: float = 10.0) -> bool:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + timeout
-    while not check() and time.monotonic() < end:
-        threading.Event().wait(0.02)
-    return bool(check())
 
 
 def test_cut_at_random_moments_no_step_is_lost_or_repeated(server: Server, proxy: CuttingProxy) -> None:

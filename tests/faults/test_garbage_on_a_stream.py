@@ -6,7 +6,6 @@ import logging
 import random
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from waiting import eventually
 
 from universe2.client import open_remote
 from universe2.client.stream import LocalStream, Stream
@@ -65,13 +65,6 @@ class _Bystander(threading.Thread):
         self._runtime.close()
         if self.error is not None:
             raise self.error
-
-
-def eventually(check: Callable[[], bool]) -> bool:
-    end = time.monotonic() + SECONDS
-    while not check() and time.monotonic() < end:
-        threading.Event().wait(0.02)
-    return check()
 
 
 @pytest.fixture

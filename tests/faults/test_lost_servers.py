@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import eventually
 
 from universe2.client import open_remote
 from universe2.client.stream import Stream
@@ -430,13 +431,6 @@ def test_a_session_that_takes_no_heartbeat_any_more_is_given_up_alone() -> None:
         runtime.close()
         for server in servers:
             server.stop(1.0)
-
-
-def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:
-    end = time.monotonic() + timeout
-    while not check() and time.monotonic() < end:
-        threading.Event().wait(0.02)
-    return check()
 
 
 def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:

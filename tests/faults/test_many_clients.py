@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from waiting import eventually
 
 from universe2.client import open_remote
 from universe2.client.stream import Stream
@@ -21,13 +21,6 @@ from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import PROTOCOL, encode
 from universe2.wire.v1 import universe_pb2 as pb
-
-
-def eventually(check: Callable[[], bool], timeout: float = 20.0) -> bool:
-    end = time.monotonic() + timeout
-    while not check() and time.monotonic() < end:
-        threading.Event().wait(0.05)
-    return check()
 
 
 def served(cls: type[CountingRuntime] = CountingRuntime, **config: Any) -> Server:

@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import eventually
 
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import MissingDependencyError
@@ -66,10 +66,10 @@ def browsers(pids: set[int]) -> list[int]:
 
 
 def wait_until_gone(pids: set[int]) -> None:
-    deadline = time.monotonic() + GONE_S
-    while left := {pid for pid in pids if parent_of(pid) is not None}:
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.05)
+    def left() -> set[int]:
+        return {pid for pid in pids if parent_of(pid) is not None}
+
+    assert eventually(lambda: not left(), GONE_S), f"still running: {left()}"
 
 
 def begin(runtime: Runtime, seed: int = 0) -> Batch:

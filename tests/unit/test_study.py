@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from waiting import eventually
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -601,10 +602,7 @@ def test_stopping_the_runner_stops_its_cells(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", source], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not (mark.exists() and mark.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: mark.exists() and mark.read_text(), 60.0)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) != 0
     with pytest.raises(ProcessLookupError):
