@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from universe2.core.errors import Universe2Error as Universe2Error
     from universe2.core.registry import find as find
     from universe2.core.registry import list_envs as list_envs
+    from universe2.core.screen import sample_mask as sample_mask
     from universe2.core.spec import EnvConfig as EnvConfig
     from universe2.core.spec import EnvSpec as EnvSpec
     from universe2.faces.make import make as make
@@ -41,6 +42,7 @@ _HOMES = {
     "make_pool": "universe2.faces.make",
     "make_vec": "universe2.faces.make",
     "open_runtime": "universe2.faces.make",
+    "sample_mask": "universe2.core.screen",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -59,6 +59,7 @@ def test_one(env_id: str, server: str) -> None:
     assert isinstance(here.unwrapped, RuntimeEnv)
     assert here.spec is not None
     assert here.spec.id == env_id
+    assert str(there.unwrapped) == f"<RuntimeEnv<{env_id}, interface=native, remote={server}>>"
     assert (here.observation_space, here.action_space) == (there.observation_space, there.action_space)
     here.action_space.seed(SEED)
     actions = [here.action_space.sample() for _ in range(STEPS)]
@@ -70,6 +71,7 @@ def test_a_vector(env_id: str, server: str) -> None:
     here = gym.make_vec(f"universe2:{env_id}", num_envs=2)
     there = gym.make_vec(f"universe2:{env_id}", num_envs=2, remotes=[server])
     assert isinstance(here.unwrapped, RuntimeVectorEnv)
+    assert f"num_envs=2, interface=native, remote={server}" in str(there)
     here.action_space.seed(SEED)
     actions = [here.action_space.sample() for _ in range(STEPS)]
     assert played(here, actions) == played(there, actions)  # type: ignore[arg-type]

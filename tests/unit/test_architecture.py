@@ -91,6 +91,7 @@ def test_public_names() -> None:
         "make_vec",
         "open_runtime",
         "register",
+        "sample_mask",
         "__version__",
     ]
     for name in universe2.__all__:

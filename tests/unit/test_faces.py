@@ -405,6 +405,41 @@ def test_faces_can_be_reset_after_a_step_was_interrupted(error: BaseException) -
     assert vector.step([1, 2, 3])[1].tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_step_after_one_that_was_interrupted_says_to_reset() -> None:
+    """Who steps a face has heard of no slots that are busy, nor of receiving."""
+    single, several = _Once(COUNTING, 1, EnvConfig(autoreset="disabled")), _Once(COUNTING, 3, EnvConfig())
+    faces: list[tuple[_Once, Any, Any]] = [
+        (single, RuntimeEnv(single), 0),
+        (several, RuntimeVectorEnv(several), [0, 0, 0]),
+    ]
+    for inner, face, action in faces:
+        face.reset(seed=1)
+        with pytest.raises(InvalidActionError):
+            face.step("nonsense")
+        face.step(action)
+        inner.raises = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            face.step(action)
+        with pytest.raises(InvalidActionError):
+            face.step("nonsense")
+        for _ in range(2):
+            with pytest.raises(UsageError, match="before was interrupted; call reset"):
+                face.step(action)
+        face.reset(seed=2)
+        face.step(action)
+        face.close()
+        for _ in range(2):
+            with pytest.raises(ClosedError):
+                face.step(action)
+
+
+def test_a_wrong_step_is_not_told_as_an_interrupted_one() -> None:
+    env = RuntimeEnv(runtime(1, "disabled"))
+    for _ in range(2):
+        with pytest.raises(UsageError, match="never reset"):
+            env.step(0)
+
+
 def test_a_reset_waits_for_what_is_owed_but_not_for_ever() -> None:
     runtime = _Once(COUNTING, 1, EnvConfig(autoreset="disabled"))
     env = RuntimeEnv(runtime)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium import spaces
 
+from universe2.core.errors import UsageError
+
 ARROWS = ("none", "up", "right", "left", "down", "up-right", "up-left", "down-right", "down-left")
 """In the order of ALE's movement actions."""
 
@@ -67,6 +69,22 @@ class ScreenMap:
 
 def _live(names: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
     return np.array([name == "none" or name in chosen for name in names])
+
+
+def sample_mask(action_mask: np.ndarray | None) -> tuple[np.ndarray, ...] | None:
+    """An environment's ``action_mask`` as ``action_space.sample(mask=…)`` takes it: int8, one array a part.
+
+    None, for which everything is live, is None there, too.
+    """
+    if action_mask is None:
+        return None
+    whole = np.asarray(action_mask)
+    if whole.shape != (sum(NVEC),) or whole.dtype != np.bool_:
+        raise UsageError(
+            f"an action mask is bool ({sum(NVEC)},), got {whole.dtype} of shape {whole.shape}; "
+            "is it an environment's action_mask?"
+        )
+    return tuple(np.split(whole.astype(np.int8), np.cumsum(NVEC)[:-1]))
 
 
 ALL_LIVE = ScreenMap(ARROWS[1:], KEYS[1:], True, BUTTONS[1:])

@@ -14,14 +14,15 @@ from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, next_seed
 from universe2.core.spaces import FIXED, check_actions, copied, shown, unstack
-from universe2.faces.owed import owed
+from universe2.faces.face import Face, check_asked, plain_info
+from universe2.faces.owed import owed, refusal
 
 OnFault = Literal["raise", "truncate"]
 FPS = 15
 """Pictures per second for who makes a film of them; ``universe2 play`` plays as fast."""
 
 
-class RuntimeEnv(gym.Env[Any, Any]):
+class RuntimeEnv(Face, gym.Env[Any, Any]):
     """One slot of a runtime, opened with ``autoreset="disabled"``.
 
     ``info["seed"]`` after a reset is the seed that the episode was begun with. A reset without
@@ -37,10 +38,7 @@ class RuntimeEnv(gym.Env[Any, Any]):
     def __init__(self, runtime: Runtime, render_mode: str | None = None, on_fault: OnFault = "raise") -> None:
         if runtime.num_slots != 1:
             raise UsageError(f"an Env drives one slot, the runtime has {runtime.num_slots}")
-        if on_fault not in ("raise", "truncate"):
-            raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
-        if render_mode not in (None, "rgb_array"):
-            raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+        check_asked(render_mode, on_fault)
         self.runtime = runtime
         self.observation_space = runtime.observation_space
         self.action_space = runtime.action_space
@@ -56,7 +54,7 @@ class RuntimeEnv(gym.Env[Any, Any]):
         if options:
             raise UsageError(f"{self.runtime.spec.id}: reset takes no options, got {sorted(options)}")
         if seed is not None:
-            check_seed(seed)
+            seed = check_seed(seed)
         super().reset(seed=seed)
         if seed is None:
             known = self._seed is not None
@@ -70,18 +68,22 @@ class RuntimeEnv(gym.Env[Any, Any]):
         self._owing = False
         if batch.fault[0]:
             raise FaultError(fault_line(batch, 0))
-        return self._obs(batch), {**info_rows(batch.info, 1)[0], "seed": int(batch.seed[0])}
+        return self._obs(batch), {**self._info(batch), "seed": int(batch.seed[0])}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Gymnasium's step. Raises InvalidActionError before anything moves; FaultError."""
-        self._owing = True
+        owing, self._owing = self._owing, True
         try:
             self.runtime.send([0], lift(self.action_space, action))
         except InvalidActionError as error:
+            self._owing = owing
             raise InvalidActionError(f"slot 0: {misfit(self.action_space, action) or error}") from None
+        except UsageError as error:
+            self._owing = owing
+            raise refusal(error, owing) from None
         batch = self.runtime.recv()
         self._owing = False
-        info = info_rows(batch.info, 1)[0]
+        info = self._info(batch)
         if batch.fault[0]:
             if self.on_fault == "raise":
                 raise FaultError(fault_line(batch, 0))
@@ -98,6 +100,12 @@ class RuntimeEnv(gym.Env[Any, Any]):
     def close(self) -> None:
         """Free the slot. May be called twice."""
         self.runtime.close()
+
+    def _about(self) -> list[str]:
+        return [self.runtime.spec.id, f"interface={self.runtime.config.interface}"]
+
+    def _info(self, batch: Batch) -> dict[str, Any]:
+        return plain_info(info_rows(batch.info, 1)[0])
 
     def _obs(self, batch: Batch) -> Any:
         return unstack(self.observation_space, copied(self.observation_space, batch.obs), 1)[0]

@@ -6,10 +6,14 @@ Keyword arguments that aren't named here are the family's own options (``spec.op
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec as GymSpec
 from gymnasium.vector import AutoresetMode
 
 from universe2.core.errors import UsageError
@@ -51,6 +55,7 @@ def open_runtime(
     CapacityError, VersionError.
     """
     config = config or EnvConfig()
+    num_slots = _whole("num_slots", num_slots)
     if remotes is not None:
         if device != "cpu":
             raise UsageError("remote environments run on their servers' CPUs; leave device= out")
@@ -93,7 +98,17 @@ def make(
     )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
-        return RuntimeEnv(runtime, render_mode, on_fault)
+        env = RuntimeEnv(runtime, render_mode, on_fault)
+        env.remotes = _addresses(remote)
+        asked = {"remote": remote, "interface": interface, "screen_size": config.screen_size}
+        env.spec = _gymnasium_spec(
+            runtime.spec.id, {**asked, "render_mode": render_mode, "on_fault": on_fault, **options}
+        )
+        return env
+
+
+# Gymnasium looks here for what it may wrap for "human" and "rgb_array_list".
+make.metadata = RuntimeEnv.metadata  # type: ignore[attr-defined]
 
 
 def make_vec(
@@ -109,20 +124,30 @@ def make_vec(
     interface: Interface = "native",
     screen_size: tuple[int, int] = _SCREEN_SIZE,
     autoreset: AutoresetMode | str = "next_step",
+    autoreset_mode: AutoresetMode | str | None = None,
     render_mode: str | None = None,
     copy: bool = True,
     on_fault: OnFault = "truncate",
     **options: Any,
 ) -> RuntimeVectorEnv:
-    """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv."""
+    """``num_envs`` environments as a ``gymnasium.vector.VectorEnv``; see RuntimeVectorEnv.
+
+    ``autoreset_mode`` is ``autoreset`` by Gymnasium's name.
+    """
     servers = _either(remote, remotes)
-    config = _config(interface, screen_size, _mode(autoreset), options)
+    if autoreset_mode is not None and autoreset != "next_step":
+        raise UsageError("give autoreset= or autoreset_mode=, not both")
+    mode = _mode(autoreset if autoreset_mode is None else autoreset_mode)
+    config = _config(interface, screen_size, mode, options)
+    count = _whole("num_envs", num_envs)
     runtime = open_runtime(
-        env_id, num_envs, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
+        env_id, count, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
-        return RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
+        envs = RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
+        envs.remotes = _addresses(servers)
+        return envs
 
 
 def make_parallel(
@@ -149,7 +174,9 @@ def make_parallel(
         env_id, 1, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
     with _closed_if_raising(runtime):
-        return RuntimeParallelEnv(runtime, render_mode, on_fault)
+        env = RuntimeParallelEnv(runtime, render_mode, on_fault)
+        env.remotes = _addresses(servers)
+        return env
 
 
 def make_pool(
@@ -179,6 +206,7 @@ def make_pool(
             f"make_pool has no argument {', '.join(map(repr, unknown))}; options of environments go by their "
             f"ids: options={dict.fromkeys(list(slots)[:1], unknown)}"
         )
+    counts = {env_id: _whole(f"slots[{env_id!r}]", count) for env_id, count in slots.items()}
     options = options or {}
     if absent := set(options) - set(slots):
         raise UsageError(f"options for {sorted(absent)}, which the pool doesn't hold")
@@ -189,12 +217,14 @@ def make_pool(
         if remotes is not None and slots:
             from universe2.client import open_together
 
-            wanted = [(env_id.removeprefix("universe2:"), slots[env_id], configs[env_id]) for env_id in slots]
+            wanted = [
+                (env_id.removeprefix("universe2:"), counts[env_id], configs[env_id]) for env_id in slots
+            ]
             opened += open_together(
                 wanted, _addresses(remotes), token, wait=wait, max_faults=max_faults, codec=codec
             )
         else:
-            for env_id, count in slots.items():
+            for env_id, count in counts.items():
                 opened.append(
                     open_runtime(
                         env_id, count, configs[env_id], token=token, max_faults=max_faults, codec=codec
@@ -202,11 +232,36 @@ def make_pool(
                 )
         for runtime in opened:
             refuse_several(runtime)
-        return Pool(list(zip(slots, opened, strict=True)))
+        pool = Pool(list(zip(slots, opened, strict=True)))
+        pool.remotes = _addresses(remotes)
+        return pool
     except BaseException:
         for runtime in opened:
             runtime.close()
         raise
+
+
+def _whole(name: str, count: Any) -> int:
+    """``count`` as an int; raises UsageError unless it is a whole number."""
+    try:
+        return operator.index(count)
+    except TypeError:
+        raise UsageError(f"{name} must be a whole number, got {count!r:.120}") from None
+
+
+def _gymnasium_spec(env_id: str, asked: Mapping[str, Any]) -> GymSpec | None:
+    """What ``gym.make`` makes another from, None if it doesn't know the id.
+
+    Without what it would wrap around, as in what it sets itself. Without a token: datasets keep specs.
+    """
+    known = gym.registry.get(env_id)
+    if known is None or known.kwargs.get("env_id") != env_id:
+        return None
+    usual = make.__kwdefaults__ or {}
+    chosen = {name: value for name, value in asked.items() if name not in usual or value != usual[name]}
+    return dataclasses.replace(
+        known, order_enforce=False, disable_env_checker=True, kwargs={**known.kwargs, **chosen}
+    )
 
 
 def _config(
@@ -225,7 +280,9 @@ def _config(
     return config
 
 
-def _addresses(remotes: str | Sequence[str]) -> list[str]:
+def _addresses(remotes: Remotes) -> list[str]:
+    if remotes is None:
+        return []
     return [remotes] if isinstance(remotes, str) else list(remotes)
 
 
@@ -261,5 +318,7 @@ def _either(remote: Remotes, remotes: Remotes) -> Remotes:
 
 
 def _mode(autoreset: AutoresetMode | str) -> Any:
-    """Gymnasium's enum or our name for it → our name."""
-    return autoreset.name.lower() if isinstance(autoreset, AutoresetMode) else autoreset
+    """Gymnasium's enum, its value ("SameStep") or our name for it → our name."""
+    with contextlib.suppress(ValueError):
+        return AutoresetMode(autoreset).name.lower()
+    return autoreset

@@ -9,11 +9,18 @@ import time
 from collections.abc import Iterator
 
 from universe2.core.batch import Batch
-from universe2.core.errors import DeadlineError, IdleError, ServerLostError, UsageError
+from universe2.core.errors import DeadlineError, IdleError, InvalidActionError, ServerLostError, UsageError
 from universe2.core.runtime import Runtime
 
 OWED_SECONDS = 60.0
 """How long a reset waits for what was asked before."""
+
+
+def refusal(error: UsageError, owing: bool) -> UsageError:
+    """Why a step was refused, for who steps a face: ``error``, or that something is owed, if that is why."""
+    if not owing or isinstance(error, InvalidActionError):
+        return error
+    return UsageError("the step or reset before was interrupted; call reset")
 
 
 def owed(runtime: Runtime) -> Iterator[Batch]:

@@ -21,12 +21,13 @@ from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
 from universe2.faces.env import FPS, OnFault, fault_line, lift, misfit
-from universe2.faces.owed import owed
+from universe2.faces.face import Face, check_asked, plain_info
+from universe2.faces.owed import owed, refusal
 
 _Each = dict[str, Any]
 
 
-class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
+class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
     """One slot of a multi-agent runtime, opened with ``autoreset="disabled"``.
 
     ``possible_agents`` is who may ever play, ``agents`` who plays now: it shrinks as agents leave, and
@@ -44,10 +45,7 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
             raise UsageError(f"a ParallelEnv drives one slot, the runtime has {runtime.num_slots}")
         if not spec.multi_agent:
             raise UsageError(f"{spec.id} is for one agent; use universe2.make({spec.id!r})")
-        if on_fault not in ("raise", "truncate"):
-            raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
-        if render_mode not in (None, "rgb_array"):
-            raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+        check_asked(render_mode, on_fault)
         self.runtime = runtime
         self.metadata = {
             "name": spec.id,
@@ -83,7 +81,7 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         own tests ask for: what an environment can do is set at make.
         """
         if seed is not None:
-            check_seed(seed)
+            seed = check_seed(seed)
         elif self._seed is not None:
             seed = next_seed(self._seed)
         else:
@@ -113,16 +111,21 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         """
         if not self.agents:
             raise UsageError(f"{self.runtime.spec.id}: no agent is playing; reset first")
-        if set(actions) != set(self.agents):
-            wrong = f"expected one for each of {self.agents}, got {list(actions)}"
+        if not isinstance(actions, Mapping) or set(actions) != set(self.agents):
+            got = list(actions) if isinstance(actions, Mapping) else actions
+            wrong = f"expected one for each of {self.agents}, got {got!r:.120}"
             raise InvalidActionError(f"actions: {wrong}")
         whole = {**self._idle, **actions}
-        self._owing = True
+        owing, self._owing = self._owing, True
         try:
             self.runtime.send([0], lift(self.runtime.action_space, whole))
         except InvalidActionError as error:
+            self._owing = owing
             wrong = misfit(self.runtime.action_space, whole) or str(error)
             raise InvalidActionError(f"slot 0: {wrong}") from None
+        except UsageError as error:
+            self._owing = owing
+            raise refusal(error, owing) from None
         batch = self.runtime.recv()
         self._owing = False
         if batch.fault[0]:
@@ -146,6 +149,9 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         """Free the slot. May be called twice."""
         self.runtime.close()
 
+    def _about(self) -> list[str]:
+        return [self.runtime.spec.id, f"interface={self.runtime.config.interface}"]
+
     def _observations(self, batch: Batch, agents: list[str]) -> _Each:
         space = self.runtime.observation_space
         found = unstack(space, copied(space, batch.obs), 1)[0]
@@ -159,7 +165,7 @@ class RuntimeParallelEnv(ParallelEnv):  # type: ignore[misc]
         for agent in agents:
             a = self.possible_agents.index(agent)
             parts = {key.removeprefix(PREFIX): v[a] for key, v in split.items() if key not in NAMES}
-            infos[agent] = {**shared, **parts, **own.get(agent, {})}
+            infos[agent] = plain_info({**shared, **parts, **own.get(agent, {})})
         return infos
 
     def _fault(self, batch: Batch) -> tuple[_Each, _Each, _Each, _Each, _Each]:

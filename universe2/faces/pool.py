@@ -16,6 +16,10 @@ from universe2.core.errors import ClosedError, Universe2Error, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import mix
 from universe2.core.traffic import Traffic
+from universe2.faces.face import Face
+
+_SHOWN = 4
+"""So many tasks of a pool are named when it is printed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Member:
         return self.runtime.num_slots
 
 
-class Pool:
+class Pool(Face):
     """Several runtimes as one. One thread sends and receives; the rest is hidden.
 
     A batch's arrays stay valid until the next send or reset of any of its slots. A pool that is
@@ -106,6 +110,12 @@ class Pool:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _about(self) -> list[str]:
+        named = [f"{member.env_id}: {member.num_slots}" for member in self.members[:_SHOWN]]
+        more = [f"and {left} more"] if (left := len(self.members) - _SHOWN) > 0 else []
+        interfaces = {member.runtime.config.interface: None for member in self.members}
+        return [*named, *more, f"interface={'+'.join(interfaces)}"]
 
     def _check_open(self) -> None:
         if self._traffic.closed:

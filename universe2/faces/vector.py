@@ -18,7 +18,8 @@ from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
 from universe2.faces.env import FPS, OnFault, fault_line
-from universe2.faces.owed import owed
+from universe2.faces.face import Face, check_asked
+from universe2.faces.owed import owed, refusal
 
 _MODES = {
     "next_step": AutoresetMode.NEXT_STEP,
@@ -28,7 +29,7 @@ _MODES = {
 log = logging.getLogger("universe2.faces")
 
 
-class RuntimeVectorEnv(VectorEnv):
+class RuntimeVectorEnv(Face, VectorEnv):
     """N slots stepped together, with Gymnasium's autoreset modes.
 
     Under SAME_STEP ``infos["final_obs"]`` (object array, None where no episode ended) and
@@ -53,10 +54,7 @@ class RuntimeVectorEnv(VectorEnv):
         render_mode: str | None = None,
     ) -> None:
         self.closed = True  # until it is made: Gymnasium 1.2 closes what is collected
-        if on_fault not in ("raise", "truncate"):
-            raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
-        if render_mode not in (None, "rgb_array"):
-            raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+        check_asked(render_mode, on_fault)
         self.runtime = runtime
         self.closed = False
         self.num_envs = runtime.num_slots
@@ -108,8 +106,12 @@ class RuntimeVectorEnv(VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step all slots. rewards float64 (N,), flags bool (N,). Raises InvalidActionError, FaultError."""
-        self._owing = True
-        self.runtime.send(self._all_N, actions)
+        owing, self._owing = self._owing, True
+        try:
+            self.runtime.send(self._all_N, actions)
+        except UsageError as error:
+            self._owing = owing
+            raise refusal(error, owing) from None
         rewards_N, terminated_N, truncated_N, infos = self._collect(self.num_envs)
         return self._observations(), rewards_N, terminated_N, truncated_N, infos
 
@@ -119,6 +121,10 @@ class RuntimeVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self.runtime.close()
+
+    def _about(self) -> list[str]:
+        config = self.runtime.config
+        return [self.runtime.spec.id, f"num_envs={self.num_envs}", f"interface={config.interface}"]
 
     def _reset_slots(self, options: dict[str, Any]) -> np.ndarray:
         mask = options.pop("reset_mask", None)
