@@ -26,8 +26,9 @@ from universe2.core.errors import (
 from universe2.core.seeding import next_seed
 from universe2.core.spaces import stack
 from universe2.core.spec import EnvConfig
-from universe2.faces.env import RuntimeEnv, misfit
+from universe2.faces.env import RuntimeEnv
 from universe2.faces.make import make, make_parallel, make_pool, make_vec
+from universe2.faces.one_slot import misfit
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
 from universe2.testing.counting import COUNTING, CountingRuntime

@@ -5,7 +5,6 @@ How agents travel in a batch is ``universe2.core.agents``'. Suffixes: A agents.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -20,9 +19,9 @@ from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
-from universe2.faces.env import FPS, OnFault, fault_line, lift, misfit
+from universe2.faces.env import FPS, OnFault
 from universe2.faces.face import Face, check_asked, plain_info
-from universe2.faces.owed import owed, refusal
+from universe2.faces.one_slot import OneSlot, fault_line
 
 _Each = dict[str, Any]
 
@@ -62,9 +61,7 @@ class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
         self.action_mask = runtime.action_mask
         """of each agent's screen action; None under ``interface="native"``"""
         self._idle = {agent: _any_value(space) for agent, space in self.action_spaces.items()}
-        self._seed: int | None = None
-        self._owing = False
-        """something was asked whose result was not received"""
+        self._slot = OneSlot(runtime)
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """What ``agent`` sees; always the same object."""
@@ -82,20 +79,12 @@ class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
         """
         if seed is not None:
             seed = check_seed(seed)
-        elif self._seed is not None:
-            seed = next_seed(self._seed)
+        elif self._slot.seed is not None:
+            seed = next_seed(self._slot.seed)
         else:
             seed = fresh_seed()
         self.agents = []
-        if self._owing:  # a step was cut short, by Ctrl-C perhaps
-            deque(owed(self.runtime), maxlen=0)
-        self._owing = True
-        self.runtime.reset([0], [seed])
-        self._seed = seed
-        batch = self.runtime.recv()
-        self._owing = False
-        if batch.fault[0]:
-            raise FaultError(fault_line(batch, 0))
+        batch = self._slot.reset(seed)
         live_A = agent_columns(batch).live[0]
         self.agents = [agent for agent, live in zip(self.possible_agents, live_A, strict=True) if live]
         infos = self._infos(batch, self.agents)
@@ -115,19 +104,7 @@ class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
             got = list(actions) if isinstance(actions, Mapping) else actions
             wrong = f"expected one for each of {self.agents}, got {got!r:.120}"
             raise InvalidActionError(f"actions: {wrong}")
-        whole = {**self._idle, **actions}
-        owing, self._owing = self._owing, True
-        try:
-            self.runtime.send([0], lift(self.runtime.action_space, whole))
-        except InvalidActionError as error:
-            self._owing = owing
-            wrong = misfit(self.runtime.action_space, whole) or str(error)
-            raise InvalidActionError(f"slot 0: {wrong}") from None
-        except UsageError as error:
-            self._owing = owing
-            raise refusal(error, owing) from None
-        batch = self.runtime.recv()
-        self._owing = False
+        batch = self._slot.step({**self._idle, **actions})
         if batch.fault[0]:
             return self._fault(batch)
         columns = agent_columns(batch)

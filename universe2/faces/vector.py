@@ -17,8 +17,9 @@ from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
-from universe2.faces.env import FPS, OnFault, fault_line
+from universe2.faces.env import FPS, OnFault
 from universe2.faces.face import Face, check_asked
+from universe2.faces.one_slot import fault_line
 from universe2.faces.owed import owed, refusal
 
 _MODES = {
