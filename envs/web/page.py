@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gymnasium.spaces import Dict
 
@@ -97,12 +97,23 @@ class WebPage:
             origin_of(self.url)
         if self.in_frame and self.root is None:
             raise UsageError("in_frame is for a page of a folder")
+        if self.root is not None:
+            _check_file(self.root, self.path)
 
     def player(self, seed: int) -> Solver | None:
         """The scripted player of an episode, if there is one."""
         if self.solver_of is not None:
             return self.solver_of(seed)
         return self.solver() if self.solver is not None else None
+
+
+def _check_file(root: Path, path: str) -> None:
+    """Without it the browser would play on an empty document."""
+    found = (root / unquote(urlsplit(f"//page/{path}").path).lstrip("/")).resolve()
+    if not found.is_relative_to(root.resolve()) or not found.is_file():
+        raise UsageError(
+            f"there is no page at {found}; path must be an HTML file in the folder {root}, got {path!r}"
+        )
 
 
 def origin_of(url: str) -> str:
