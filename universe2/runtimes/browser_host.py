@@ -104,7 +104,7 @@ class BrowserHost:
         if self._options["expert"]:
             solver = self._page.player(fold31(seed))
             assert solver is not None  # check_options saw to that
-            state.adviser = Adviser(solver)
+            state.adviser = Adviser(solver, self._spec.id)
         info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
         info |= await self._asked_for(slot, page, None)
         return await self._observation(slot, page), info
