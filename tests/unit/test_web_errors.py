@@ -117,7 +117,7 @@ def test_a_page_at_fault_says_what_went_wrong_in_it_first(tmp_path: Path) -> Non
         session.reset(0)
         with pytest.raises(RuntimeError, match="outcome") as fault:
             press(session)
-    assert "the page's first error was ReferenceError: undefinedThing is not defined (page.html:2)" in str(
+    assert "The page's first error was ReferenceError: undefinedThing is not defined (page.html:2)" in str(
         fault.value
     )
 

@@ -395,7 +395,7 @@ class EpisodePage:
 
     def cause(self) -> str:
         """What is to be added to a complaint about the page: where it went wrong first."""
-        return f"; the page's first error was {self.errors[0]}" if self.errors else ""
+        return f"\nThe page's first error was {self.errors[0]}" if self.errors else ""
 
     def _run(self, expression: str, **options: Any) -> asyncio.Future[dict[str, Any]]:
         """Evaluate in the top document."""
