@@ -1,14 +1,16 @@
 """Every web task: the same to the bit? how fast? won by its solver? and by doing nothing, or anything?
 
     python benchmarks/web_tasks.py [--only click-*] [--check solver --check idle] [--episodes 50]
-    python benchmarks/web_tasks.py --check random --random-episodes 200 --only click-test    # for a reference
+    python benchmarks/web_tasks.py --only mine/press-twice-v0    # anyone's page that a provider lists
+    python benchmarks/web_tasks.py --check random --random-episodes 200 --only click-test --record
 
 determinism: two slots (two browsers) get the same seeds and the same random actions; one of them has
 played something else before and is made to wait at random between its steps. Frames, rewards,
 flags and instructions must agree.
 solver, idle, random: whole episodes, a few browsers at once, with the task's scripted solver, with
-no input at all and with random actions. What was measured is merged into scores/web_tasks.json, and
-the mean returns into envs/web/miniwob_reference.toml, which the registry reads.
+no input at all and with random actions. Where all tasks of this repository are examined, or with
+--record, what was measured is merged into scores/web_tasks.json, and the mean returns into
+envs/web/miniwob_reference.toml, which the registry reads. Exits with 1 if a task could not be examined.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from universe2.core.registry import find, list_envs
 from universe2.core.runtime import Runtime
 from universe2.core.screen import NVEC
 from universe2.core.seeding import fold31
-from universe2.core.spec import EnvConfig, load
+from universe2.core.spec import EnvConfig, EnvSpec, load
+from universe2.envs import web
 from universe2.envs.web.page import WebPage
 from universe2.envs.web.solvers import UNSOLVED, Look, Play, Solver
 from universe2.runtimes import open_runtime
@@ -57,7 +60,10 @@ IDLE = np.zeros(len(NVEC), np.int64)
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="Only these tasks; * stands for anything.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these: names of web tasks, or ids of any family; * stands for anything."),
+    ] = None,
     check: Annotated[
         list[str] | None, typer.Option(help=f"Which of {', '.join(CHECKS)}; default: all.")
     ] = None,
@@ -70,22 +76,48 @@ def main(
     ] = 0,
     steps: Annotated[int, typer.Option(help="Most steps per episode for determinism.")] = 25,
     browsers: Annotated[int, typer.Option(help="How many episodes are played at once.")] = 2,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the scores though not all tasks were chosen.")
+    ] = False,
 ) -> None:
-    """Measure, print the table, and merge it into the scores."""
+    """Measure, print the table, and merge it into the scores where they are to be written."""
     checks = check or list(CHECKS)
     if unknown := set(checks) - set(CHECKS):
         raise typer.BadParameter(f"no such check: {', '.join(unknown)}; there are {', '.join(CHECKS)}")
-    names = [spec.name for spec in list_envs("web")]
-    chosen = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in only or ["*"])]
-    if not chosen:
-        raise typer.BadParameter(f"no web task matches {only}")
+    ours = sorted(spec.id for spec in web.specs())
+    chosen = matching(only) if only else ours
+    others = sorted(set(chosen) - set(ours))
+    if record and others:
+        raise typer.BadParameter(f"--record is for the tasks of this repository, not for {', '.join(others)}")
+    record = record or set(ours) <= set(chosen)
     amount = Amount(random_episodes, math.inf) if random_episodes else Amount(40, random_steps)
-    for name in chosen:
-        row = examine(f"web/{name}-v0", Plan(checks, episodes, amount, steps, browsers))
-        Console(stderr=True).print(name, row)
-        merge(f"web/{name}-v0", row)
-    show(scores()["results"])
-    print(json.dumps(scores()["questions"]))
+    rows = {}
+    for env_id in chosen:
+        rows[env_id] = row = examine(env_id, Plan(checks, episodes, amount, steps, browsers))
+        Console(stderr=True).print(env_id, row)
+        if record and env_id in ours:
+            merge(env_id, row)
+    show(rows)
+    print(json.dumps(scores()["questions"] if record else rows))
+    if any(row["error"] for row in rows.values()):
+        raise typer.Exit(1)
+
+
+def matching(patterns: Sequence[str]) -> list[str]:
+    """The ids of pages that the patterns name. Raises BadParameter for a pattern that names none."""
+    pages = [spec for spec in list_envs() if spec.runtime == "browser"]
+    for pattern in patterns:
+        if not any(named(spec, pattern) for spec in pages):
+            raise typer.BadParameter(
+                f"no web task is named {pattern!r}: give a name of the family web, such as click-test, or "
+                "the id of a page that a provider lists, such as mine/press-twice-v0"
+            )
+    return [spec.id for spec in pages if any(named(spec, pattern) for pattern in patterns)]
+
+
+def named(spec: EnvSpec, pattern: str) -> bool:
+    """Whether a pattern is for the id, or for the name of a task of the family web."""
+    return fnmatch.fnmatch(spec.id, pattern) or (spec.family == "web" and fnmatch.fnmatch(spec.name, pattern))
 
 
 class Amount(NamedTuple):
@@ -366,7 +398,8 @@ def show(results: dict[str, Any]) -> None:
     )
     table = Table("task", *columns)
     for env_id, row in results.items():
-        table.add_row(env_id, *(str(row.get(column, "")) for column in columns))
+        told = [row.get(column) for column in columns]
+        table.add_row(env_id, *("" if value is None else str(value) for value in told))
     Console().print(table)
 
 

@@ -12,7 +12,7 @@ Reward: 0 until the episode ends. The episode is *terminated* when the task ends
 *truncated* when the page's time limit is reached, which MiniWoB++ rewards with −1. The info of
 the last step holds ``raw_reward``, ``decayed_reward``, ``success`` (raw is exactly 1) and ``reason``. Info of
 any step holds what the episode's pages did in vain so far: ``refused``, addresses elsewhere and windows,
-``dialogs`` and ``downloads``.
+``dialogs`` and ``downloads``; and in ``errors`` what their scripts did not catch, each once, ten at most.
 
 Options:
 - ``step_ms`` (100): page time per step, 10 to 10000 ms.

@@ -6,11 +6,12 @@ say how a problem is started and how the outcome is read. This file knows no bro
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gymnasium.spaces import Dict
 
@@ -38,6 +39,7 @@ OPTIONS = {
     "expert": 0,
 }
 """Options of every web task; their meanings are in ``universe2.envs.web``."""
+_GIVER = "solver=lambda: solve"
 _PORTS = {"http": 80, "https": 443}
 _CHOICES = {
     "data_mode": ("train", "test"),
@@ -97,12 +99,44 @@ class WebPage:
             origin_of(self.url)
         if self.in_frame and self.root is None:
             raise UsageError("in_frame is for a page of a folder")
+        if self.root is not None:
+            _check_file(self.root, self.path)
+        if self.solver is not None:
+            _check_giver(self.solver)
 
     def player(self, seed: int) -> Solver | None:
-        """The scripted player of an episode, if there is one."""
+        """The scripted player of an episode, if there is one. Raises UsageError for what is none."""
         if self.solver_of is not None:
-            return self.solver_of(seed)
-        return self.solver() if self.solver is not None else None
+            return _given(self.solver_of(seed), "solver_of", "solver_of=lambda seed: solve")
+        return _given(self.solver(), "solver", _GIVER) if self.solver is not None else None
+
+
+def _check_giver(solver: Any) -> None:
+    """The mistake that is made first is to name the solver itself."""
+    if not callable(solver):
+        raise UsageError(f"solver must be a function that gives the solver, got {solver!r}: write {_GIVER}")
+    try:
+        inspect.signature(solver).bind()
+    except TypeError:
+        raise UsageError(
+            f"solver must be a function without arguments that gives the solver, and {solver!r} takes an "
+            f"argument: is it the solver itself? Then write {_GIVER}"
+        ) from None
+
+
+def _given(solver: Any, name: str, right: str) -> Any:
+    if not callable(solver):
+        raise UsageError(f"a WebPage's {name} gave {solver!r}, not a solver: write {right}")
+    return solver
+
+
+def _check_file(root: Path, path: str) -> None:
+    """Without it the browser would play on an empty document."""
+    found = (root / unquote(urlsplit(f"//page/{path}").path).lstrip("/")).resolve()
+    if not found.is_relative_to(root.resolve()) or not found.is_file():
+        raise UsageError(
+            f"there is no page at {found}; path must be an HTML file in the folder {root}, got {path!r}"
+        )
 
 
 def origin_of(url: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 from web_session import Session, action
@@ -10,13 +14,24 @@ from universe2.agents.demonstrations import record
 from universe2.core.errors import UsageError
 from universe2.core.host import StepResult
 from universe2.core.registry import find
-from universe2.core.spec import EnvConfig
+from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.web import sites
 from universe2.envs.web.own import web_env
-from universe2.envs.web.solvers import Adviser, Look, Play
+from universe2.envs.web.page import OPTIONS, WebPage
+from universe2.envs.web.solvers import Adviser, Look, Play, Solver, advice, click
+from universe2.runtimes.browser import BrowserRuntime
 
 browser = pytest.mark.browser
 LOOK = Look("", [])
+TASK = "mine/press-v0"
+CLICK = np.array([0, 9, 0, 0, 0])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_told() -> None:
+    """What the log was told once, in an earlier test, is told anew."""
+    advice._tell.cache_clear()
+    advice._at_a_loss.clear()
 
 
 def three_moves(look: Look) -> Play:
@@ -30,7 +45,7 @@ def key(advice: np.ndarray | None) -> int:
 
 
 def test_a_plan_goes_on_while_it_is_followed_and_begins_anew_otherwise() -> None:
-    adviser = Adviser(three_moves)
+    adviser = Adviser(three_moves, TASK)
     first = adviser.begin(LOOK)
     assert first is not None
     assert key(first) == 1
@@ -51,7 +66,7 @@ def test_a_solver_at_a_loss_says_nothing_until_it_knows_again() -> None:
         look.find(tag="button")
         yield np.array([0, 9, 0, 0, 0])
 
-    adviser = Adviser(needs_an_element)
+    adviser = Adviser(needs_an_element, TASK)
     assert adviser.begin(LOOK) is None
     assert key(adviser.after(np.zeros(5), Look("", [{"tag": "button", "classes": ""}]))) == 9
 
@@ -66,7 +81,7 @@ def test_a_solver_that_raises_is_told_once_and_says_nothing_for_the_rest_of_the_
         yield np.array([0, 9, 0, 0, 0])
         yield next(iter(()))  # Python makes a RuntimeError of it
 
-    adviser = Adviser(broken)
+    adviser = Adviser(broken, TASK)
     for episode in (1, 2):
         first = adviser.begin(LOOK)
         assert first is not None
@@ -74,7 +89,86 @@ def test_a_solver_that_raises_is_told_once_and_says_nothing_for_the_rest_of_the_
         assert adviser.after(np.zeros(5), LOOK) is None
         assert len(asked) == episode
     (record,) = caplog.records
+    assert record.getMessage().startswith(f"{TASK}: its solver raised")
     assert "generator raised StopIteration" in record.getMessage()
+
+
+def test_a_solver_at_a_loss_is_told_once_for_each_task(caplog: pytest.LogCaptureFixture) -> None:
+    def needs_an_element(look: Look) -> Play:
+        yield click(look.find(tag="button"))
+
+    for task in (TASK, TASK, "mine/other-v0"):
+        adviser = Adviser(needs_an_element, task)
+        for instruction in ("Press it.", "Press the other."):
+            assert adviser.begin(Look(instruction, [])) is None
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"{TASK}: ")
+    assert "no element with  {'tag': 'button'} on the page of 'Press it.'" in first
+    assert second.startswith("mine/other-v0: ")
+
+
+def no_generator(look: Look) -> np.ndarray:
+    return CLICK
+
+
+def nothing(look: Look) -> Play:
+    yield None  # type: ignore[misc]
+
+
+def an_element(look: Look) -> Play:
+    yield {"tag": "button"}  # type: ignore[misc]
+
+
+def too_few_parts(look: Look) -> Play:
+    yield CLICK[:3]
+
+
+def parts_that_are_not(look: Look) -> Play:
+    yield CLICK + 1000
+
+
+@pytest.mark.parametrize(
+    ("solver", "why"),
+    [
+        (no_generator, r"its solver gave array\(\[0, 9, 0, 0, 0\]\), which is no generator"),
+        (nothing, "its solver yielded None, which is no screen action"),
+        (an_element, "its solver yielded {'tag': 'button'}, which is no screen action"),
+        (too_few_parts, r"its solver yielded array\(\[0, 9, 0\]\), which is no screen action"),
+        (parts_that_are_not, r"its solver yielded array\(\[1000, .*\]\), which is no screen action"),
+    ],
+)
+def test_what_is_no_solver_is_told_with_what_one_is(
+    solver: Solver, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    adviser = Adviser(solver, TASK)
+    for _ in range(2):
+        assert adviser.begin(LOOK) is None
+        assert adviser.after(CLICK, LOOK) is None
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert re.match(rf"{TASK}: {why}", told)
+    assert "A solver is a generator function: it is given a Look, yields one screen action" in told
+    assert "Traceback" not in told
+
+
+def test_a_solver_where_a_function_that_gives_it_belongs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>nothing")
+    page = partial(WebPage, root=tmp_path, path="index.html")
+    right = "write solver=lambda: solve"
+    with pytest.raises(UsageError, match=f"three_moves.*takes an argument.*{right}"):
+        page(solver=three_moves)
+    with pytest.raises(UsageError, match=f"must be a function that gives the solver, got 5.*{right}"):
+        page(solver=5)
+    with pytest.raises(UsageError, match=f"gave None, not a solver.*{right}"):
+        page(solver=lambda: None).player(0)
+    with pytest.raises(
+        UsageError, match=r"gave <generator .*, not a solver: write solver_of=lambda seed: solve"
+    ):
+        page(solver_of=three_moves).player(0)
+    assert page(solver=lambda: three_moves).player(0) is three_moves
+    assert page(solver=lambda chosen=three_moves: chosen).player(0) is three_moves
+    assert page(solver_of=lambda seed: three_moves).player(0) is three_moves
+    assert page().player(0) is None
 
 
 def followed(session: Session, steps: int) -> StepResult:
@@ -104,6 +198,38 @@ def test_no_advice_is_asked_for_once_the_episode_is_over() -> None:
         assert result.terminated
         assert "raw_reward" in result.info
         assert "expert" not in result.info
+
+
+def for_ever(look: Look) -> Play:
+    while True:
+        pass
+    yield  # type: ignore[unreachable]
+
+
+def endless(root: str) -> WebPage:
+    return WebPage(root=Path(root), path="index.html", solver=lambda: for_ever)
+
+
+@browser
+def test_where_a_solver_does_not_come_to_an_end_the_fault_names_it(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>nothing")
+    spec = EnvSpec(
+        id=TASK,
+        runtime="browser",
+        entry=f"{__name__}:endless",
+        kwargs={"root": str(tmp_path)},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+    )
+    runtime = BrowserRuntime(spec, 1, EnvConfig(options={"expert": 1}), reset_deadline=5.0)
+    try:
+        runtime.reset([0], [1])
+        told = runtime.recv().fault_text[0]
+    finally:
+        runtime.close()
+    assert "reset of slot 0 took longer than 5 s" in told
+    assert "option expert" in told
+    assert "does it come to an end?" in told
 
 
 def test_every_site_has_an_expert() -> None:

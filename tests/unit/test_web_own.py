@@ -255,6 +255,19 @@ def test_what_would_lead_out_is_told(folder: Path, accept: bool, told: str) -> N
 
 
 @pytest.mark.browser
+def test_what_is_asked_on_the_way_to_another_document_is_told(folder: Path) -> None:
+    (folder / "index.html").write_text(
+        """<form action="second.html" onsubmit="return confirm('sure?')"><button>send</button></form>"""
+    )
+    with Session(spec(folder, accept_dialogs=True), observe="axtree,url", actions="structured") as session:
+        tree = session.reset(0)["axtree"]
+        (send,) = (line.strip()[1:].split("]")[0] for line in tree.split("\n") if '"send"' in line)
+        result = session.step(parse(f"click({send})"))  # type: ignore[arg-type]
+        assert "/second.html" in result.obs["url"]
+        assert result.info == {"dialogs": ("confirm: sure?",)}
+
+
+@pytest.mark.browser
 def test_where_an_episode_went_is_forgotten_with_it(folder: Path) -> None:
     """Neither ``history.back()`` nor ``history.state`` leads from one episode into another."""
     (folder / "index.html").write_text(

@@ -104,7 +104,7 @@ class BrowserHost:
         if self._options["expert"]:
             solver = self._page.player(fold31(seed))
             assert solver is not None  # check_options saw to that
-            state.adviser = Adviser(solver)
+            state.adviser = Adviser(solver, self._spec.id)
         info: dict[str, Any] = {} if page.browser.on_command else {"deterministic": False}
         info |= await self._asked_for(slot, page, None)
         return await self._observation(slot, page), info
@@ -167,8 +167,9 @@ class BrowserHost:
 
     def _judge(self, outcome: dict[str, Any], page: EpisodePage) -> tuple[float, dict[str, Any]]:
         """The reward, and the info of a step."""
-        led_out = {"refused": page.refused, "dialogs": page.dialogs, "downloads": page.downloads}
-        told = {name: tuple(some) for name, some in led_out.items() if some}
+        lists = {"refused": page.refused, "dialogs": page.dialogs, "downloads": page.downloads}
+        lists["errors"] = page.errors
+        told = {name: tuple(some) for name, some in lists.items() if some}
         if not outcome["done"]:
             return 0.0, told
         raw, decayed = (_number(outcome.get(name), name, page) for name in ("raw", "decayed"))
@@ -287,4 +288,6 @@ class BrowserHost:
 def _number(value: Any, name: str, page: EpisodePage) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    raise ValueError(f"{page.instruction!r}: the page's {name} reward is {value!r}, not a number")
+    raise ValueError(
+        f"{page.instruction!r}: the page's {name} reward is {value!r}, not a number{page.cause()}"
+    )

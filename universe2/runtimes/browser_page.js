@@ -3,6 +3,7 @@
 (() => {
   const own = window.__universe2;
   if (!own || own.news) return;
+  const before = window.name;
   window.name = "";
   history.scrollRestoration = "manual";
   let source = null;
@@ -27,11 +28,40 @@
     }
   };
   const happened = new Set();
-  const [refused, dialogs, downloads] = [[], [], []];
+  const [refused, dialogs, downloads, errors] = [[], [], [], []];
   const note = (what) => (outer() ? outer().note(what) : happened.add(what));
   const refuse = (address) => (outer() ? outer().refuse(address) : void refused.push(address));
   const say = (text) => (outer() ? outer().say(text) : void dialogs.push(text));
   const keep = (name) => (outer() ? outer().keep(name) : void downloads.push(name));
+  // Each error once and not many, for a page may make them in every frame.
+  const known = new Set();
+  const fail = (text) => {
+    if (outer()) return outer().fail(text);
+    if (known.size >= 10 || known.has(text)) return;
+    known.add(text);
+    errors.push(text);
+  };
+  const news = () => ({
+    refused: refused.splice(0), dialogs: dialogs.splice(0), downloads: downloads.splice(0), errors: errors.splice(0),
+    happened: [...happened],
+  });
+
+  // A document that is replaced before the runtime asks leaves its news to the next one, in the window's name.
+  // A blank one takes none: it stands between two episodes. What a page itself wrote there may be anything.
+  const inherit = () => {
+    if (window.parent !== window || location.protocol === "about:") return;
+    try {
+      const left = JSON.parse(before);
+      for (const [list, name] of [[refused, "refused"], [dialogs, "dialogs"], [downloads, "downloads"], [errors, "errors"]])
+        list.push(...left[name].map(String));
+      for (const what of left.happened) happened.add(String(what));
+    } catch {} // nothing was left
+  };
+  inherit();
+  const bequeath = () => {
+    const left = news();
+    if (window.parent === window && Object.values(left).some((list) => list.length)) window.name = JSON.stringify(left);
+  };
 
   // Nothing leads to another origin; the runtime is told of what would have.
   window.navigation?.addEventListener("navigate", (event) => {
@@ -88,10 +118,34 @@
     };
   }
 
+  // What the page's scripts did not catch, with its place where that has a name.
+  const LENGTH = 300;
+  const place = ({ filename, lineno }) => {
+    const found = URL.canParse(filename) && new URL(filename);
+    return found && /^https?:$/.test(found.protocol) ? ` (${found.pathname.slice(1)}:${lineno})` : "";
+  };
+  const watchErrors = () => {
+    window.addEventListener("error", (event) => {
+      if (!(event instanceof ErrorEvent) || !event.isTrusted) return; // a picture that is missing, say
+      const text = event.message.replace(/^Uncaught /, "");
+      if (!text.startsWith("ResizeObserver loop")) fail(text.slice(0, LENGTH) + place(event)); // breaks nothing
+    });
+    window.addEventListener("unhandledrejection", ({ reason, isTrusted }) => {
+      if (!isTrusted) return;
+      let text = "something without a text";
+      try {
+        text = String(reason);
+      } catch {} // its own toString throws
+      fail(`${text.slice(0, LENGTH)} (in a promise)`);
+    });
+  };
+
   // What every document must not do. Opening a document to write it takes its window's listeners away.
   const guard = () => {
     watchSelecting();
     watchCopying();
+    watchErrors();
+    window.addEventListener("pagehide", bequeath);
     // A drag of the operating system would take the pointer away from the page.
     window.addEventListener("dragstart", (event) => event.preventDefault());
     for (const type of ["mousedown", "click", "keydown"]) window.addEventListener(type, keepShut, true);
@@ -189,14 +243,13 @@
     refuse,
     say,
     keep,
+    fail,
     inset,
     at,
     guard,
     hosts: () => source !== null,
-    // What the runtime must know: what was refused since it was last asked, and what has happened.
-    news: () => ({
-      refused: refused.splice(0), dialogs: dialogs.splice(0), downloads: downloads.splice(0), happened: [...happened],
-    }),
+    // What the runtime must know: what was refused and so on since it was last asked, and what has happened.
+    news,
     // Loads what style sheets may ask for later, so that no loading falls into the episode; returns the addresses.
     // Those of an earlier document of the same page can be given: to look for them takes long.
     preload: async (known) => {

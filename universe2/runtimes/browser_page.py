@@ -45,6 +45,8 @@ _AT_ONCE = 3
 """Of those, how many are drawn before the page itself is waited for in between."""
 _STARTING_MS = 100
 """virtual time given at once to a page that starts its problem"""
+_ERRORS = 10
+"""so many errors of a page are told in an episode, and no more"""
 
 
 class EpisodePage:
@@ -59,6 +61,8 @@ class EpisodePage:
         """what it asked or told in dialogs, which are answered at once"""
         self.downloads: list[str] = []
         """names of files that it would have downloaded"""
+        self.errors: list[str] = []
+        """what its scripts did not catch, each error once"""
         self.worn = False
         """whether something happened that would change later episodes: then it isn't used again"""
         self.copied = False
@@ -111,8 +115,6 @@ class EpisodePage:
     async def reopen(self, seed: int, mode: str) -> None:
         """Load the page again, as a fresh document in the same renderer: far cheaper than ``open``."""
         self.browser.episodes += 1
-        for told in (self.refused, self.dialogs, self.downloads):
-            told.clear()
         if self._resume:
             self._send("Page.removeScriptToEvaluateOnNewDocument", identifier=self._resume)
             self._resume = ""
@@ -126,6 +128,8 @@ class EpisodePage:
         await self._send_all(left)
         if not self._page.in_frame:
             await self._leave()
+        for told in (self.refused, self.dialogs, self.downloads, self.errors):
+            told.clear()
         await self._load(seed)
         await self._begin(seed, mode)
 
@@ -251,7 +255,7 @@ class EpisodePage:
         while await self._run("0") and not started.done():
             await self._spend(_STARTING_MS)
             self._elapsed_ms += _STARTING_MS
-        return self._value(await started)
+        return await self._value(await started)
 
     async def act(self, commands: Sequence[Command]) -> None:
         """Carry out input commands and wait until the page has dealt with them."""
@@ -331,16 +335,22 @@ class EpisodePage:
         site = self._origin.site
         judged = "0" if site is not None else "__universe2.read()"
         told = await self.evaluate(f"[{judged}, __universe2.news()]")
-        self.refused += told[1]["refused"]
-        self.dialogs += told[1]["dialogs"]
-        self.downloads += told[1]["downloads"]
-        self.worn = self.worn or "selected" in told[1]["happened"]
-        self.copied = self.copied or "copied" in told[1]["happened"]
+        self._hear(told[1])
         outcome: dict[str, Any] = told[0] if site is None else site.outcome()
         limit = self._page.limit_ms
         if limit and self._elapsed_ms >= limit and not outcome["done"]:
             return {"done": True, "timed_out": True, "raw": -1.0, "decayed": -1.0, "reason": "timed out"}
         return outcome
+
+    def _hear(self, news: dict[str, list[str]]) -> None:
+        """Keep what the page's documents have to tell since they were last asked (see browser_page.js)."""
+        self.refused += news["refused"]
+        self.dialogs += news["dialogs"]
+        self.downloads += news["downloads"]
+        self.errors += [error for error in news["errors"] if error not in self.errors]
+        del self.errors[_ERRORS:]
+        self.worn = self.worn or "selected" in news["happened"]
+        self.copied = self.copied or "copied" in news["happened"]
 
     async def elements(self) -> list[dict[str, Any]]:
         """What is in sight: tag, id, classes, type, text, value, checked, focused, color, box."""
@@ -367,15 +377,25 @@ class EpisodePage:
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression. Raises RuntimeError if it throws."""
-        if self._page.in_frame:
-            expression = f"frames[0].eval({json.dumps(expression)})"
-        return self._value(await self._run(expression))
+        return await self._value(await self._run(self._inside(expression)))
 
-    def _value(self, answer: dict[str, Any]) -> Any:
+    async def _value(self, answer: dict[str, Any]) -> Any:
+        """What was evaluated. Raises RuntimeError if that threw, with what went wrong in the page before."""
         if (details := answer.get("exceptionDetails")) is not None:
             thrown = details.get("exception", {}).get("description", details.get("text"))
-            raise RuntimeError(f"{self._origin.address}: {thrown}")
+            answer = await self._run(self._inside("__universe2.news()"))
+            if "exceptionDetails" not in answer:
+                self._hear(answer["result"]["value"])
+            raise RuntimeError(f"{self._origin.address}: {thrown}{self.cause()}")
         return answer["result"].get("value")
+
+    def _inside(self, expression: str) -> str:
+        """The same expression for where the page's document is."""
+        return f"frames[0].eval({json.dumps(expression)})" if self._page.in_frame else expression
+
+    def cause(self) -> str:
+        """What is to be added to a complaint about the page: where it went wrong first."""
+        return f"\nThe page's first error was {self.errors[0]}" if self.errors else ""
 
     def _run(self, expression: str, **options: Any) -> asyncio.Future[dict[str, Any]]:
         """Evaluate in the top document."""

@@ -303,7 +303,10 @@ class WorkerPool:
                 slot = overdue[0]
                 doing = f"{worker.kinds[slot]} of slot {slot}" if worker.ready else "its start"
                 limit = worker.due[slot][1] if worker.ready else self._limits.start
-                self._bury(worker, f"{doing} took longer than {limit:g} s, so it was killed", kill=True)
+                hint = ""
+                if worker.ready and self._setup.config.options.get("expert"):
+                    hint = "; the task's solver runs there too (option expert): does it come to an end?"
+                self._bury(worker, f"{doing} took longer than {limit:g} s, so it was killed{hint}", kill=True)
 
     def _end_hungry(self) -> None:
         now = time.monotonic()
