@@ -11,6 +11,7 @@ third party's package adds its family with one entry point, and no line here.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -21,11 +22,15 @@ from universe2.core.spec import EnvSpec
 Provider = Callable[[], Iterable[EnvSpec]]
 Resolver = Callable[[str], EnvSpec | None]
 
+_NO_VERSION = re.compile(r"-[vV]\d[\d.]*$")
+"""The end of an id that means a version, and isn't one. Gymnasium lets it pass: others' ids may have it."""
 _added: dict[str, EnvSpec] = {}
 
 
 def register(spec: EnvSpec) -> EnvSpec:
     """Add one spec for this process; ``universe2.register`` adds it for Gymnasium too."""
+    if spec.version is None and _NO_VERSION.search(spec.id):
+        raise UsageError(f"{spec.id}: a version is written -v0, -v1 and so on, or left out")
     if spec.id in _added or spec.id in _provided().get(spec.family, {}):
         raise UsageError(f"{spec.id} is registered already; give it another name or version")
     _added[spec.id] = spec
