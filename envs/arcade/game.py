@@ -7,8 +7,10 @@ floats in the state, no objects, no printing. ``UNIVERSE2_DEBUG=1`` runs it as p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,20 @@ RUNNING, CLEARED, LOST, WON, DRAWN = 0, 1, 2, 4, 5
 
 OUTCOMES = ("", "cleared", "lost", "time", "won", "drawn")
 """Names for the info column; "time" is the step limit, which no game decides itself."""
+
+PARAMETERS = {
+    "reset": ("state", "level", "seed"),
+    "step": ("state", "keys"),
+    "draw": ("state", "canvas"),
+    "heuristic": ("state",),
+}
+"""A game's functions, and what each is called with."""
+
+RETURNS = {
+    "step": "(reward, RUNNING | CLEARED | LOST)",
+    "heuristic": "the keys of one of the game's actions, such as 0 or LEFT",
+}
+"""What is made use of, of what they return."""
 
 __all__ = ["CLEARED", "DOWN", "FIRE", "LEFT", "LOST", "OUTCOMES", "RIGHT", "RUNNING", "UP", "Game"]
 
@@ -52,6 +68,7 @@ class Game:
     instruction: str
 
     def __post_init__(self) -> None:
+        check_parts(self, PARAMETERS)
         for field in ("rng", "hard"):
             if self.state.names is None or field not in self.state.names:
                 raise UsageError(f"a game's state needs an int64 field {field!r}")
@@ -60,6 +77,34 @@ class Game:
     def keys(self) -> np.ndarray:
         """int64 (A,): the bits that ``step`` is given for each native action."""
         return key_bits(self.actions)
+
+
+def check_parts(game: Any, parameters: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise UsageError unless the state is a dtype, and each function can be called with its parameters."""
+    kind = type(game).__name__.lower()
+    if not isinstance(game.state, np.dtype):
+        raise UsageError(
+            f"a {kind}'s state must be a structured dtype, such as "
+            f'np.dtype([("rng", np.int64), ("hard", np.int64), …]), '
+            f"got the {type(game.state).__name__} {game.state!r:.120}"
+        )
+    for name, wanted in parameters.items():
+        _check_call(f"a {kind}'s {name}", getattr(game, name), name, wanted)
+
+
+def _check_call(what: str, function: Any, name: str, wanted: tuple[str, ...]) -> None:
+    call = f"{name}({', '.join(wanted)})"
+    if not isinstance(function, FunctionType):
+        raise UsageError(f"{what} must be a plain function {call}, got {function!r:.120}")
+    signature, code = inspect.signature(function), function.__code__
+    try:
+        signature.bind(*wanted)
+    except TypeError:
+        takes = ", ".join(signature.parameters)
+        raise UsageError(
+            f"{what} is called as {call}, but {function.__name__} takes ({takes}), "
+            f"at {code.co_filename}:{code.co_firstlineno}"
+        ) from None
 
 
 def key_bits(actions: tuple[tuple[str, str], ...]) -> np.ndarray:

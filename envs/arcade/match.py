@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from universe2.core.errors import UsageError
-from universe2.envs.arcade.game import DRAWN, RUNNING, WON, key_bits
+from universe2.envs.arcade.game import DRAWN, PARAMETERS, RUNNING, WON, check_parts, key_bits
 from universe2.envs.arcade.kit import SIZE
 from universe2.envs.arcade.rng import below
 
@@ -40,6 +40,15 @@ FIELDS = [
 seats. ``live[p]`` is 1 for those who play; a game sets it to 0 for one who is out. ``gained[p]`` is 0 when
 a step begins and holds player p's reward when it ends.
 """
+
+MATCH_PARAMETERS = {**PARAMETERS, "draw": ("state", "canvas", "player"), "heuristic": ("state", "player")}
+"""A match's functions, and what each is called with."""
+
+MATCH_RETURNS = {
+    "step": "RUNNING, WON, DRAWN, CLEARED or LOST",
+    "heuristic": "the keys of one of the match's actions, such as 0 or LEFT",
+}
+"""What is made use of, of what they return."""
 
 __all__ = [
     "DRAWN",
@@ -79,6 +88,7 @@ class Match:
     instruction: str
 
     def __post_init__(self) -> None:
+        check_parts(self, MATCH_PARAMETERS)
         first = np.dtype(FIELDS)
         for name in first.names or ():
             if name not in (self.state.names or ()) or self.state[name] != first[name]:

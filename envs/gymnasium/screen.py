@@ -27,6 +27,7 @@ from universe2.core.screen import (
     screen_observation_space,
 )
 from universe2.core.spec import EnvSpec
+from universe2.envs.gymnasium.returned import RESET, STEP, checked
 
 _GRID = ("left", "down", "right", "up")
 DIRECTIONS: dict[str, tuple[str, ...]] = {
@@ -64,11 +65,12 @@ class ScreenEnv(gym.Wrapper):
         self.action_space = screen_action_space()
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        _, info = self.env.reset(**kwargs)
+        _, info = checked(self.env.reset(**kwargs), "reset", RESET, self._spec)
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        _, reward, terminated, truncated, info = self.env.step(self._to_native(action))
+        found = self.env.step(self._to_native(action))
+        _, reward, terminated, truncated, info = checked(found, "step", STEP, self._spec)
         return self._observation(), reward, terminated, truncated, info
 
     def _observation(self) -> dict[str, Any]:

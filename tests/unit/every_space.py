@@ -65,6 +65,46 @@ class OddPictures(EverySpace):
         return self._picture
 
 
+SEEN = np.zeros(2, np.float32)
+RESETS: list[Any] = [(SEEN, {}), SEEN, (SEEN, {}, 1), None, (SEEN, [])]
+STEPS: list[Any] = [
+    (SEEN, 1.0, False, False, {}),
+    (SEEN, 1.0, False, {}),
+    SEEN,
+    None,
+    (SEEN, None, False, False, {}),
+    (SEEN, "good", False, False, {}),
+    (SEEN, np.ones(2), False, False, {}),
+    (SEEN, 10**400, False, False, {}),
+    (SEEN, 1.0, False, False, [1]),
+    (SEEN, 1.0, False, False, None),
+]
+
+
+class OddReturns(gym.Env):
+    """Its seed says which of RESETS it returns, its action which of STEPS; the first of each is right."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (2,))
+        self.action_space = spaces.Discrete(len(STEPS))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return RESETS[seed or 0]
+
+    def step(self, action: Any) -> Any:
+        return STEPS[action]
+
+    def render(self) -> Any:
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+def odd_returns_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
+    env = OddReturns()
+    return Spaces(env.observation_space, env.action_space)
+
+
 def every_space_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     return Spaces(everything(), everything())
 

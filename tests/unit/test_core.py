@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -19,7 +21,7 @@ from universe2.core.errors import (
     name_of,
 )
 from universe2.core.ledger import SlotLedger
-from universe2.core.registry import find, list_envs, register
+from universe2.core.registry import find, list_envs, register, unregister
 from universe2.core.screen import (
     ALL_LIVE,
     ARROWS,
@@ -34,6 +36,7 @@ from universe2.core.screen import (
 from universe2.core.seeding import check_seed, fold31, mix, next_seed, next_seeds, vector_seeds
 from universe2.core.spaces import check_actions, empty, put, stack, take, unstack
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement
+from universe2.runtimes import open_runtime
 
 
 def spec(**changes: object) -> EnvSpec:
@@ -92,6 +95,33 @@ def test_spec_parts_and_hash() -> None:
         one.resolve({"sped": 2})
     with pytest.raises(UsageError, match="family/Name-v0"):
         spec(id="nonsense")
+
+
+@pytest.mark.parametrize("env_id", ["mine/Thing-V1", "mine/Thing-v1.0", "mine/More/Thing-V02"])
+def test_a_version_that_is_mistyped_is_not_registered(env_id: str) -> None:
+    with pytest.raises(UsageError, match=rf"{re.escape(env_id)}: a version is written -v0, -v1 and so on"):
+        register(spec(id=env_id))
+
+
+@pytest.mark.parametrize("name", ["Thing", "Chapter-V"])
+def test_an_id_may_have_no_version(name: str) -> None:
+    """Gymnasium's may have none, and are ours as they are, behind the family."""
+    bare = spec(id=f"mine/{name}")
+    assert (bare.name, bare.version) == (name, None)
+    assert register(bare) is bare
+    unregister(bare.id)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "hint"), [("gym", ""), ("proces", "Did you mean 'process'?"), ("", ""), ("my.module", "")]
+)
+def test_a_runtime_that_is_not_there_is_named(runtime: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        open_runtime(spec(runtime=runtime), 1)
+    assert str(refused.value) == (
+        f"a/B-v0: no runtime {runtime!r}.{' ' * bool(hint)}{hint} "
+        "There are browser, compiled, match, native, process, or module:Class"
+    )
 
 
 OPTIONS = {"flag": False, "count": 4, "chance": 0.25, "kind": "easy", "free": None, "many": []}

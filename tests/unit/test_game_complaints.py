@@ -15,10 +15,13 @@ import pytest
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvSpec
 from universe2.envs.arcade import game_spec
-from universe2.envs.arcade.game import CLEARED, LEFT, RIGHT, RUNNING, Game
+from universe2.envs.arcade.game import CLEARED, LEFT, LOST, RIGHT, RUNNING, UP, Game
 from universe2.envs.arcade.kit import OPAQUE, blend, gradient, rect
+from universe2.envs.arcade.match import FIELDS as match_fields
+from universe2.envs.arcade.match import Match
 from universe2.envs.arcade.rng import between, seeded
 from universe2.runtimes import compiled_driver
+from universe2.runtimes.match_driver import match_drivers
 from universe2.testing import games as checks
 from universe2.testing import plainly as plain_play
 
@@ -85,6 +88,51 @@ def reset_too_far(state: Any, level: int, seed: int) -> None:
 
 
 _calls = itertools.count()
+
+
+def step_won(state: Any, keys: int) -> Any:
+    state.x += 1
+    return CLEARED
+
+
+def step_without_return(state: Any, keys: int) -> Any:
+    state.x += 1
+
+
+def step_of_three(state: Any, keys: int) -> Any:
+    return 1, RUNNING, state.x
+
+
+def step_with_a_word(state: Any, keys: int) -> Any:
+    return 1, "lost"
+
+
+def step_without_reward(state: Any, keys: int) -> Any:
+    return None, RUNNING
+
+
+def step_beyond_the_endings(state: Any, keys: int) -> Any:
+    return 0, 7
+
+
+def heuristic_without_return(state: Any) -> Any:
+    if state.x == 4:
+        return None
+    return RIGHT
+
+
+def heuristic_with_a_word(state: Any) -> Any:
+    return "left"
+
+
+def heuristic_without_key(state: Any) -> Any:
+    return RIGHT | UP
+
+
+def step_of_a_branch(state: Any, keys: int) -> Any:
+    if state.x == 5:
+        return LOST
+    return step(state, keys)
 
 
 def step_by_the_clock(state: Any, keys: int) -> tuple[int, int]:
@@ -206,6 +254,60 @@ BROKEN = {
         checks.plain_python_plays_it,
         r"step raised AttributeError.*goall.*state\.x = state\.goall \(.*test_game_complaints\.py:\d+\)",
     ),
+    "returns how it ended only": (
+        {"step": step_won},
+        checks.plain_python_plays_it,
+        r"step returned 1, after 0 heuristic steps on level 0 \(easy\), at return CLEARED \(.*"
+        rf"test_game_complaints\.py:{step_won.__code__.co_firstlineno + 2}\); "
+        r"it must return \(reward, RUNNING \| CLEARED \| LOST\)$",
+    ),
+    "returns nothing": (
+        {"step": step_without_return},
+        checks.plain_python_plays_it,
+        rf"step returned None, .*:{step_without_return.__code__.co_firstlineno + 1}\); "
+        r"it must return \(reward",
+    ),
+    "returns three things": (
+        {"step": step_of_three},
+        checks.plain_python_plays_it,
+        r"step returned \(1, 0, .*2.*\), after 0 .* must return \(reward, RUNNING",
+    ),
+    "returns a word for its ending": (
+        {"step": step_with_a_word},
+        checks.plain_python_plays_it,
+        r"step returned \(1, 'lost'\), after 0 .* must return \(reward, RUNNING",
+    ),
+    "returns no reward": (
+        {"step": step_without_reward},
+        checks.plain_python_plays_it,
+        r"step returned \(None, 0\), after 0 .* must return \(reward, RUNNING",
+    ),
+    "returns an ending that isn't": (
+        {"step": step_beyond_the_endings},
+        checks.plain_python_plays_it,
+        r"step returned \(0, 7\), after 0 .* must return \(reward, RUNNING",
+    ),
+    "returns how it ended in a branch": (
+        {"step": step_of_a_branch},
+        checks.plain_python_plays_it,
+        rf"step returned 2, after 3 .* at return LOST \(.*:{step_of_a_branch.__code__.co_firstlineno + 2}\)",
+    ),
+    "advises nothing": (
+        {"heuristic": heuristic_without_return},
+        checks.plain_python_plays_it,
+        r"heuristic returned None, after 2 heuristic steps .* at return None \(.*; "
+        "it must return the keys of one of the game's actions, such as 0 or LEFT",
+    ),
+    "advises in words": (
+        {"heuristic": heuristic_with_a_word},
+        checks.plain_python_plays_it,
+        r"heuristic returned 'left', after 0 .* must return the keys",
+    ),
+    "advises keys of no action": (
+        {"heuristic": heuristic_without_key},
+        checks.plain_python_plays_it,
+        rf"heuristic returned {RIGHT | UP}, after 0 .* must return the keys of one of the game's actions",
+    ),
     "has fractions": (
         {"state": np.dtype([*FIELDS, ("speed", np.float64)])},
         checks.states_are_whole_numbers,
@@ -272,6 +374,85 @@ def test_the_author_is_told_of_divisions_by_zero(subject_of: Any, plainly: None)
         checks.nothing_is_divided_by_zero(subject)
 
 
+def step_timed(state: Any, keys: int, dt: int) -> tuple[int, int]:
+    return step(state, keys)
+
+
+def reset_unseeded(state: Any, level: int) -> None:
+    reset(state, level, 0)
+
+
+MISMADE = {
+    "step with a third": (
+        {"step": step_timed},
+        r"a game's step is called as step\(state, keys\), but step_timed takes \(state, keys, dt\), "
+        rf"at .*test_game_complaints\.py:{step_timed.__code__.co_firstlineno}",
+    ),
+    "reset without the seed": (
+        {"reset": reset_unseeded},
+        r"a game's reset is called as reset\(state, level, seed\), but reset_unseeded takes \(state, level\)",
+    ),
+    "draw for a player": (
+        {"draw": step_timed},
+        r"a game's draw is called as draw\(state, canvas\), but step_timed takes",
+    ),
+    "heuristic is step": (
+        {"heuristic": step},
+        r"a game's heuristic is called as heuristic\(state\), but step takes \(state, keys\)",
+    ),
+    "heuristic is no function": (
+        {"heuristic": 3},
+        r"a game's heuristic must be a plain function heuristic\(state\), got 3",
+    ),
+    "state is a list": (
+        {"state": FIELDS},
+        r"a game's state must be a structured dtype, such as np\.dtype\(.*, got the list \[\('rng', <class",
+    ),
+    "state is a field's type": (
+        {"state": np.int64},
+        r"structured dtype.*, got the type <class 'numpy\.int64'>",
+    ),
+    "state has no fields": ({"state": np.dtype(np.int64)}, "a game's state needs an int64 field 'rng'"),
+}
+
+
+@pytest.mark.parametrize(("changes", "complaint"), MISMADE.values(), ids=MISMADE)
+def test_the_author_is_told_what_is_no_game(changes: Any, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        dataclasses.replace(WALK, **changes)
+
+
+def step_for_all(state: Any, keys: Any) -> Any:
+    return state.live.sum(), RUNNING
+
+
+def draw_for(state: Any, canvas: Any, player: int) -> None:
+    draw(state, canvas)
+
+
+def heuristic_of(state: Any, player: int) -> int:
+    return RIGHT
+
+
+MATCH = Match(
+    state=np.dtype([*match_fields, ("x", np.int64), ("goal", np.int64)]),
+    players=(2,),
+    reset=reset,
+    step=lambda state, keys: RUNNING,
+    draw=draw_for,
+    heuristic=heuristic_of,
+    actions=WALK.actions,
+    instruction=WALK.instruction,
+)
+
+
+def test_the_author_is_told_what_is_no_match() -> None:
+    with pytest.raises(UsageError, match=r"a match's draw is called as draw\(state, canvas, player\), but"):
+        dataclasses.replace(MATCH, draw=draw)
+    with pytest.raises(UsageError, match=r"a match's state must be a structured dtype, .* got the list"):
+        dataclasses.replace(MATCH, state=match_fields)  # type: ignore[arg-type]
+
+
 def heuristic_mistyped(state: Any) -> int:
     return RIGHT if state.y < state.goal else LEFT
 
@@ -310,6 +491,27 @@ UNCOMPILED = {
         r"name 'walked' is not defined, at .*test_game_complaints\.py:{here} \(step_unimported\)",
         step_unimported.__code__.co_firstlineno,
     ),
+    "returns how it ended only": (
+        {"step": step_won},
+        r"step_won must return \(reward, RUNNING \| CLEARED \| LOST\) \(failed to unpack .*\), "
+        r"at .*test_game_complaints\.py:{here} \(step_won\)\. .*check_game names the line",
+        step_won.__code__.co_firstlineno,
+    ),
+    "returns a word for its ending": (
+        {"step": step_with_a_word},
+        r"step_with_a_word must return \(reward, RUNNING .* at .*test_game_complaints\.py:{here} ",
+        step_with_a_word.__code__.co_firstlineno,
+    ),
+    "returns no reward": (
+        {"step": step_without_reward},
+        r"step_without_reward must return \(reward, RUNNING .* at .*test_game_complaints\.py:{here} ",
+        step_without_reward.__code__.co_firstlineno,
+    ),
+    "advises in words": (
+        {"heuristic": heuristic_with_a_word},
+        r"heuristic_with_a_word must return the keys .* at .*test_game_complaints\.py:{here} ",
+        heuristic_with_a_word.__code__.co_firstlineno,
+    ),
     "returns this or that": (
         {"step": step_of_two_minds},
         r"Can't unify return type .*, at .*test_game_complaints\.py:\d+",
@@ -331,3 +533,20 @@ def test_the_author_is_told_what_cannot_be_compiled(
     with pytest.raises(UsageError, match=complaint.replace("{here}", str(here))) as caught:
         advised(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_the_author_of_a_match_is_told_what_its_step_must_return() -> None:
+    with pytest.raises(UsageError, match=r"step_for_all must return RUNNING, WON, .* \(step_for_all\)\."):
+        match_drivers(dataclasses.replace(MATCH, step=step_for_all))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "words"),
+    [
+        ("arcade/Sumo-v0", "arcade/Sumo-v0 is a match of several agents"),
+        ("gymnasium/CartPole-v1", "gymnasium/CartPole-v1 is no arcade game"),
+    ],
+)
+def test_who_checks_no_game_is_told_what_it_is(env_id: str, words: str) -> None:
+    with pytest.raises(UsageError, match=rf"arcade games for one player; {words}.*use check_env"):
+        checks.check_game(env_id)

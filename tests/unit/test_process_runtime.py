@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 
 from universe2.client import open_remote
+from universe2.core.batch import Fault
 from universe2.core.errors import FaultError, UnsupportedError, UsageError
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
+from universe2.core.screen import KEYS
 from universe2.core.spaces import stack, unstack
 from universe2.core.spec import EnvConfig
+from universe2.envs.gymnasium.screen import ScreenEnv
 from universe2.runtimes import open_runtime
 from universe2.runtimes.process import ProcessRuntime
 from universe2.server import Server, ServerConfig
@@ -144,6 +148,64 @@ def test_a_picture_that_is_none_is_told_and_the_slots_go_on(picture: Any, told: 
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+FIVE = "Gymnasium's returns 5 values: observation, reward, terminated, truncated, info"
+TWO = "Gymnasium's returns 2 values: observation, info"
+ODD_STEPS = {
+    1: f"test/Odd-v0: step() returned 4 values; {FIVE}",
+    2: f"test/Odd-v0: step() returned an array of float32, (2,); {FIVE}",
+    3: f"test/Odd-v0: step() returned None; {FIVE}",
+    4: "the reward must be one number, got None",
+    5: "the reward must be one number, got 'good'",
+    6: "the reward must be one number, got array([1., 1.])",
+    7: "the reward must be one number, got 1000000",
+    8: "info must be a dict, got [1]",
+    9: "info must be a dict, got None",
+}
+ODD_RESETS = {
+    1: f"test/Odd-v0: reset() returned an array of float32, (2,); {TWO}",
+    2: f"test/Odd-v0: reset() returned 3 values; {TWO}",
+    3: f"test/Odd-v0: reset() returned None; {TWO}",
+    4: "info must be a dict, got []",
+}
+ODD = dataclasses.replace(
+    every_space.SPEC,
+    id="test/Odd-v0",
+    entry="every_space:OddReturns",
+    spaces_from="every_space:odd_returns_spaces",
+)
+
+
+def test_what_the_environment_returns_wrong_is_told_and_the_slot_goes_on() -> None:
+    runtime = ProcessRuntime(ODD, 1)
+    try:
+        for seed, told in ODD_RESETS.items():
+            runtime.reset([0], [seed])
+            batch = runtime.recv(30)
+            assert batch.fault.tolist() == [Fault.ENVIRONMENT]
+            assert told in batch.fault_text[0].splitlines()[-1]
+        for action, told in ODD_STEPS.items():
+            runtime.reset([0], [0])
+            receive(runtime, 1)
+            runtime.send([0], np.array([action]))
+            batch = runtime.recv(30)
+            assert batch.fault.tolist() == [Fault.ENVIRONMENT]
+            assert told in batch.fault_text[0].splitlines()[-1]
+        runtime.reset([0], [0])
+        receive(runtime, 1)
+        runtime.send([0], np.array([0]))
+        assert receive(runtime, 1)[0][0].reward.tolist() == [1.0]
+    finally:
+        runtime.close()
+
+
+def test_what_the_environment_returns_wrong_is_told_on_the_screen_too() -> None:
+    env = ScreenEnv(every_space.OddReturns(), ODD, (64, 64))
+    with pytest.raises(FaultError, match=rf"^{re.escape(ODD_RESETS[1])}"):
+        env.reset(seed=1)
+    with pytest.raises(FaultError, match=rf"^{re.escape(ODD_STEPS[1])}"):
+        env.step(np.array([0, KEYS.index("1"), 0, 0, 0]))
 
 
 @pytest.mark.parametrize("per_worker", [0, -1])

@@ -56,6 +56,7 @@ def raises() -> list[EnvSpec]:
         (lambda: ["mine/Thing-v0"], "it lists 'mine/Thing-v0', which is no EnvSpec"),
         (lambda: [spec("nothing")], "id must be|family"),
         (lambda: [spec("dup/A-v0"), spec("dup/A-v0")], "its id dup/A-v0 is taken already"),
+        (lambda: [spec("dup/A-V1")], "dup/A-V1: a version is written -v0"),
         (lambda: [spec("arcade/Breakout-v0")], "its id arcade/Breakout-v0 is taken already"),
     ],
 )

@@ -36,8 +36,13 @@ def blame(error: Exception) -> Fault:
 
 
 def checked_reward(reward: Any) -> float:
-    """``reward`` as a float. Raises ValueError for NaN: that says of a row that it has a fault."""
-    number = float(reward)
+    """``reward`` as a float. Raises ValueError for what is none, and for NaN: that says of a row that it has
+    a fault.
+    """
+    try:
+        number = float(reward)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"the reward must be one number, got {reward!r:.100}") from None
     if math.isnan(number):
         raise ValueError(
             f"the reward is {reward!r}, which says of a step that it is a fault; "
@@ -108,7 +113,9 @@ class Batch:
 
 
 def check_info(info: Mapping[str, Any]) -> None:
-    """Raise UnsupportedError unless the keys of a row's info can name columns, here and on the wire."""
+    """Raise UnsupportedError unless it is a dict whose keys can name columns, here and on the wire."""
+    if not isinstance(info, (dict, Mapping)):  # of a dict the first is told in no time
+        raise UnsupportedError(f"info must be a dict, got {info!r:.100}")
     for key in info:
         if not isinstance(key, str) or (not key.isascii() and key.encode(errors="ignore").decode() != key):
             raise UnsupportedError(f"info has the key {key!r}; keys must be texts that UTF-8 can express")

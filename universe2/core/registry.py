@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -26,15 +27,23 @@ log = logging.getLogger("universe2")
 Provider = Callable[[], Iterable[EnvSpec]]
 Resolver = Callable[[str], EnvSpec | None]
 
+_NO_VERSION = re.compile(r"-[vV]\d[\d.]*$")
+"""The end of an id that means a version, and isn't one. Gymnasium lets it pass: others' ids may have it."""
 _added: dict[str, EnvSpec] = {}
 
 
 def register(spec: EnvSpec) -> EnvSpec:
     """Add one spec for this process; ``universe2.register`` adds it for Gymnasium too."""
+    _check_version(spec)
     if spec.id in _added or spec.id in _found().specs:
         raise UsageError(f"{spec.id} is registered already; give it another name or version")
     _added[spec.id] = spec
     return spec
+
+
+def _check_version(spec: EnvSpec) -> None:
+    if spec.version is None and _NO_VERSION.search(spec.id):
+        raise UsageError(f"{spec.id}: a version is written -v0, -v1 and so on, or left out")
 
 
 def unregister(env_id: str) -> None:
@@ -125,6 +134,7 @@ def _take_in(found: _Found, provider: Provider) -> None:
     for spec in listed:
         if not isinstance(spec, EnvSpec):
             raise UsageError(f"it lists {spec!r:.100}, which is no EnvSpec")
+        _check_version(spec)
         if spec.id in mine or spec.id in found.specs:
             raise UsageError(f"its id {spec.id} is taken already; give it another name or version")
         mine[spec.id] = spec

@@ -122,7 +122,7 @@ class EnvSpec:
 
     def __post_init__(self) -> None:
         if not _ID.match(self.id):
-            raise UsageError(f"id must look like family/Name-v0, got {self.id!r}")
+            raise UsageError(f"id must look like family/Name-v0 (or without -v0), got {self.id!r}")
 
     @property
     def family(self) -> str:

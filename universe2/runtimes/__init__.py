@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from universe2.core.errors import UsageError
+from universe2.core.files import hint
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, load
@@ -49,6 +50,17 @@ def open_runtime(
         raise UsageError(f'device must be "cpu" or "cuda", got {device!r}')
     if device == "cuda" and spec.runtime not in CUDA:
         raise UsageError(f"{spec.id} does not run on CUDA: only single-player arcade games do")
-    found = CUDA[spec.runtime] if device == "cuda" else RUNTIMES.get(spec.runtime, spec.runtime)
+    found = CUDA[spec.runtime] if device == "cuda" else _class_of(spec)
     runtime: Runtime = load(found)(spec, num_slots, config)
     return runtime
+
+
+def _class_of(spec: EnvSpec) -> str:
+    """``module:Class`` of the spec's runtime. Raises UsageError for a name that none has."""
+    if spec.runtime in RUNTIMES or ":" in spec.runtime:
+        return RUNTIMES.get(spec.runtime, spec.runtime)
+    names = ", ".join(sorted(RUNTIMES))
+    raise UsageError(
+        f"{spec.id}: no runtime {spec.runtime!r}.{hint(spec.runtime, RUNTIMES)} "
+        f"There are {names}, or module:Class"
+    )

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import carray, from_dtype
 
 import universe2.core.openmp  # noqa: F401  # how the loop's threads wait
-from universe2.envs.arcade.game import Game
+from universe2.envs.arcade.game import RETURNS, Game
 from universe2.runtimes.compiled_build import (
     Entry,
     Function,
@@ -207,6 +207,8 @@ class Loops:
     """The loop over slots, compiled at the first call."""
     nothing: Callable[[], tuple[np.ndarray, ...]]
     """Arguments of the loop for a call without slots."""
+    returns: Mapping[str, str]
+    """What must come back of the names that ``work`` and ``advise`` leave open, in words."""
 
 
 class Drivers:
@@ -225,7 +227,7 @@ class Drivers:
         advising = {**expert, "advise": loops.advise}
         advice = digest(advising, state, homes(advising.values()))
         self._state, self._loops = state, loops
-        self._authored = [*core.values()], [*expert.values()]
+        self._authored = core, expert
         self._work = helper(loops.work, core)
         self._advise: Any = build(loops.advise, expert, advice, parallel=False)
         self._address: Any = self._work if debugging() else 0
@@ -235,7 +237,7 @@ class Drivers:
         """Compile, or load from disk, now: nothing that has a deadline should wait for it."""
         loops = self._loops
         if not debugging():
-            with one_at_a_time(self.key), explained(self._authored[0]):
+            with one_at_a_time(self.key), explained(self._authored[0], loops.returns):
                 signature = loops.signature(self._state)
                 self._code = entry(loops.c_work, {"work": self._work}, self.key, signature)
                 self._address = self._code.address
@@ -262,7 +264,7 @@ class Drivers:
 
     def _compile_advice(self, *arguments: Any) -> None:
         """At the first call, for few ask for it. On its own, for what the heuristic raises is a fault."""
-        with explained(self._authored[1]):
+        with explained(self._authored[1], self._loops.returns):
             self._advise.compile(tuple(map(typeof, arguments)))
 
 
@@ -334,7 +336,8 @@ def _nothing() -> tuple[np.ndarray, ...]:
     return slots, none, none, none, none, canvas, slots, frames, np.zeros(0), none
 
 
-_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing)
+_RETURNS = {f"game_{name}": words for name, words in RETURNS.items()}
+_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing, _RETURNS)
 
 
 @functools.cache

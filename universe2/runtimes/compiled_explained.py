@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
@@ -28,18 +28,36 @@ _NOISE = ("Failed in nopython", "During:", "File ", "There are", "Return of:", "
 
 
 @contextlib.contextmanager
-def explained(functions: Iterable[Function]) -> Iterator[None]:
-    """Turns what compiling ``functions`` and their callees raises into a UsageError."""
+def explained(functions: Mapping[str, Function], returns: Mapping[str, str]) -> Iterator[None]:
+    """Turns what compiling ``functions`` and their callees raises into a UsageError.
+
+    ``returns`` says in words what they must return, of those whose results the loops make use of.
+    """
     try:
         yield
     except (Universe2Error, OSError, MemoryError):
         raise
     except Exception as error:  # a misspelt field is a KeyError from deep within Numba
-        whose = [cast(FunctionType, function) for function in functions]
+        whose = {name: cast(FunctionType, function) for name, function in functions.items()}
         raise UsageError(
-            f"the game can't be compiled: {_reason(error)}, at {_place(error, whose)}. "
+            f"the game can't be compiled: {_complaint(error, whose, returns)}. "
             "UNIVERSE2_DEBUG=1 plays it as plain Python"
         ) from error
+
+
+def _complaint(error: Exception, whose: Mapping[str, FunctionType], returns: Mapping[str, str]) -> str:
+    """What is wrong, and where."""
+    reason, authors = _reason(error), list(whose.values())
+    place = _statement(error, authors)
+    inner = _innermost(error, authors)
+    if place or inner or not isinstance(error, errors.TypingError):
+        return f"{reason}, at {place or _head(inner or authors[0])}"
+    # Of a loop around the game: there only what one function returned can have a wrong type.
+    name, function = next((name, one) for name, one in whose.items() if name in returns)
+    return (
+        f"{function.__name__} must return {returns[name]} ({reason}), at {_head(function)}. "
+        "Of a game for one player universe2.testing.games.check_game names the line"
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -54,8 +72,8 @@ def _reason(error: Exception) -> str:
     return reason + call if reason.endswith("signature:") else reason
 
 
-def _place(error: Exception, whose: list[FunctionType]) -> str:
-    """The file and line: of a statement, or where that isn't known, of the function that it is in."""
+def _statement(error: Exception, whose: list[FunctionType]) -> str:
+    """The file and line, if they are known."""
     files = {Path(function.__code__.co_filename).resolve() for function in whose}
     constraint = next(
         (one.loc for one in _selves(error) if isinstance(getattr(one, "loc", None), _Place)), None
@@ -64,9 +82,18 @@ def _place(error: Exception, whose: list[FunctionType]) -> str:
     for name, line in [*places, *_MENTIONED.findall(str(error))]:
         if Path(name).resolve() in files:
             return f"{Path(name).resolve()}:{line}"
+    return ""
+
+
+def _innermost(error: Exception, whose: list[FunctionType]) -> FunctionType | None:
+    """The first of the functions that the error came through."""
     names = _INNERMOST.findall(str(error))
-    found = [one for name in names for one in whose if one.__name__ == name] or whose
-    return f"{found[0].__code__.co_filename}:{found[0].__code__.co_firstlineno} ({found[0].__name__})"
+    return next((one for name in names for one in whose if one.__name__ == name), None)
+
+
+def _head(function: FunctionType) -> str:
+    """The file and line at which it begins."""
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno} ({function.__name__})"
 
 
 def _selves(error: Exception) -> Iterator[Any]:

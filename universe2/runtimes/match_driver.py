@@ -17,7 +17,7 @@ from numba import prange, types
 from numba.np.numpy_support import carray, from_dtype
 
 from universe2.core.screen import DOWN, LEFT, RIGHT, UP
-from universe2.envs.arcade.match import MOST, SPECTATOR, Match
+from universe2.envs.arcade.match import MATCH_RETURNS, MOST, SPECTATOR, Match
 from universe2.runtimes.compiled_build import Function, build, debugging, digest, helper, rebind
 from universe2.runtimes.compiled_driver import (
     FAILED,
@@ -208,7 +208,8 @@ def _nothing() -> tuple[np.ndarray, ...]:
     return slots, none, keys, none, none, canvas, slots, frames, rewards, none
 
 
-_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing)
+_RETURNS = {f"match_{name}": words for name, words in MATCH_RETURNS.items()}
+_LOOPS = Loops(work, c_work, advise, _c_signature, _drive_all, _nothing, _RETURNS)
 
 
 @functools.cache

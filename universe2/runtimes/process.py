@@ -19,6 +19,7 @@ from universe2.core.errors import MissingDependencyError, UnsupportedError
 from universe2.core.host import StepResult
 from universe2.core.pictures import resized
 from universe2.core.spec import EnvConfig, EnvSpec, load
+from universe2.envs.gymnasium.returned import RESET, STEP, checked
 from universe2.envs.gymnasium.screen import ScreenEnv, drawn
 from universe2.runtimes.workers import WorkerRuntime
 
@@ -49,7 +50,7 @@ class GymHost:
         if slot not in self._envs:
             self._envs[slot] = make_env(self._spec, self._config)
         with self._dropped_if_raising(slot):
-            obs, info = self._envs[slot].reset(seed=seed)
+            obs, info = checked(self._envs[slot].reset(seed=seed), "reset", RESET, self._spec)
         return obs, info
 
     async def prepare(self, slot: int, seed: int) -> None:
@@ -57,7 +58,7 @@ class GymHost:
 
     async def step(self, slot: int, action: Any) -> StepResult:
         with self._dropped_if_raising(slot):
-            return StepResult(*self._envs[slot].step(action))  # type: ignore[arg-type]
+            return StepResult(*checked(self._envs[slot].step(action), "step", STEP, self._spec))
 
     async def render(self, slot: int, size: tuple[int, int] | None) -> np.ndarray:
         env = self._envs[slot]

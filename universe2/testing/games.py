@@ -67,7 +67,11 @@ def check_game(env_id: str) -> list[str]:
     """
     spec = find(env_id)
     if spec.runtime != "compiled":
-        raise UsageError(f"check_game is for arcade games for one player; {env_id} is not one")
+        what = "a match of several agents" if spec.runtime == "match" else "no arcade game"
+        raise UsageError(
+            f"check_game is for arcade games for one player; {env_id} is {what}: "
+            "use check_env of universe2.testing"
+        )
     subject, passed = game_subject(spec), []
     for check in GAME_CHECKS:
         title = check.__name__.replace("_", " ")

@@ -8,17 +8,20 @@ interrupted. This file knows no game.
 from __future__ import annotations
 
 import ctypes
+import linecache
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from types import FrameType, FunctionType
 from typing import Any
 
 import numpy as np
 
 from universe2.envs.arcade import DIFFICULTIES
-from universe2.envs.arcade.game import RUNNING, Game
+from universe2.envs.arcade.game import CLEARED, LOST, RETURNS, RUNNING, Game
 
 CALL_SECONDS = 30.0
 """What one call of a game's function may take. Most take less than a thousandth."""
@@ -32,6 +35,10 @@ DRAWN = 20
 
 class _TooLong(BaseException):
     """Raised in the game's thread; no ``except Exception`` of the game stops it."""
+
+
+class _Returned(Exception):
+    """A game's function returned something that it must not; the text says all."""
 
 
 class PlainPlay(threading.Thread):
@@ -68,13 +75,24 @@ class PlainPlay(threading.Thread):
             if step % DRAWN == 0:
                 self._call("draw", game.draw, state, canvas)
             if how == "heuristic":
-                pressed = int(self._call("heuristic", game.heuristic, state))
+                pressed = int(self._ask("heuristic", lambda found: _is_key(found, keys), state))
             else:
                 pressed = keys[rng.integers(len(keys))]
-            _, ending = self._call("step", game.step, state, pressed)
+            _, ending = self._ask("step", _is_transition, state, pressed)
             if ending != RUNNING:
                 break
         self._call("draw", game.draw, state, canvas)
+
+    def _ask(self, name: str, fits: Callable[[Any], bool], state: Any, *arguments: Any) -> Any:
+        """What the game's function of that name returns. Raises _Returned unless it ``fits``."""
+        function, before = getattr(self.game, name), state.copy()
+        found = self._call(name, function, state, *arguments)
+        if fits(found):
+            return found
+        line = _last_line(function, lambda: self._call(name, function, before, *arguments))
+        raise _Returned(
+            f"{name} returned {found!r:.100}, {self.where}, at {line}; it must return {RETURNS[name]}"
+        )
 
     def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         self.doing, self.began = name, time.monotonic()
@@ -90,6 +108,37 @@ class PlainPlay(threading.Thread):
             self.join(CALL_SECONDS)
 
 
+def _is_key(found: Any, keys: Collection[int]) -> bool:
+    return isinstance(found, (int, np.integer)) and int(found) in keys
+
+
+def _is_transition(found: Any) -> bool:
+    """Is it a reward and how the game goes on?"""
+    if not isinstance(found, tuple) or len(found) != 2:
+        return False
+    reward, ending = found
+    whole = isinstance(ending, (int, np.integer)) and ending in (RUNNING, CLEARED, LOST)
+    return whole and isinstance(reward, (int, float, np.integer, np.floating, np.bool_))
+
+
+def _last_line(function: FunctionType, call: Callable[[], object]) -> str:
+    """The line at which ``function`` returns in ``call``, which is the same call as before."""
+    last, before = function.__code__.co_firstlineno, sys.getprofile()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal last
+        if event == "return" and frame.f_code is function.__code__:
+            last = frame.f_lineno
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    file = function.__code__.co_filename
+    return f"{linecache.getline(file, last).strip()} ({file}:{last})"
+
+
 def play_plainly(game: Game, max_steps: int) -> None:
     """Raise AssertionError for what the game raises, or for a call that doesn't return."""
     play = PlainPlay(game, max_steps)
@@ -102,6 +151,8 @@ def play_plainly(game: Game, max_steps: int) -> None:
 
 
 def _complaint(play: PlainPlay, error: BaseException) -> str:
+    if isinstance(error, _Returned):
+        return str(error)
     line = next(_lines(error), "")
     if isinstance(error, _TooLong):
         return (
