@@ -12,8 +12,8 @@ from typing import Any
 
 import gymnasium as gym
 from pettingzoo import EnvSpec as ZooSpec
+from pettingzoo import ParallelEnv, parallel_registry
 from pettingzoo import make as make_parallel
-from pettingzoo import parallel_registry
 from pettingzoo.env_registry.exceptions import FailedToImport
 
 from universe2.core.errors import InterfaceError, MissingDependencyError
@@ -41,6 +41,8 @@ _NEEDS = {
     "pettingzoo.sisl.multiwalker": (_PYGAME, Requirement("Box2D", 'pip install "pettingzoo[sisl]"')),
 }
 """Where an environment's code lies → what it needs; the longest that fits counts."""
+_KEEPS_ITS_PAST = frozenset({"butterfly/knights_archers_zombies-v11"})
+"""Whose reset leaves some of the episode before, so that the seed alone would not decide: made anew."""
 
 
 def resolve(env_id: str) -> EnvSpec | None:
@@ -72,7 +74,7 @@ def _spec(spec: ZooSpec) -> EnvSpec:
         runtime="process",
         entry="universe2.envs.pettingzoo:make",
         spaces_from="universe2.envs.pettingzoo:spaces",
-        kwargs={"creator": spec},
+        kwargs={"creator": spec, **({"anew": True} if spec.id in _KEEPS_ITS_PAST else {})},
         options={"make_kwargs": None},
         requires=_NEEDS[max(fitting, key=len)] if fitting else (),
         description=f"PettingZoo's {spec.id}.",
@@ -80,16 +82,21 @@ def _spec(spec: ZooSpec) -> EnvSpec:
     )
 
 
-def make(creator: Any, make_kwargs: Any = None) -> gym.Env:
+def make(creator: Any, make_kwargs: Any = None, anew: bool = False) -> gym.Env:
     """The environment of PettingZoo's spec (or of a class), as one that steps all agents at once.
 
-    ``make_kwargs`` are its own, such as ``{"render_mode": "rgb_array"}``.
+    ``make_kwargs`` are its own, such as ``{"render_mode": "rgb_array"}``. With ``anew`` each episode has
+    an environment of its own.
     """
-    kwargs = make_kwargs or {}
-    try:
+
+    def one() -> ParallelEnv:
+        kwargs = make_kwargs or {}
         if isinstance(creator, ZooSpec):
-            return AgentsEnv(make_parallel("parallel", creator, **kwargs))
-        return AgentsEnv(creator(**kwargs))
+            return make_parallel("parallel", creator, **kwargs)
+        return creator(**kwargs)
+
+    try:
+        return AgentsEnv(one(), one if anew else None)
     except FailedToImport as error:
         raise MissingDependencyError(str(error)) from error
 

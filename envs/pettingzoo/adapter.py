@@ -8,6 +8,7 @@ Suffixes: A agents, in the order of the spaces' keys.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -22,13 +23,17 @@ from universe2.core.spaces import empty, unstack
 
 
 class AgentsEnv(gym.Env):
-    """All agents at once. Those that aren't playing see the smallest value of their space."""
+    """All agents at once. Those that aren't playing see the smallest value of their space.
 
-    def __init__(self, env: ParallelEnv) -> None:
+    With ``another`` each episode but the first is played in the environment that it returns.
+    """
+
+    def __init__(self, env: ParallelEnv, another: Callable[[], ParallelEnv] | None = None) -> None:
         possible = getattr(env, "possible_agents", None)
         if not possible:
             raise UnsupportedError(f"{env}: agents that aren't known beforehand (no possible_agents)")
-        self._env = env
+        self._env, self._another = env, another
+        self._used = False
         self._agent_of = {str(agent): agent for agent in possible}
         self.observation_space = spaces.Dict(
             {name: env.observation_space(agent) for name, agent in self._agent_of.items()}
@@ -41,6 +46,10 @@ class AgentsEnv(gym.Env):
         self.render_mode = getattr(env, "render_mode", None)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if self._used and self._another is not None:
+            self._env.close()
+            self._env = self._another()
+        self._used = True
         obs, infos = self._env.reset(seed=seed)
         none = np.zeros(len(self._names), bool)
         columns = AgentColumns(np.zeros(len(self._names)), none, none, self._playing())
