@@ -126,6 +126,15 @@ def test_a_name_stands_for_one_token() -> None:
         ServerConfig(holders=(*holders, Holder("bob", ALICE)))
 
 
+def test_a_token_stands_for_one_name() -> None:
+    """Of two holders with one secret only one's limits could hold."""
+    with pytest.raises(UsageError, match=r"\[tokens.bob\] and \[tokens.eve\] hold the same token") as told:
+        ServerConfig(holders=(Holder("alice", ALICE), Holder("bob", BOB), Holder("eve", BOB)))
+    assert BOB not in str(told.value)
+    with pytest.raises(UsageError, match=r"token_file and \[tokens.alice\] hold the same token"):
+        ServerConfig(token=ALICE, holders=(Holder("alice", ALICE),))
+
+
 def test_tokens_have_limits_of_their_own(counting: EnvSpec) -> None:
     share = Share(slots=3, sessions=2)
     server = start(holders=(Holder("alice", ALICE, share), Holder("bob", BOB)))

@@ -105,7 +105,20 @@ class ServerConfig:
                     f"two tokens are named {name!r} and would share their slots and sessions; "
                     f'that of token_file is named "token", others by their table: rename [tokens.{name}]'
                 )
+        self._check_secrets()
         check_address(self.host, bool(self.token or self.holders), self.insecure)
+
+    def _check_secrets(self) -> None:
+        """A call shows a secret and no name: where two have the same, one's limits would not hold."""
+        first: dict[str, str] = {}
+        named = [("token_file", self.token)] if self.token else []
+        for place, token in (*named, *((f"[tokens.{holder.name}]", holder.token) for holder in self.holders)):
+            if token in first:
+                raise UsageError(
+                    f"{first[token]} and {place} hold the same token, so that nobody could tell who calls: "
+                    "was a file copied? Make one of its own for each"
+                )
+            first[token] = place
 
     def everyone(self) -> tuple[Holder, ...]:
         """All who may call, with what they must show; empty: anyone."""
