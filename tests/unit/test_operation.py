@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -199,7 +200,12 @@ def test_tls_in_both_directions(counting: EnvSpec, tmp_path: Path) -> None:
     strangers = TlsFiles(certificate=pem["server"], key=tmp_path / "stranger.key")
     with pytest.raises(UsageError, match=r"stranger\.key doesn't open .*server\.pem .*is it another one's"):
         start(tls=strangers)
-    files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=pem["client"])
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n")
+    files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=broken)
+    with pytest.raises(UsageError, match=r"the client CA .*broken\.pem .*is the file damaged"):
+        start(tls=files)
+    files = dataclasses.replace(files, client_ca=pem["client"])
     server = start(tls=files)
     try:
         base = f"tls://{server.address}?name=server&ca={pem['server']}"

@@ -73,7 +73,7 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
         read_pem(key, "TLS key", "PRIVATE KEY"),
         read_pem(certificate, "TLS certificate", "CERTIFICATE"),
     )
-    ca = None if client_ca is None else read_pem(client_ca, "client CA", "CERTIFICATE")
+    ca = None if client_ca is None else _read_ca(client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:  # gRPC would say no more than that it can't listen
         context.load_cert_chain(certificate, key, password="")
@@ -84,6 +84,18 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
             "is it another one's, broken, or encrypted?"
         ) from None
     return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+
+
+def _read_ca(file: Path) -> bytes:
+    """Who signs clients' certificates. Tried here: gRPC would say no more than that it can't listen."""
+    content = read_pem(file, "client CA", "CERTIFICATE")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except (ssl.SSLError, OSError):  # whose own words are no more than "PEM lib"
+        raise UsageError(
+            f"the client CA {file} has a certificate in it that can't be read: is the file damaged, or cut?"
+        ) from None
+    return content
 
 
 def check_address(host: str, token: bool, insecure: bool) -> None:
