@@ -127,6 +127,7 @@ def command(
     }
     settings = _settings(config, {name: value for name, value in flags.items() if value is not None})
     opener = _opener(behind or [], behind_token_file)
+    _refuse_itself(settings, behind or [])
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
     if behind:
@@ -171,6 +172,27 @@ def _settings(config: Path | None, given: dict[str, Any]) -> ServerConfig:
     if settings.tls is not None:
         server_credentials(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
     return settings
+
+
+def _refuse_itself(settings: ServerConfig, behind: list[str]) -> None:
+    """A gateway behind itself would open each session at itself, until there are none left.
+
+    Found where both addresses are spelled alike, or are names of this machine that every machine has; no
+    name is looked up.
+    """
+    from urllib.parse import urlsplit
+
+    from universe2.core.errors import UsageError
+
+    here = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
+    own = here if settings.host in here else {settings.host}
+    for address in behind:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        if place.hostname in own and place.port == settings.port:
+            raise UsageError(
+                f"--behind {address} is this server itself, on {settings.host}:{settings.port}: name another "
+                "server, or give this one another --port"
+            )
 
 
 def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: bool) -> None:
