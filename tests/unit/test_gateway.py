@@ -65,7 +65,7 @@ def test_the_contract_holds_through_a_gateway(gateway: Server) -> None:
 def test_a_gateway_is_not_behind_itself(host: str, behind: str) -> None:
     """Each session would open another, until there are none left."""
     itself = ServerConfig(host=host, port=7, insecure=True)
-    with pytest.raises(UsageError, match="--behind .* is this server itself") as told:
+    with pytest.raises(UsageError, match=r"--behind .* is this server itself") as told:
         serve._refuse_itself(itself, ["node2:7", behind])
     assert behind in str(told.value)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -43,6 +45,7 @@ from universe2.server import Server, ServerConfig
 from universe2.server.auth import Holder
 from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
+from universe2.server.descriptors import provide_descriptors
 from universe2.server.logs import JsonFormatter
 from universe2.server.member import Member
 from universe2.server.parking import ParkingRuntime
@@ -368,6 +371,38 @@ def test_check_validates_and_stops(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "at least 1" in done.stderr
+
+
+def test_too_few_descriptors_are_told_before_a_client_finds_out() -> None:
+    few = f"ulimit -n 64; exec {shlex.join(SERVE)} --check --slots 600 --sessions 200"
+    done = subprocess.run(["sh", "-c", few], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "may have 64 file descriptors, and 200 sessions with 600 slots can take about" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised", "warned"),
+    [
+        ((64, 4096), (4096, 4096), False),
+        ((64, 128), (128, 128), True),
+        ((64, resource.RLIM_INFINITY), (2**20, resource.RLIM_INFINITY), False),
+        ((4096, 4096), None, False),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, False),
+    ],
+)
+def test_descriptors_are_raised_as_far_as_may_be(
+    limits: tuple[int, int],
+    raised: tuple[int, int] | None,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, wanted: asked.append(wanted))
+    provide_descriptors(ServerConfig())
+    assert asked == ([] if raised is None else [raised])
+    assert bool(caplog.records) == warned
 
 
 def test_sigterm_drains_and_exits_with_0_and_every_line_of_its_log_is_an_object() -> None:

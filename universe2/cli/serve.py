@@ -106,6 +106,7 @@ def command(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from universe2.core.files import read_token
+    from universe2.server.descriptors import provide_descriptors
     from universe2.server.logs import set_up
 
     set_up(log_level, log_format)
@@ -128,6 +129,7 @@ def command(
     settings = _settings(config, {name: value for name, value in flags.items() if value is not None})
     opener = _opener(behind or [], behind_token_file)
     _refuse_itself(settings, behind or [])
+    provide_descriptors(settings)
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
     if behind:
