@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import resource
 import shlex
 import shutil
@@ -353,6 +354,23 @@ def test_a_log_line_is_an_object() -> None:
     )
     line = json.loads(JsonFormatter().format(record))
     assert (line["level"], line["session"]) == ("warning", "0123456789abcdef")
+
+
+def test_logs_say_who_called(counting: EnvSpec, caplog: pytest.LogCaptureFixture) -> None:
+    server = start(holders=(Holder("alice", ALICE),))
+    try:
+        with caplog.at_level(logging.INFO, "universe2.server"):
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE).close()
+            with pytest.raises(CapacityError):
+                open_remote(COUNTING.id, 9, EnvConfig(), [server.address], token=ALICE)
+    finally:
+        server.stop(1.0)
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    (opened,) = [line for line in lines if f"2 × {COUNTING.id}, for alice at 127.0.0.1:" in line["message"]]
+    (refused,) = [line for line in lines if "a stream from alice at 127.0.0.1:" in line["message"]]
+    for line in (opened, refused):
+        assert line["holder"] == "alice"
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", line["peer"])
 
 
 SERVE = [sys.executable, "-m", "universe2", "serve"]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -38,6 +39,23 @@ def holder_of(holders: Sequence[Holder], metadata: Iterable[tuple[str, str | byt
         if hmac.compare_digest(given, f"Bearer {holder.token}".encode()):
             found = holder
     return found
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who calls, for logs: from where, and by whose token, where there are any."""
+
+    peer: str
+    holder: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.holder} at {self.peer}" if self.holder else self.peer
+
+
+def who_calls(context: grpc.ServicerContext, holder: Holder | None) -> Who:
+    """gRPC says ``ipv4:10.0.0.7:40312``, and ``ipv6:%5B::1%5D:40312``."""
+    peer = unquote(context.peer()).removeprefix("ipv4:").removeprefix("ipv6:")
+    return Who(peer, "" if holder is None else holder.name)
 
 
 class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types

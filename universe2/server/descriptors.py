@@ -48,9 +48,7 @@ def _raised() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     now, most = (PLENTY if limit == resource.RLIM_INFINITY else min(limit, PLENTY) for limit in (soft, hard))
     if now < most:
-        with contextlib.suppress(
-            ValueError, OSError
-        ):  # macOS grants less than it says; then it stays as it is
+        with contextlib.suppress(ValueError, OSError):  # macOS grants less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             return most
     return now

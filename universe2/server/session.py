@@ -35,6 +35,7 @@ from universe2.core.errors import (
     name_of,
 )
 from universe2.core.runtime import Runtime
+from universe2.server.auth import Who
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
@@ -138,11 +139,12 @@ class Session:
         members: Sequence[Asked],
         open_runtime: OpenRuntime,
         give_back: Callable[[], None],
+        who: Who,
         door: str = "",
     ) -> None:
         """Open the slots that a client's first frame asks for. ``give_back`` frees what it took.
 
-        ``door`` is the socket at which clients on this machine may go on.
+        ``who`` asks, the log says. ``door`` is the socket at which clients on this machine may go on.
         """
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
@@ -159,7 +161,8 @@ class Session:
         opened.local_socket = door if ask.same_host else ""
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._assembler.max_message_bytes
         self.heard = time.monotonic()
-        log.info("session %s: %s", self.id, ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks))
+        lent = ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks)
+        log.info("session %s: %s, for %s", self.id, lent, who, extra=vars(who))
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), masks)
 
     def _patient(self, runtime: Runtime, ask: pb.Open) -> ParkingRuntime:
