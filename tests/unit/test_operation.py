@@ -246,6 +246,15 @@ def test_what_happens_is_counted(server: Server) -> None:
     assert metric(server, "sessions_open") == 0
 
 
+def test_numbers_of_faults_begin_at_0(server: Server) -> None:
+    """One that begins at 1 hasn't risen, for who watches whether it rises."""
+    kinds = {kind.name.lower() for kind in Fault} - {"none"}
+    value = server.metrics.registry.get_sample_value
+    assert {kind: value("universe2_faults_total", {"kind": kind}) for kind in kinds} == dict.fromkeys(
+        kinds, 0.0
+    )
+
+
 class _SlowSlot(CountingRuntime):
     """Slot 0's first step takes until ``go``; the others' rows come first."""
 
