@@ -391,6 +391,7 @@ class Server:
                     log.exception("session %s can't be ended", session.id)
 
     def _hold_to_lease(self, session: Session, told: set[str]) -> None:
+        session.log_if_left()
         silent = session.silent
         if silent <= session.lease:
             return

@@ -61,6 +61,9 @@ LONGEST_ERROR = 16_384
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
 
+MOVE_SECONDS = 1.0
+"""How long a session may be without a stream before the log says so: one that moves to the socket is, too."""
+
 LEAVE_SECONDS = 5.0
 """How long a stream that another replaces may take to leave, before the other is told to try again."""
 
@@ -125,6 +128,8 @@ class Session:
         self._stream = 0
         self._context: Hanger | None = None
         self._attached = threading.Lock()
+        self._left: float | None = None
+        """since when no stream has come after one that left, unless the log has said so"""
         self._reader: threading.Thread | None = None
         self._answering = False
         """whether the reading thread is at a request, and hears nothing else meanwhile"""
@@ -200,6 +205,13 @@ class Session:
         """Have the client told, as soon as its stream is free. From any thread."""
         self._events.put((header, []))
 
+    def log_if_left(self) -> None:
+        """Say once in the log that its stream is over, if no other takes it up within ``MOVE_SECONDS``."""
+        left = self._left
+        if left is not None and time.monotonic() - left > MOVE_SECONDS:
+            self._left = None
+            log.info("session %s: its stream is over; it waits to be resumed", self.id)
+
     def check_token(self, token: bytes) -> None:
         """Raise AuthenticationError unless it is the one that ``opened`` gave."""
         if not hmac.compare_digest(token, self.token):
@@ -225,7 +237,7 @@ class Session:
                     self._metrics.resumed.inc()
                     log.info("session %s: resumed", self.id)
                 else:
-                    log.info("session %s: goes on through the local socket", self.id)
+                    log.debug("session %s: goes on through the local socket", self.id)
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
             yield from self._journal.after(0 if resume is None else resume.received)
@@ -244,6 +256,7 @@ class Session:
             self.close()
             yield from self._post(error_header(failure(error)))
         finally:
+            self._left = time.monotonic()
             self._attached.release()
             if self._ending:
                 self.close()
@@ -291,7 +304,7 @@ class Session:
         if self._reader is not None and self._reader.is_alive():
             self._attached.release()
             raise DeadlineError(f"session {self.id}: a request is still being answered; try again")
-        self._context = context
+        self._context, self._left = context, None
         number = self._stream = self._stream + 1
         # A stream that breaks while the runtime is waited for must end the wait.
         if not context.add_callback(lambda: self._events.put(_Leave(number))):
@@ -312,7 +325,6 @@ class Session:
                     self._outstanding += event
                 elif isinstance(event, _Leave):
                     if event.stream == stream:
-                        log.info("session %s: its stream is over; it waits to be resumed", self.id)
                         return
                 elif isinstance(event, _End):
                     if event.error is not None:
