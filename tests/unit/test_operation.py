@@ -113,12 +113,30 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("[tokens]\nbob = 3", "tokens.bob must be a table"),
         ('[tokens.bob]\nfile = "bob"\nslots = "3"', "tokens.bob.slots must be a whole number"),
         ('[tokens.bob]\nfile = "bob"\nsessions = -1', "tokens.bob.sessions must be at least 0, got -1"),
+        ("slots = 5000000000", "slots must be at most 2147483647, got 5000000000"),
+        ("sessions = 10000000", "sessions must be at most 65536, got 10000000"),
+        ("queue = 10000000", "queue must be at most 65536"),
+        ("metrics_port = 15900", "port and metrics_port are both 15900"),
+        ("families = [[]]", "serve.toml: each of families must be a text"),
+        ('slots = "5"', "serve.toml: slots must be a whole number"),
+        ('token_file = "nowhere"', "serve.toml: cannot read the token file"),
+        ('host = ""', "host is empty"),
+        ('host = "localhost:15900"', "host is an address or a name alone, got 'localhost:15900'"),
+        ('host = "[::1]:15900"', "host is an address or a name alone"),
+        ('host = "http://node1"', "host is an address or a name alone"),
         ("[tls]\nkey = 1\ncertificate = 2", "must be a text"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint.replace(".", r"\.")):
+    with pytest.raises(UsageError, match=re.escape(complaint)):
         ServerConfig(**read_config(write(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"), [("[::1]", "::1"), ("LOCALHOST", "localhost"), (" 127.0.0.1 ", "127.0.0.1")]
+)
+def test_a_host_is_known_however_it_is_written(host: str, plain: str) -> None:
+    assert ServerConfig(host=host).host == plain
 
 
 def test_a_name_stands_for_one_token() -> None:
@@ -392,6 +410,11 @@ def test_check_validates_and_stops(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "the settings are right: 127.0.0.1:0 (12 slots, no token)\n")
+    done = subprocess.run(
+        [*SERVE, "--check", "--families", "arcade, atari", "--host", "[::1]", "--port", "7"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "the settings are right: [::1]:7 (256 slots, no token)\n")
     path.write_text("slots = -1")
     done = subprocess.run(
         [*SERVE, "--check", "--config", str(path)], capture_output=True, text=True, timeout=60, check=False

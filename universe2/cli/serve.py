@@ -106,6 +106,7 @@ def command(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from universe2.core.files import read_token
+    from universe2.server.config import host_and_port
     from universe2.server.descriptors import provide_descriptors
     from universe2.server.logs import set_up
 
@@ -116,7 +117,7 @@ def command(
         "slots": slots,
         "sessions": sessions,
         "queue": queue,
-        "families": None if families is None else tuple(families.split(",")),
+        "families": None if families is None else tuple(map(str.strip, families.split(","))),
         "token": None if token_file is None else read_token(token_file),
         "tls": _tls(tls_cert, tls_key, tls_client_ca),
         "insecure": insecure or None,
@@ -135,7 +136,7 @@ def command(
     if behind:
         about += f", in front of {', '.join(behind)}"
     if check:
-        print(f"the settings are right: {settings.host}:{settings.port} ({about})")
+        print(f"the settings are right: {host_and_port(settings.host, settings.port)} ({about})")
     else:
         _run(settings, opener, about, until_eof)
 
@@ -187,13 +188,13 @@ def _refuse_itself(settings: ServerConfig, behind: list[str]) -> None:
     from universe2.core.errors import UsageError
 
     here = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
-    own = here if settings.host in here else {settings.host}
+    own = here if settings.host in here else {settings.host.lower()}
     for address in behind:
         place = urlsplit(address if "://" in address else f"//{address}")
         if place.hostname in own and place.port == settings.port:
             raise UsageError(
-                f"--behind {address} is this server itself, on {settings.host}:{settings.port}: name another "
-                "server, or give this one another --port"
+                f"--behind {address} is this server itself, on port {settings.port}: name another server, "
+                "or give this one another --port"
             )
 
 

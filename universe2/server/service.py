@@ -29,7 +29,7 @@ from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
 from universe2.server.auth import TokenInterceptor, Who, holder_of, server_credentials, who_calls
 from universe2.server.capacity import Capacity, Share, Ticket
-from universe2.server.config import ServerConfig
+from universe2.server.config import ServerConfig, host_and_port
 from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
 from universe2.server.opening import Asked, OpenRuntime, read_asks
@@ -92,7 +92,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return _join(self.config.host, self.port)
+        return host_and_port(self.config.host, self.port)
 
     def start(self) -> None:
         """Begin to accept. Returns at once."""
@@ -183,7 +183,7 @@ class Server:
         return server
 
     def _bind(self) -> int:
-        address = _join(self.config.host, self.config.port)
+        address = host_and_port(self.config.host, self.config.port)
         tls = self.config.tls
         try:
             if tls is None:
@@ -413,10 +413,6 @@ def _refusal(error: Exception, who: Who) -> pb.Header:
         error = failure(error)
     # It answers no frame in particular: perhaps none could be read.
     return pb.Header(sequence=1, error=error_header(error).error)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serve_forever(
