@@ -167,6 +167,10 @@ def test_an_unknown_id_on_a_server(run: Run, guarded: str) -> None:
         (("serve", "--behind", ""), ("--behind: a remote is empty",)),
         (("serve", "--check", "--behind", "a:1", "--behind", "a:1"), ("--behind names a server twice: a:1",)),
         (
+            ("serve", "--check", "--port", "7", "--behind", "localhost:7"),
+            ("--behind localhost:7 is this server itself",),
+        ),
+        (
             ("serve", "--check", "--behind", "a:1", "--behind-token-file", "nothing"),
             ("read the token file nothing",),
         ),

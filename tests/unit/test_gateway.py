@@ -51,6 +51,31 @@ def test_the_contract_holds_through_a_gateway(gateway: Server) -> None:
     assert len(report.passed) >= 12
 
 
+@pytest.mark.parametrize(
+    ("host", "behind"),
+    [
+        ("127.0.0.1", "127.0.0.1:7"),
+        ("127.0.0.1", "tls://LOCALHOST:7?name=here"),
+        ("localhost", "[::1]:7"),
+        ("::1", "127.0.0.1:7"),
+        ("0.0.0.0", "localhost:7"),
+        ("node1", "node1:7"),
+    ],
+)
+def test_a_gateway_is_not_behind_itself(host: str, behind: str) -> None:
+    """Each session would open another, until there are none left."""
+    itself = ServerConfig(host=host, port=7, insecure=True)
+    with pytest.raises(UsageError, match=r"--behind .* is this server itself") as told:
+        serve._refuse_itself(itself, ["node2:7", behind])
+    assert behind in str(told.value)
+
+
+def test_another_server_of_this_machine_may_be_behind_a_gateway() -> None:
+    serve._refuse_itself(ServerConfig(port=7), ["127.0.0.1:8", "node1:7"])
+    serve._refuse_itself(ServerConfig(host="node1", port=7, insecure=True), ["127.0.0.1:7", "node2:7"])
+    serve._refuse_itself(ServerConfig(port=0), ["127.0.0.1:7"])
+
+
 class _Failing(CountingRuntime):
     """Every step is a fault."""
 

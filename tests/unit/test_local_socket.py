@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import struct
 import threading
@@ -13,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import waiting
 
 from universe2.client import open_remote
+from universe2.client.stream import Stream
 from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, ProtocolError
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -85,6 +88,32 @@ def test_a_session_of_this_machine_moves_to_the_socket_unless_told_not_to(server
     near.close()
     far.close()
     assert server.capacity.slots_free == 8
+
+
+def test_a_move_to_the_socket_looks_like_no_broken_stream_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("universe2.server.session.MOVE_SECONDS", 10.0)  # on a busy machine
+    with caplog.at_level(logging.INFO, "universe2.server"):
+        runtime = opened(server)
+        assert eventually(runtime, "LocalStream")
+        assert [record for record in caplog.records if "stream" in record.message] == []
+        runtime.close()
+
+
+def test_the_log_says_that_a_session_waits_to_be_resumed(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = pb.Open(protocol=1, env_id=COUNTING.id, interface="native", autoreset="next_step", num_slots=1)
+    stream = Stream(server.address, None)
+    with caplog.at_level(logging.INFO, "universe2.server"):
+        stream.send(encode(pb.Header(sequence=1, open=ask)))
+        session = stream.first(10.0).opened.session
+        stream.hang_up()
+        line = f"session {session}: its stream is over; it waits to be resumed"
+        assert waiting.eventually(lambda: line in caplog.text)
+        server._sessions[session].log_if_left()
+    assert caplog.text.count(line) == 1
 
 
 @pytest.mark.parametrize("name", ["Stream", "LocalStream"])

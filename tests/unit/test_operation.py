@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import re
+import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -42,6 +46,7 @@ from universe2.server import Server, ServerConfig
 from universe2.server.auth import Holder
 from universe2.server.capacity import Share
 from universe2.server.config import TlsFiles, read_config
+from universe2.server.descriptors import provide_descriptors
 from universe2.server.logs import JsonFormatter
 from universe2.server.member import Member
 from universe2.server.parking import ParkingRuntime
@@ -108,12 +113,30 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("[tokens]\nbob = 3", "tokens.bob must be a table"),
         ('[tokens.bob]\nfile = "bob"\nslots = "3"', "tokens.bob.slots must be a whole number"),
         ('[tokens.bob]\nfile = "bob"\nsessions = -1', "tokens.bob.sessions must be at least 0, got -1"),
+        ("slots = 5000000000", "slots must be at most 2147483647, got 5000000000"),
+        ("sessions = 10000000", "sessions must be at most 65536, got 10000000"),
+        ("queue = 10000000", "queue must be at most 65536"),
+        ("metrics_port = 15900", "port and metrics_port are both 15900"),
+        ("families = [[]]", "serve.toml: each of families must be a text"),
+        ('slots = "5"', "serve.toml: slots must be a whole number"),
+        ('token_file = "nowhere"', "serve.toml: cannot read the token file"),
+        ('host = ""', "host is empty"),
+        ('host = "localhost:15900"', "host is an address or a name alone, got 'localhost:15900'"),
+        ('host = "[::1]:15900"', "host is an address or a name alone"),
+        ('host = "http://node1"', "host is an address or a name alone"),
         ("[tls]\nkey = 1\ncertificate = 2", "must be a text"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint.replace(".", r"\.")):
+    with pytest.raises(UsageError, match=re.escape(complaint)):
         ServerConfig(**read_config(write(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"), [("[::1]", "::1"), ("LOCALHOST", "localhost"), (" 127.0.0.1 ", "127.0.0.1")]
+)
+def test_a_host_is_known_however_it_is_written(host: str, plain: str) -> None:
+    assert ServerConfig(host=host).host == plain
 
 
 def test_a_name_stands_for_one_token() -> None:
@@ -124,6 +147,15 @@ def test_a_name_stands_for_one_token() -> None:
         ServerConfig(token=BOB, holders=holders)
     with pytest.raises(UsageError, match="two tokens are named 'bob'"):
         ServerConfig(holders=(*holders, Holder("bob", ALICE)))
+
+
+def test_a_token_stands_for_one_name() -> None:
+    """Of two holders with one secret only one's limits could hold."""
+    with pytest.raises(UsageError, match=r"\[tokens.bob\] and \[tokens.eve\] hold the same token") as told:
+        ServerConfig(holders=(Holder("alice", ALICE), Holder("bob", BOB), Holder("eve", BOB)))
+    assert BOB not in str(told.value)
+    with pytest.raises(UsageError, match=r"token_file and \[tokens.alice\] hold the same token"):
+        ServerConfig(token=ALICE, holders=(Holder("alice", ALICE),))
 
 
 def test_tokens_have_limits_of_their_own(counting: EnvSpec) -> None:
@@ -190,7 +222,12 @@ def test_tls_in_both_directions(counting: EnvSpec, tmp_path: Path) -> None:
     strangers = TlsFiles(certificate=pem["server"], key=tmp_path / "stranger.key")
     with pytest.raises(UsageError, match=r"stranger\.key doesn't open .*server\.pem .*is it another one's"):
         start(tls=strangers)
-    files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=pem["client"])
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n")
+    files = TlsFiles(certificate=pem["server"], key=tmp_path / "server.key", client_ca=broken)
+    with pytest.raises(UsageError, match=r"the client CA .*broken\.pem .*is the file damaged"):
+        start(tls=files)
+    files = dataclasses.replace(files, client_ca=pem["client"])
     server = start(tls=files)
     try:
         base = f"tls://{server.address}?name=server&ca={pem['server']}"
@@ -225,6 +262,15 @@ def test_what_happens_is_counted(server: Server) -> None:
     assert metric(server, "bytes_total", direction="in") > 100
     runtime.close()
     assert metric(server, "sessions_open") == 0
+
+
+def test_numbers_of_faults_begin_at_0(server: Server) -> None:
+    """One that begins at 1 hasn't risen, for who watches whether it rises."""
+    kinds = {kind.name.lower() for kind in Fault} - {"none"}
+    value = server.metrics.registry.get_sample_value
+    assert {kind: value("universe2_faults_total", {"kind": kind}) for kind in kinds} == dict.fromkeys(
+        kinds, 0.0
+    )
 
 
 class _SlowSlot(CountingRuntime):
@@ -337,6 +383,23 @@ def test_a_log_line_is_an_object() -> None:
     assert (line["level"], line["session"]) == ("warning", "0123456789abcdef")
 
 
+def test_logs_say_who_called(counting: EnvSpec, caplog: pytest.LogCaptureFixture) -> None:
+    server = start(holders=(Holder("alice", ALICE),))
+    try:
+        with caplog.at_level(logging.INFO, "universe2.server"):
+            open_remote(COUNTING.id, 2, EnvConfig(), [server.address], token=ALICE).close()
+            with pytest.raises(CapacityError):
+                open_remote(COUNTING.id, 9, EnvConfig(), [server.address], token=ALICE)
+    finally:
+        server.stop(1.0)
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    (opened,) = [line for line in lines if f"2 × {COUNTING.id}, for alice at 127.0.0.1:" in line["message"]]
+    (refused,) = [line for line in lines if "a stream from alice at 127.0.0.1:" in line["message"]]
+    for line in (opened, refused):
+        assert line["holder"] == "alice"
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", line["peer"])
+
+
 SERVE = [sys.executable, "-m", "universe2", "serve"]
 
 
@@ -347,12 +410,49 @@ def test_check_validates_and_stops(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "the settings are right: 127.0.0.1:0 (12 slots, no token)\n")
+    done = subprocess.run(
+        [*SERVE, "--check", "--families", "arcade, atari", "--host", "[::1]", "--port", "7"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "the settings are right: [::1]:7 (256 slots, no token)\n")
     path.write_text("slots = -1")
     done = subprocess.run(
         [*SERVE, "--check", "--config", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
     assert "at least 1" in done.stderr
+
+
+def test_too_few_descriptors_are_told_before_a_client_finds_out() -> None:
+    few = f"ulimit -n 64; exec {shlex.join(SERVE)} --check --slots 600 --sessions 200"
+    done = subprocess.run(["sh", "-c", few], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "may have 64 file descriptors, and 200 sessions with 600 slots can take about" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised", "warned"),
+    [
+        ((64, 4096), (4096, 4096), False),
+        ((64, 128), (128, 128), True),
+        ((64, resource.RLIM_INFINITY), (2**20, resource.RLIM_INFINITY), False),
+        ((4096, 4096), None, False),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, False),
+    ],
+)
+def test_descriptors_are_raised_as_far_as_may_be(
+    limits: tuple[int, int],
+    raised: tuple[int, int] | None,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, wanted: asked.append(wanted))
+    provide_descriptors(ServerConfig())
+    assert asked == ([] if raised is None else [raised])
+    assert bool(caplog.records) == warned
 
 
 def test_sigterm_drains_and_exits_with_0_and_every_line_of_its_log_is_an_object() -> None:

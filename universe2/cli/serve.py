@@ -106,6 +106,8 @@ def command(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from universe2.core.files import read_token
+    from universe2.server.config import host_and_port
+    from universe2.server.descriptors import provide_descriptors
     from universe2.server.logs import set_up
 
     set_up(log_level, log_format)
@@ -115,7 +117,7 @@ def command(
         "slots": slots,
         "sessions": sessions,
         "queue": queue,
-        "families": None if families is None else tuple(families.split(",")),
+        "families": None if families is None else tuple(map(str.strip, families.split(","))),
         "token": None if token_file is None else read_token(token_file),
         "tls": _tls(tls_cert, tls_key, tls_client_ca),
         "insecure": insecure or None,
@@ -127,12 +129,14 @@ def command(
     }
     settings = _settings(config, {name: value for name, value in flags.items() if value is not None})
     opener = _opener(behind or [], behind_token_file)
+    _refuse_itself(settings, behind or [])
+    provide_descriptors(settings)
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
     if behind:
         about += f", in front of {', '.join(behind)}"
     if check:
-        print(f"the settings are right: {settings.host}:{settings.port} ({about})")
+        print(f"the settings are right: {host_and_port(settings.host, settings.port)} ({about})")
     else:
         _run(settings, opener, about, until_eof)
 
@@ -171,6 +175,27 @@ def _settings(config: Path | None, given: dict[str, Any]) -> ServerConfig:
     if settings.tls is not None:
         server_credentials(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
     return settings
+
+
+def _refuse_itself(settings: ServerConfig, behind: list[str]) -> None:
+    """A gateway behind itself would open each session at itself, until there are none left.
+
+    Found where both addresses are spelled alike, or are names of this machine that every machine has; no
+    name is looked up.
+    """
+    from urllib.parse import urlsplit
+
+    from universe2.core.errors import UsageError
+
+    here = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
+    own = here if settings.host in here else {settings.host.lower()}
+    for address in behind:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        if place.hostname in own and place.port == settings.port:
+            raise UsageError(
+                f"--behind {address} is this server itself, on port {settings.port}: name another server, "
+                "or give this one another --port"
+            )
 
 
 def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -38,6 +39,23 @@ def holder_of(holders: Sequence[Holder], metadata: Iterable[tuple[str, str | byt
         if hmac.compare_digest(given, f"Bearer {holder.token}".encode()):
             found = holder
     return found
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who calls, for logs: from where, and by whose token, where there are any."""
+
+    peer: str
+    holder: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.holder} at {self.peer}" if self.holder else self.peer
+
+
+def who_calls(context: grpc.ServicerContext, holder: Holder | None) -> Who:
+    """gRPC says ``ipv4:10.0.0.7:40312``, and ``ipv6:%5B::1%5D:40312``."""
+    peer = unquote(context.peer()).removeprefix("ipv4:").removeprefix("ipv6:")
+    return Who(peer, "" if holder is None else holder.name)
 
 
 class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
@@ -73,7 +91,7 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
         read_pem(key, "TLS key", "PRIVATE KEY"),
         read_pem(certificate, "TLS certificate", "CERTIFICATE"),
     )
-    ca = None if client_ca is None else read_pem(client_ca, "client CA", "CERTIFICATE")
+    ca = None if client_ca is None else _read_ca(client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:  # gRPC would say no more than that it can't listen
         context.load_cert_chain(certificate, key, password="")
@@ -84,6 +102,18 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
             "is it another one's, broken, or encrypted?"
         ) from None
     return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+
+
+def _read_ca(file: Path) -> bytes:
+    """Who signs clients' certificates. Tried here: gRPC would say no more than that it can't listen."""
+    content = read_pem(file, "client CA", "CERTIFICATE")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except (ssl.SSLError, OSError):  # whose own words are no more than "PEM lib"
+        raise UsageError(
+            f"the client CA {file} has a certificate in it that can't be read: is the file damaged, or cut?"
+        ) from None
+    return content
 
 
 def check_address(host: str, token: bool, insecure: bool) -> None:

@@ -33,6 +33,9 @@ from universe2.server.auth import Holder, check_address
 from universe2.server.capacity import Share
 from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
+MOST = {"slots": 2**31 - 1, "sessions": 2**16, "queue": 2**16}
+"""Slots are numbered in 32 bits; sessions, and who waits for one, take threads and file descriptors."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TlsFiles:
@@ -78,14 +81,20 @@ class ServerConfig:
         for f in fields(self):
             if f.type in KINDS:
                 checked(f.name, getattr(self, f.name), str(f.type))
+        object.__setattr__(self, "host", _plain_host(self.host))
         if self.slots < 1 or self.sessions < 1 or self.queue < 0 or self.max_faults < 1:
             raise UsageError(
                 "slots, sessions and max_faults must be at least 1 and queue at least 0, "
                 f"got {self.slots}, {self.sessions}, {self.max_faults} and {self.queue}"
             )
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise UsageError(f"{name} must be at most {most}, got {getattr(self, name)}")
         for name in ("port", "metrics_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise UsageError(f"{name} must lie in 0..65535, got {getattr(self, name)}")
+        if self.port and self.port == self.metrics_port:
+            raise UsageError(f"port and metrics_port are both {self.port}: metrics need a port of their own")
         if not 2**16 <= self.max_message_bytes <= 2**30:
             raise UsageError(f"a message may be 64 KiB to 1 GiB, got {self.max_message_bytes} bytes")
         if self.max_frame_bytes < self.max_message_bytes:
@@ -105,7 +114,20 @@ class ServerConfig:
                     f"two tokens are named {name!r} and would share their slots and sessions; "
                     f'that of token_file is named "token", others by their table: rename [tokens.{name}]'
                 )
+        self._check_secrets()
         check_address(self.host, bool(self.token or self.holders), self.insecure)
+
+    def _check_secrets(self) -> None:
+        """A call shows a secret and no name: where two have the same, one's limits would not hold."""
+        first: dict[str, str] = {}
+        named = [("token_file", self.token)] if self.token else []
+        for place, token in (*named, *((f"[tokens.{holder.name}]", holder.token) for holder in self.holders)):
+            if token in first:
+                raise UsageError(
+                    f"{first[token]} and {place} hold the same token, so that nobody could tell who calls: "
+                    "was a file copied? Make one of its own for each"
+                )
+            first[token] = place
 
     def everyone(self) -> tuple[Holder, ...]:
         """All who may call, with what they must show; empty: anyone."""
@@ -118,7 +140,16 @@ def read_config(path: Path) -> dict[str, Any]:
     content = read_toml(path, "settings file")
     known = {f.name for f in fields(ServerConfig)} - {"token", "holders"} | {"token_file", "tokens"}
     check_keys(content, sorted(known), str(path))
-    home = path.parent
+    try:
+        return _arguments(content, path.parent)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _arguments(content: dict[str, Any], home: Path) -> dict[str, Any]:
+    for f in fields(ServerConfig):
+        if f.name in content and f.type in KINDS:
+            checked(f.name, content[f.name], str(f.type))
     tokens = checked("tokens", content.pop("tokens", {}), "table")
     if tokens:
         content["holders"] = tuple(_holder(home, name, entry) for name, entry in tokens.items())
@@ -127,8 +158,30 @@ def read_config(path: Path) -> dict[str, Any]:
     if "tls" in content:
         content["tls"] = _tls(home, checked("tls", content["tls"], "table"))
     if "families" in content:
-        content["families"] = tuple(checked("families", content["families"], "list"))
+        named = checked("families", content["families"], "list")
+        content["families"] = tuple(checked("each of families", family, "str") for family in named)
     return content
+
+
+def host_and_port(host: str, port: int) -> str:
+    """As one text; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _plain_host(host: str) -> str:
+    """The address alone, as it may have been written in a URL: ``[::1]``, ``LOCALHOST``."""
+    found = host.strip()
+    if found.startswith("[") and found.endswith("]"):
+        found = found[1:-1]
+    if not found:
+        raise UsageError(
+            "host is empty: give an address of this machine, or leave it out (is a variable not set?)"
+        )
+    if found.count(":") == 1 or set(found) & set("[]/ "):
+        raise UsageError(
+            f"host is an address or a name alone, got {host!r}: its port is a setting of its own, port"
+        )
+    return "localhost" if found.lower() == "localhost" else found
 
 
 def _holder(home: Path, name: str, entry: Any) -> Holder:

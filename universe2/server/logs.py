@@ -12,11 +12,13 @@ from universe2.core.errors import UsageError
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+_WHO = ("holder", "peer")
+"""what a record may say of who called, by logging's ``extra``"""
 _SESSION = re.compile(r"\bsession ([0-9a-f]{16})\b")
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (ISO 8601, UTC), level, logger, message; session and traceback if any."""
+    """One object a line: time (ISO 8601, UTC), level, logger, message; what else is known, if anything."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -29,6 +31,7 @@ class JsonFormatter(logging.Formatter):
         }
         if found := _SESSION.search(message):
             line["session"] = found[1]
+        line |= {name: said for name in _WHO if (said := getattr(record, name, ""))}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

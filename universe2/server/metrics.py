@@ -35,6 +35,9 @@ class Metrics:
             Gauge(f"universe2_{name}", text, registry=registry).set_function(value)
         self.steps = Counter("universe2_steps", "Rows that came out of runtimes", registry=registry)
         self.faults = Counter("universe2_faults", "Rows with a fault", ["kind"], registry=registry)
+        for kind in Fault:
+            if kind is not Fault.NONE:  # there from the start: nobody sees a number rise that begins at 1
+                self.faults.labels(kind.name.lower())
         self.restarts = Counter("universe2_restarts", "Slots begun anew after a fault", registry=registry)
         self.parked = Counter("universe2_parked", "Slots given up after too many faults", registry=registry)
         self.resumed = Counter("universe2_resumed", "Sessions taken up on another stream", registry=registry)

@@ -27,9 +27,9 @@ from universe2.core.errors import (
 from universe2.core.heap import keep_messages
 from universe2.core.registry import families
 from universe2.runtimes import open_runtime as open_local
-from universe2.server.auth import TokenInterceptor, holder_of, server_credentials
+from universe2.server.auth import TokenInterceptor, Who, holder_of, server_credentials, who_calls
 from universe2.server.capacity import Capacity, Share, Ticket
-from universe2.server.config import ServerConfig
+from universe2.server.config import ServerConfig, host_and_port
 from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
 from universe2.server.opening import Asked, OpenRuntime, read_asks
@@ -92,7 +92,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return _join(self.config.host, self.port)
+        return host_and_port(self.config.host, self.port)
 
     def start(self) -> None:
         """Begin to accept. Returns at once."""
@@ -183,7 +183,7 @@ class Server:
         return server
 
     def _bind(self) -> int:
-        address = _join(self.config.host, self.config.port)
+        address = host_and_port(self.config.host, self.config.port)
         tls = self.config.tls
         try:
             if tls is None:
@@ -228,8 +228,9 @@ class Server:
         return status(status=status.NOT_SERVING if draining else status.SERVING)
 
     def _session(self, requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[bytes]:
+        holder = holder_of(self._holders, context.invocation_metadata())
+        who = who_calls(context, holder)
         try:
-            holder = holder_of(self._holders, context.invocation_metadata())
             share = Share() if holder is None else holder.share
             assembler = self._assembler(share)
             first = self._first(requests, assembler, context)
@@ -243,7 +244,7 @@ class Server:
             ticket = self.capacity.enter(
                 sum(member.ask.num_slots for member in members),
                 may_wait=ask.queue_seconds > 0,
-                owner="" if holder is None else holder.name,
+                owner=who.holder,
                 share=share,
             )
             try:
@@ -251,13 +252,13 @@ class Server:
             except BaseException:
                 ticket.leave()
                 raise
-            session = self._opened(first, members, assembler, ticket)
+            session = self._opened(first, members, assembler, ticket, who)
             if not context.is_active():  # the client left meanwhile, without the token to come back with
                 session.close()
                 return
             yield from session.stream(requests, context)
         except Exception as error:  # noqa: BLE001  told
-            yield encode(_refusal(error))
+            yield encode(_refusal(error, who))
 
     def _local_session(self, requests: Iterator[Message], caller: Caller) -> Iterator[bytes]:
         """The rest of a session, at the door."""
@@ -271,7 +272,7 @@ class Server:
                 raise ProtocolError("a session can be taken up here, but not begun")
             yield from self._taken_up(first.header, requests, caller, caller.send)
         except Exception as error:  # noqa: BLE001  told
-            yield encode(_refusal(error))
+            yield encode(_refusal(error, Who("the local socket")))
 
     def _taken_up(
         self, header: pb.Header, requests: Iterator[Message], context: Hanger, send: Send | None = None
@@ -350,11 +351,11 @@ class Server:
         self.metrics.slot_wait_seconds.observe(time.monotonic() - began)
 
     def _opened(
-        self, first: Frame, members: Sequence[Asked], assembler: Assembler, ticket: Ticket
+        self, first: Frame, members: Sequence[Asked], assembler: Assembler, ticket: Ticket, who: Who
     ) -> Session:
         session = Session(self.config, assembler, self.metrics, self._over)
         try:
-            session.open(first, members, self._open_runtime, ticket.leave, self._door.name)
+            session.open(first, members, self._open_runtime, ticket.leave, who, self._door.name)
             with self._lock:
                 self._check_admitting()  # under the lock: later ones than this are told to drain
                 self._sessions[session.id] = session
@@ -390,6 +391,7 @@ class Server:
                     log.exception("session %s can't be ended", session.id)
 
     def _hold_to_lease(self, session: Session, told: set[str]) -> None:
+        session.log_if_left()
         silent = session.silent
         if silent <= session.lease:
             return
@@ -402,19 +404,15 @@ class Server:
             self.metrics.reaped.inc()
 
 
-def _refusal(error: Exception) -> pb.Header:
+def _refusal(error: Exception, who: Who) -> pb.Header:
     """What a stream is told that doesn't become a session's."""
     if isinstance(error, Universe2Error):
-        log.info("a stream is refused: %s: %s", type(error).__name__, error)
+        log.info("a stream from %s is refused: %s: %s", who, type(error).__name__, error, extra=vars(who))
     else:
-        log.error("a stream failed", exc_info=error)
+        log.error("a stream from %s failed", who, exc_info=error, extra=vars(who))
         error = failure(error)
     # It answers no frame in particular: perhaps none could be read.
     return pb.Header(sequence=1, error=error_header(error).error)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serve_forever(

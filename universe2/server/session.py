@@ -35,6 +35,7 @@ from universe2.core.errors import (
     name_of,
 )
 from universe2.core.runtime import Runtime
+from universe2.server.auth import Who
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
@@ -59,6 +60,9 @@ LONGEST_ERROR = 16_384
 
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
+
+MOVE_SECONDS = 1.0
+"""How long a session may be without a stream before the log says so: one that moves to the socket is, too."""
 
 LEAVE_SECONDS = 5.0
 """How long a stream that another replaces may take to leave, before the other is told to try again."""
@@ -124,6 +128,8 @@ class Session:
         self._stream = 0
         self._context: Hanger | None = None
         self._attached = threading.Lock()
+        self._left: float | None = None
+        """since when no stream has come after one that left, unless the log has said so"""
         self._reader: threading.Thread | None = None
         self._answering = False
         """whether the reading thread is at a request, and hears nothing else meanwhile"""
@@ -138,11 +144,12 @@ class Session:
         members: Sequence[Asked],
         open_runtime: OpenRuntime,
         give_back: Callable[[], None],
+        who: Who,
         door: str = "",
     ) -> None:
         """Open the slots that a client's first frame asks for. ``give_back`` frees what it took.
 
-        ``door`` is the socket at which clients on this machine may go on.
+        ``who`` asks, the log says. ``door`` is the socket at which clients on this machine may go on.
         """
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
@@ -159,7 +166,8 @@ class Session:
         opened.local_socket = door if ask.same_host else ""
         opened.lease_seconds, opened.max_message_bytes = self.lease, self._assembler.max_message_bytes
         self.heard = time.monotonic()
-        log.info("session %s: %s", self.id, ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks))
+        lent = ", ".join(f"{a.num_slots} × {a.env_id}" for a in asks)
+        log.info("session %s: %s, for %s", self.id, lent, who, extra=vars(who))
         self._post(pb.Header(reply_to=frame.header.sequence, opened=opened), masks)
 
     def _patient(self, runtime: Runtime, ask: pb.Open) -> ParkingRuntime:
@@ -197,6 +205,13 @@ class Session:
         """Have the client told, as soon as its stream is free. From any thread."""
         self._events.put((header, []))
 
+    def log_if_left(self) -> None:
+        """Say once in the log that its stream is over, if no other takes it up within ``MOVE_SECONDS``."""
+        left = self._left
+        if left is not None and time.monotonic() - left > MOVE_SECONDS:
+            self._left = None
+            log.info("session %s: its stream is over; it waits to be resumed", self.id)
+
     def check_token(self, token: bytes) -> None:
         """Raise AuthenticationError unless it is the one that ``opened`` gave."""
         if not hmac.compare_digest(token, self.token):
@@ -222,7 +237,7 @@ class Session:
                     self._metrics.resumed.inc()
                     log.info("session %s: resumed", self.id)
                 else:
-                    log.info("session %s: goes on through the local socket", self.id)
+                    log.debug("session %s: goes on through the local socket", self.id)
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
             yield from self._journal.after(0 if resume is None else resume.received)
@@ -241,6 +256,7 @@ class Session:
             self.close()
             yield from self._post(error_header(failure(error)))
         finally:
+            self._left = time.monotonic()
             self._attached.release()
             if self._ending:
                 self.close()
@@ -288,7 +304,7 @@ class Session:
         if self._reader is not None and self._reader.is_alive():
             self._attached.release()
             raise DeadlineError(f"session {self.id}: a request is still being answered; try again")
-        self._context = context
+        self._context, self._left = context, None
         number = self._stream = self._stream + 1
         # A stream that breaks while the runtime is waited for must end the wait.
         if not context.add_callback(lambda: self._events.put(_Leave(number))):
@@ -309,7 +325,6 @@ class Session:
                     self._outstanding += event
                 elif isinstance(event, _Leave):
                     if event.stream == stream:
-                        log.info("session %s: its stream is over; it waits to be resumed", self.id)
                         return
                 elif isinstance(event, _End):
                     if event.error is not None:
