@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,36 @@ def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "8 of 8 episodes did not come out the same" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("UPDATE episodes SET config = '{bad' WHERE run = 1", "config is not JSON"),
+        ("UPDATE episodes SET config = json_set(config, '$.foo', 1) WHERE id = 2", "its config is none"),
+        ("UPDATE runs SET suite_content = '{}' WHERE id = 1", "e.sqlite, run 1 (random): the suite of a run"),
+        ("UPDATE runs SET suite_hash = 'x' WHERE id = 1", "e.sqlite, run 1 (random): a run of suite"),
+    ],
+)
+def test_a_run_that_is_malformed_ends_no_verification(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], edit: str, told: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    for name in ("random", "second"):
+        assert run(monkeypatch, *play, "--name", name) == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    with sqlite3.connect("e.sqlite") as db:
+        db.execute(edit)
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 1
+    said = capsys.readouterr()
+    assert told in said.out
+    assert "run 2 second: 5 episodes, replay-verified" in said.out
+    assert "Traceback" not in said.err
+    tiers = db.execute("SELECT tier FROM runs ORDER BY id").fetchall()
+    assert tiers == [("self-reported",), ("replay-verified",)]
+    db.close()
+
+
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
@@ -112,7 +143,10 @@ def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
         (["evaluate", "random", "--interface", "voice"], "must be screen or native"),
         (["evaluate", "random", "--suite", "bad.toml"], "is not TOML"),
         (["evaluate", "random", "--suite", "unknown.toml"], "test/Count-v0"),
-        (["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"], "no token file"),
+        (
+            ["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"],
+            "cannot read the token file",
+        ),
         (["evaluate", "--verify", "nothing.sqlite"], "no episode store"),
         (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
         (["evaluate", "--verify", "x", "--suite", "demo", "--seed", "3"], "leave --suite, --seed out"),

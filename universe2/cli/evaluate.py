@@ -175,25 +175,32 @@ def _verify(path: Path, place: Place) -> None:
     from rich.markup import escape
     from rich.progress import track
 
-    from universe2.agents.evaluate_replay import verify
+    from universe2.agents.evaluate_replay import Verdict, verify
     from universe2.core.errors import Universe2Error, UsageError
     from universe2.trace import EpisodeStore
 
     console = Console()
+    verdicts: list[Verdict] = []
+    unread: list[str] = []
     with EpisodeStore(path, must_exist=True) as store:
-        runs = [run for run in store.runs() if store.returns(run.id)]
+        runs = [number for number in store.run_ids() if store.whole(number)]
         if not runs:
             raise UsageError(f"{path} holds no whole episode")
-        verdicts = []
-        for run in track(runs, "replaying", console=console, transient=True):
-            found = verify(store, run.id, place)
+        for number in track(runs, "replaying", console=console, transient=True):
+            try:
+                found, name = verify(store, number, place), store.run(number).name
+            except UsageError as error:  # the next run may be sound
+                unread.append(str(error))
+                console.print(f"run {number}: [red]can't be verified[/]", highlight=False)
+                continue
             bad = [verdict for verdict in found if verdict.problem]
             state = f"[red]{len(bad)} differ[/]" if bad else "[green]replay-verified[/]"
-            console.print(f"run {run.id} {escape(run.name)}: {len(found)} episodes, {state}", highlight=False)
+            console.print(f"run {number} {escape(name)}: {len(found)} episodes, {state}", highlight=False)
             verdicts += found
     bad = [verdict for verdict in verdicts if verdict.problem]
-    for verdict in bad[:10]:
-        where = f"{verdict.episode.task} seed {verdict.episode.seed}"
-        console.print(f"  {where}: {verdict.problem}", highlight=False, markup=False)
-    if bad:
-        raise Universe2Error(f"{len(bad)} of {len(verdicts)} episodes did not come out the same")
+    for text in [*unread, *(f"{v.task} seed {v.seed}: {v.problem}" for v in bad[:10])]:
+        console.print(f"  {text}", highlight=False, markup=False)
+    failed = [f"{len(bad)} of {len(verdicts)} episodes did not come out the same"] if bad else []
+    failed += [f"{len(unread)} of {len(runs)} runs can't be verified"] if unread else []
+    if failed:
+        raise Universe2Error("; ".join(failed))
