@@ -54,6 +54,7 @@ def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     the run can't be read, or lists another suite than the one whose hash it bears.
     """
     store.set_tier(run_id, "self-reported")
+    digest = store.digest(run_id)  # before anything is read: who changes a row meanwhile undoes the mark
     run = store.run(run_id)
     try:
         suite = stored_suite(run.suite_content, run.suite_hash)
@@ -73,7 +74,7 @@ def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     for episodes in groups.values():
         _verify_group(episodes, place, verdicts.append)
     if verdicts and not any(verdict.problem for verdict in verdicts):
-        store.set_tier(run_id, "replay-verified")
+        store.set_tier(run_id, "replay-verified", digest)
     return verdicts
 
 

@@ -28,6 +28,7 @@ LEVELS = ("start_level", "num_levels")
 @dataclass(frozen=True)
 class _Found:
     run: Run
+    tier: str
     returns: Mapping[str, Mapping[int, float]]
     cut: Mapping[str, int]
 
@@ -58,7 +59,8 @@ def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
     for path in paths:
         with EpisodeStore(path, must_exist=True) as store:
             for run in store.runs():
-                found = _Found(run, _asked_for(run, store.returns(run.id)), store.cut_counts(run.id))
+                returns = _asked_for(run, store.returns(run.id))
+                found = _Found(run, store.tier(run), returns, store.cut_counts(run.id))
                 suites.setdefault(run.suite_hash, []).append(found)
     if not suites:
         raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
@@ -84,7 +86,7 @@ def _rank_suite(found: list[_Found]) -> SuiteRanking:
     runs: dict[str, Run] = {}
     baseline = None
     for shown, one in zip(_labels([one.run for one in chosen]), chosen, strict=True):
-        entries[shown] = (one.run.tier, [_score(task, one, references[task["name"]]) for task in tasks])
+        entries[shown] = (one.tier, [_score(task, one, references[task["name"]]) for task in tasks])
         runs[shown] = one.run
         baseline = shown if one.run.kind == "random" else baseline
     last = found[-1].run
@@ -221,6 +223,7 @@ def notes(suite: SuiteRanking) -> list[str]:
                 f"The zero of {score.task} is uncertain: random play was measured over "
                 f"{score.reference.episodes} episodes only."
             )
+    marked = False
     for entry in ranking.entries:
         short = [f"{t.task} {len(t.returns)}/{t.wanted}" for t in entry.tasks.values() if not t.complete]
         if short:
@@ -229,6 +232,18 @@ def notes(suite: SuiteRanking) -> list[str]:
             said.append(f"{entry.name} has a single episode of some task: no interval, so no rank.")
         if cut := sum(t.cut for t in entry.tasks.values()):
             said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
+        if entry.tier == "replay-verified":
+            marked = True
+        elif suite.runs[entry.name].tier == "replay-verified":
+            said.append(
+                f"{entry.name} is marked replay-verified, but was changed since, or marked by an older "
+                "universe2: it counts as self-reported until `universe2 evaluate --verify` replays it."
+            )
+    if marked:
+        said.append(
+            "replay-verified is what the file says of itself. To know it, replay: "
+            "`universe2 leaderboard --verify` or `universe2 evaluate --verify`."
+        )
     if suite.older:
         said.append(f"{suite.older} older or incomplete runs of the same policies are not shown.")
     return said

@@ -254,7 +254,7 @@ def _footer(suites: Sequence[SuiteRanking]) -> str:
     return (
         f"<footer><h2>How to read this</h2><ul>{listed}<li>self-reported: as the run wrote it. "
         "replay-verified: every stored action was stepped again and gave the same observations, rewards "
-        "and ends, to the bit.</li></ul>"
+        "and ends, to the bit; the mark is the file's own.</li></ul>"
         f"<h2>Made with</h2><ul>{''.join(_run_line(name, run) for name, run in runs)}</ul>{commands}</footer>"
     )
 

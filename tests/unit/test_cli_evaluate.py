@@ -95,6 +95,26 @@ def test_a_run_that_is_malformed_ends_no_verification(
     db.close()
 
 
+def test_the_leaderboard_replays_before_it_ranks_if_told_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 0
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--verify", "--json", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "replay-verified"
+    with EpisodeStore("e.sqlite") as store, sqlite3.connect("e.sqlite") as db:
+        db.execute("UPDATE episodes SET return = return + 5 WHERE id = 2")
+        db.commit()
+        store.set_tier(1, "replay-verified", store.digest(1))  # a lie that fits
+    db.close()
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--json", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "replay-verified"
+    capsys.readouterr()
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--verify", "--json", "r.json") == 1
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "self-reported"
+    assert "e.sqlite: 1 of 5 episodes did not come out the same" in capsys.readouterr().err
+
+
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
@@ -151,7 +171,10 @@ def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
         (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
         (["evaluate", "--verify", "x", "--suite", "demo", "--seed", "3"], "leave --suite, --seed out"),
         (["leaderboard", "--clip", "random"], "--clip has an effect with --html only"),
-        (["leaderboard", "--html", "r.html", "--remote", "a:1"], "--remote has an effect with --clip only"),
+        (
+            ["leaderboard", "--html", "r.html", "--remote", "a:1"],
+            "--remote has an effect with --clip or --verify only",
+        ),
         (["leaderboard"], "no episode store at runs/episodes.sqlite"),
         (["leaderboard", "suite.toml"], "not an episode store"),
     ],

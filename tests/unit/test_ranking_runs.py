@@ -128,6 +128,17 @@ def test_a_store_whose_suite_was_changed_is_refused(store: EpisodeStore) -> None
         ranked(store)
 
 
+def test_a_mark_that_nothing_was_replayed_for_counts_as_self_reported(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0], tier="replay-verified")
+    (entry,) = ranked(store).ranking.entries
+    assert entry.tier == "self-reported"
+    assert "agent is marked replay-verified, but was changed since" in " ".join(notes(ranked(store)))
+    store.set_tier(1, "replay-verified", store.digest(1))
+    (entry,) = ranked(store).ranking.entries
+    assert entry.tier == "replay-verified"
+    assert "what the file says of itself" in " ".join(notes(ranked(store)))
+
+
 def test_a_scale_of_other_options_is_told(store: EpisodeStore) -> None:
     options = {"difficulty": "hard", "start_level": 200, "max_steps": 500}
     hard = Suite(name="s", tasks=(Task(env_id=ENV, episodes=3, options=options),))

@@ -36,8 +36,12 @@ def command(
     temperature: Annotated[
         float, typer.Option(help="Of a checkpoint that is filmed, as for `evaluate`.")
     ] = 1.0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Replay all episodes first, as `evaluate --verify` does.")
+    ] = False,
     remote: Annotated[
-        list[str] | None, typer.Option(help="host:port where clips are filmed; default: here.")
+        list[str] | None,
+        typer.Option(help="host:port where episodes are replayed and clips filmed; default: here."),
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds that server's token.", dir_okay=False)
@@ -52,6 +56,10 @@ def command(
     Episodes that faults cut count nowhere, and a policy that has not played all episodes, or a
     single one of some task, has no rank. Each suite gets a table of its own.
 
+    "checked" is what the file says of itself, and no longer if the run was changed since. To know
+    it, use --verify: stored actions are stepped again, and runs that come out otherwise are
+    self-reported (and the exit code is 1).
+
     Examples:
 
       universe2 leaderboard
@@ -64,13 +72,18 @@ def command(
 
     from rich.console import Console
 
+    from universe2.agents.evaluate import Place
     from universe2.agents.ranking_runs import notes, ranking_json, ranking_markdown, read_rankings
+    from universe2.cli.evaluate import verify_store
+    from universe2.core.errors import Universe2Error
     from universe2.faces.make import token_from
 
     _refuse_what_has_no_effect(ctx)
-    token = token_from(token_file)
+    place = Place(remotes=remote or None, token=token_from(token_file))
     console = Console()
-    suites = read_rankings(db or [Path("runs/episodes.sqlite")])
+    stores = db or [Path("runs/episodes.sqlite")]
+    failed = {path: verify_store(path, place) for path in stores} if verify else {}
+    suites = read_rankings(stores)
     for suite in suites:
         console.print(_ranking_table(suite))
         console.print(_task_table(suite))
@@ -81,18 +94,19 @@ def command(
     if json_file is not None:
         _write(json_file, json.dumps([ranking_json(suite) for suite in suites], indent=1) + "\n")
     if html is not None:
-        from universe2.agents.evaluate import Place
         from universe2.agents.report import read_metrics, render_report
         from universe2.agents.report_clips import film
 
         clips = {}
         if clip is not None:
-            clips = film(clip, suites[0], Place(remotes=remote or None, token=token), console, temperature)
+            clips = film(clip, suites[0], place, console, temperature)
         curves = [] if metrics is None else read_metrics(metrics)
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):
         if path is not None:
             console.print(f"wrote {path}", highlight=False)
+    if told := [f"{path}: {text}" for path, text in failed.items() if text]:
+        raise Universe2Error("; ".join(told))
 
 
 def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
@@ -100,12 +114,11 @@ def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
     from universe2.core.errors import UsageError
     from universe2.core.shell import option, was_given
 
-    needed = {"clip": "html", "metrics": "html"} | dict.fromkeys(
-        ("temperature", "remote", "token_file"), "clip"
-    )
-    for name, other in needed.items():
-        if was_given(ctx, name) and not was_given(ctx, other):
-            raise UsageError(f"{option(name)} has an effect with {option(other)} only")
+    needed = {"clip": ("html",), "metrics": ("html",), "temperature": ("clip",)}
+    needed |= dict.fromkeys(("remote", "token_file"), ("clip", "verify"))
+    for name, others in needed.items():
+        if was_given(ctx, name) and not any(was_given(ctx, other) for other in others):
+            raise UsageError(f"{option(name)} has an effect with {' or '.join(map(option, others))} only")
 
 
 def _ranking_table(suite: SuiteRanking) -> Table:

@@ -4,11 +4,16 @@ Two tables. ``runs``: who played which suite, when, with what. ``episodes``: one
 cut ones too, marked by their fault; only rows with ``fault = 0`` count in a score, and there is
 at most one such row per run, task and seed. Several processes may append at once (WAL; each
 append is one transaction). A row that somebody edited into something else is refused by what it is
-called, not handed out. This file doesn't know how episodes are played or ranked.
+called, not handed out. "replay-verified" counts only beside the digest of what was replayed, so a run that
+was changed or went on afterwards is self-reported again; whoever forges a run can write a fitting digest,
+too: it tells accidents and stale marks, not liars. Stores of schema 1 had no digest and are brought up to
+date when they are opened: their marks count no more. This file doesn't know how episodes are
+played or ranked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sqlite3
@@ -24,7 +29,7 @@ import numpy as np
 from universe2.core.batch import Fault
 from universe2.core.errors import UsageError, VersionError, in_utf8
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x75320001  # "u2", 1: what SQLite keeps in the file's header
 _BUSY_SECONDS = 30.0
 _MAX_INFO_ITEMS = 64
@@ -46,7 +51,8 @@ CREATE TABLE runs (
     started REAL NOT NULL,
     ended REAL,
     outcome TEXT NOT NULL,
-    tier TEXT NOT NULL
+    tier TEXT NOT NULL,
+    verified TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE episodes (
     id INTEGER PRIMARY KEY,
@@ -100,7 +106,9 @@ class Run:
     outcome: str = "running"
     """"running", "finished", or why it stopped early"""
     tier: str = "self-reported"
-    """"self-reported" or "replay-verified" """
+    """"self-reported" or "replay-verified", as the file says; ``EpisodeStore.tier`` says whether it holds"""
+    verified: str = ""
+    """``EpisodeStore.digest`` of what was verified"""
     id: int = 0
 
 
@@ -149,7 +157,7 @@ class EpisodeStore:
     """One file of runs and episodes. Use it from one thread; open another for another thread.
 
     The file and its folder are made if need be. Raises UsageError if the file is something
-    else, VersionError if another version of the schema wrote it.
+    else, VersionError if a later version of the schema wrote it.
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
@@ -200,10 +208,34 @@ class EpisodeStore:
                 (suite_hash, _json(content), run_id),
             )
 
-    def set_tier(self, run_id: int, tier: str) -> None:
-        """What is known about the run's truth: "self-reported" or "replay-verified"."""
+    def set_tier(self, run_id: int, tier: str, verified: str = "") -> None:
+        """What is known about the run's truth: "self-reported" or "replay-verified".
+
+        ``verified`` is the ``digest`` of what was replayed, taken before it was read.
+        """
         with self._writing():
-            self._db.execute("UPDATE runs SET tier=? WHERE id=?", (tier, run_id))
+            self._db.execute("UPDATE runs SET tier=?, verified=? WHERE id=?", (tier, verified, run_id))
+
+    def tier(self, run: Run) -> str:
+        """``run.tier``, or "self-reported" if the run isn't what was verified."""
+        holds = run.tier == "replay-verified" and run.verified == self.digest(run.id)
+        return "replay-verified" if holds else "self-reported"
+
+    def digest(self, run_id: int) -> str:
+        """SHA-256 over all that a replay shows to be true: the suite's hash and the whole episodes.
+
+        Each row is hashed as Python writes it in ASCII, a line each, in the order of task and seed.
+        """
+        found = hashlib.sha256(b"universe2.verified.1\n")
+        head = "SELECT suite_hash FROM runs WHERE id = ?"
+        rows = (
+            "SELECT task, env_id, spec_hash, seed, config, return, length, terminated, truncated, actions, "
+            "trajectory, observations FROM episodes WHERE run = ? AND fault = 0 ORDER BY task, seed"
+        )
+        for query in (head, rows):
+            for row in self._read(query, (run_id,)):
+                found.update(ascii(row).encode() + b"\n")
+        return found.hexdigest()
 
     def add_episode(self, episode: StoredEpisode) -> int:
         """Append one episode (its ``id`` is ignored); durable when this returns.
@@ -271,7 +303,9 @@ class EpisodeStore:
         found: dict[str, dict[int, float]] = {}
         query = "SELECT id, task, seed, return FROM episodes WHERE run = ? AND fault = 0 ORDER BY seed"
         for number, task, seed, total in self._read(query, (run_id,)):
-            found.setdefault(task, {})[seed] = _checked("total", "float", total, f"episode {number}")
+            found.setdefault(task, {})[seed] = _checked(
+                "total", "float", total, f"{self.path}, episode {number}"
+            )
         return found
 
     def cut_counts(self, run_id: int) -> dict[str, int]:
@@ -299,6 +333,9 @@ class EpisodeStore:
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif application != _APPLICATION_ID:
             raise UsageError(f"{self.path} is an SQLite file of something else; name another file")
+        elif version == 1:
+            self._db.execute("ALTER TABLE runs ADD COLUMN verified TEXT NOT NULL DEFAULT ''")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise VersionError(
                 f"{self.path} has schema {version}, but this universe2 reads {SCHEMA_VERSION}; "
