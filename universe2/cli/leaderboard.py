@@ -84,11 +84,14 @@ def command(
     stores = db or [Path("runs/episodes.sqlite")]
     failed = {path: verify_store(path, place) for path in stores} if verify else {}
     suites = read_rankings(stores)
+    told: set[str] = set()
     for suite in suites:
         console.print(_ranking_table(suite))
         console.print(_task_table(suite))
         for note in notes(suite):
-            console.print(note, style="dim", highlight=False, markup=False)
+            if note not in told:  # some hold for several suites
+                console.print(note, style="dim", highlight=False, markup=False)
+        told.update(notes(suite))
     if markdown is not None:
         _write(markdown, "\n".join(ranking_markdown(suite) for suite in suites))
     if json_file is not None:
@@ -105,8 +108,8 @@ def command(
     for path in (markdown, json_file, html):
         if path is not None:
             console.print(f"wrote {path}", highlight=False)
-    if told := [f"{path}: {text}" for path, text in failed.items() if text]:
-        raise Universe2Error("; ".join(told))
+    if differ := [f"{path}: {text}" for path, text in failed.items() if text]:
+        raise Universe2Error("; ".join(differ))
 
 
 def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
