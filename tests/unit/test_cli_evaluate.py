@@ -115,6 +115,39 @@ def test_the_leaderboard_replays_before_it_ranks_if_told_to(
     assert "e.sqlite: 1 of 5 episodes did not come out the same" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("columns", [80, 120, 240])
+def test_nothing_that_counts_is_cut_in_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    for name in ("random", "champ", "a bot of a longer name"):
+        assert run(monkeypatch, *play, "--name", name) == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--json", "r.json") == 0
+    said = capsys.readouterr().out.split("replay-verified", 3)[3]
+    assert max(map(len, said.splitlines())) <= columns
+    tables = "".join(line for line in said.splitlines(keepends=True) if line[:1] in "┃│")
+    assert "outcome" not in tables
+    assert tables.count("replay-verified") == 3
+    for entry in json.loads(Path("r.json").read_text())[0]["entries"]:
+        for point, low, high in (entry["score"], entry["tasks"][ENV]["return"]):
+            assert f"{point:.2f} [{low:.2f}, {high:.2f}]" in tables
+    assert f"│ {ENV} │" in tables
+    assert "5 … 10" in tables
+
+
+def test_a_run_that_did_not_finish_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 0
+    with EpisodeStore("e.sqlite") as store:
+        store.end_run(1, "failed: [node7] is gone")
+    assert run(monkeypatch, "leaderboard", "e.sqlite") == 0
+    assert "random: failed: [node7] is gone" in capsys.readouterr().out
+
+
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from universe2.agents.ranking import Reference, TaskScore
     from universe2.agents.ranking_runs import SuiteRanking
 
 
@@ -87,7 +90,10 @@ def command(
     told: set[str] = set()
     for suite in suites:
         console.print(_ranking_table(suite))
-        console.print(_task_table(suite))
+        for entry in suite.ranking.entries:
+            if (outcome := suite.runs[entry.name].outcome) != "finished":
+                console.print(f"{entry.name}: {outcome}", highlight=False, markup=False)
+        console.print(_task_table(suite, console))
         for note in notes(suite):
             if note not in told:  # some hold for several suites
                 console.print(note, style="dim", highlight=False, markup=False)
@@ -133,38 +139,86 @@ def _ranking_table(suite: SuiteRanking) -> Table:
     # names are whatever somebody called a policy or a suite, not markup
     title = escape(f"{suite.ranking.suite} ({suite.ranking.suite_hash})")
     table = Table(title=title, header_style="bold")
-    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked", "outcome"):
-        table.add_column(column)
+    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked"):
+        # headers may take two lines, names as many as they need; numbers and marks are whole or worthless
+        table.add_column(column, overflow="fold", min_width=8 if column == "policy" else None)
     for entry in suite.ranking.entries:
         style = "bold" if entry.rank == 1 else ""
-        rank, name = rank_text(entry.rank, entry.shared), escape(entry.name)
-        outcome = escape(suite.runs[entry.name].outcome)
-        table.add_row(
-            rank, name, show(entry.score), show(entry.improvement), entry.tier, outcome, style=style
-        )
+        cells = (show(entry.score), show(entry.improvement), entry.tier)
+        rank = rank_text(entry.rank, entry.shared)
+        table.add_row(rank, escape(entry.name), *map(_unbroken, cells), style=style)
     return table
 
 
-def _task_table(suite: SuiteRanking) -> Table:
+def _unbroken(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, no_wrap=True)
+
+
+def _task_table(suite: SuiteRanking, console: Console) -> Table:
+    """A column for each policy; where that is too wide for the terminal, a row for each."""
+    from rich.measure import Measurement
+
+    wide = _wide_task_table(suite)
+    endless = console.options.update(width=10_000)
+    fits = Measurement.get(console, endless, wide).maximum <= console.width
+    return wide if fits else _narrow_task_table(suite)
+
+
+def _wide_task_table(suite: SuiteRanking) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
     from universe2.agents.ranking_runs import show
 
     entries = suite.ranking.entries
-    table = Table(title="mean return [95 %] · normalised", header_style="bold")
+    table = Table(title=f"{_RETURN} · normalised", header_style="bold")
     for column in ("task", *(escape(entry.name) for entry in entries), "random … reference"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for task in suite.ranking.tasks:
         cells = []
         for entry in entries:
-            score = entry.tasks[task]
-            part = "" if score.normalised is None else f" · {show(score.normalised).split(' ')[0]}"
-            cells.append(show(score.raw) + (part if len(score.returns) else ""))
-        reference = entries[0].tasks[task].reference
-        known = "not in the score" if reference is None else f"{reference.random:g} … {reference.reference:g}"
-        table.add_row(escape(task), *cells, known)
+            normalised = _normalised(entry.tasks[task])
+            cells.append(show(entry.tasks[task].raw) + (f" · {normalised}" if normalised else ""))
+        table.add_row(escape(task), *cells, _scale(entries[0].tasks[task].reference) or "not in the score")
     return table
+
+
+def _narrow_task_table(suite: SuiteRanking) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from universe2.agents.ranking_runs import show
+
+    table = Table(header_style="bold")
+    table.add_column("task", overflow="fold")
+    table.add_column("policy", overflow="fold", min_width=8)
+    table.add_column(_RETURN, no_wrap=True)
+    table.add_column("normalised", no_wrap=True)
+    for task in suite.ranking.tasks:
+        scale = _scale(suite.ranking.entries[0].tasks[task].reference)
+        for i, entry in enumerate(suite.ranking.entries):
+            score = entry.tasks[task]
+            name = escape(task) if i == 0 else ""
+            table.add_row(name, escape(entry.name), show(score.raw), _normalised(score))
+        table.add_row("", "scale", scale or "–", "0 … 1" if scale else "–", style="dim", end_section=True)
+    return table
+
+
+_RETURN = "mean return [95 %]"
+
+
+def _normalised(score: TaskScore) -> str:
+    from universe2.agents.ranking_runs import show
+
+    known = score.normalised is not None and len(score.returns)
+    return show(score.normalised).split(" ")[0] if known else ""
+
+
+def _scale(reference: Reference | None) -> str:
+    """The returns that count 0 and 1; empty if the task has none."""
+    return "" if reference is None else f"{reference.random:g} … {reference.reference:g}"
 
 
 def _write(path: Path, text: str) -> None:
