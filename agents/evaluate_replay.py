@@ -19,19 +19,29 @@ import numpy as np
 from universe2.agents.evaluate import Place
 from universe2.agents.evaluate_play import Play
 from universe2.agents.evaluate_suite import Suite, stored_suite
-from universe2.core.errors import ProtocolError
+from universe2.core.errors import (
+    InvalidActionError,
+    MissingDependencyError,
+    ProtocolError,
+    UnknownEnvError,
+    UsageError,
+)
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
-from universe2.core.spaces import stack
+from universe2.core.spaces import check_actions, stack
 from universe2.core.spec import EnvConfig
 from universe2.trace import Episode, EpisodeStore, StoredEpisode, unpack_actions
+
+_Judge = Callable[[StoredEpisode, str], None]
+"""is told of each episode once: its problem, or nothing"""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether one stored episode came out the same again."""
 
-    episode: StoredEpisode
+    task: str
+    seed: int
     problem: str
     """empty if it is verified"""
 
@@ -39,41 +49,75 @@ class Verdict:
 def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified".
 
-    An episode that the run's suite doesn't ask for is a problem, too. Raises UsageError if the run lists
-    another suite than the one whose hash it bears.
+    Until then it is "self-reported", whatever it was and whatever is raised. An episode that the run's
+    suite doesn't ask for, that can't be read or can't be replayed is a problem, too. Raises UsageError if
+    the run can't be read, or lists another suite than the one whose hash it bears.
     """
+    store.set_tier(run_id, "self-reported")
+    digest = store.digest(run_id)  # before anything is read: who changes a row meanwhile undoes the mark
     run = store.run(run_id)
-    suite = stored_suite(run.suite_content, run.suite_hash)
+    try:
+        suite = stored_suite(run.suite_content, run.suite_hash)
+    except UsageError as error:
+        raise UsageError(f"{store.path}, run {run_id} ({run.name}): {error}") from None
     groups: dict[tuple[str, str], list[StoredEpisode]] = {}
     verdicts: list[Verdict] = []
-    for episode in store.episodes(run_id, whole=True):
-        if stray := _strays(suite, episode):
-            verdicts.append(Verdict(episode, f"not an episode of the suite: {stray}"))
+    for number, task, seed in store.whole(run_id):
+        try:
+            episode = store.episode(number)
+            _refuse_strays(suite, episode)
+        except UsageError as error:
+            verdicts.append(Verdict(task, seed, str(error)))
             continue
         key = (episode.env_id, json.dumps(episode.config, sort_keys=True))
         groups.setdefault(key, []).append(episode)
     for episodes in groups.values():
         _verify_group(episodes, place, verdicts.append)
-    good = bool(verdicts) and not any(verdict.problem for verdict in verdicts)
-    store.set_tier(run_id, "replay-verified" if good else "self-reported")
+    if verdicts and not any(verdict.problem for verdict in verdicts):
+        store.set_tier(run_id, "replay-verified", digest)
     return verdicts
 
 
-def _strays(suite: Suite, episode: StoredEpisode) -> str:
-    for task in suite.tasks:
-        if task.name == episode.task:
-            return task.strays(episode.env_id, episode.config.get("options", {}), episode.seed)
-    return f"it has no task {episode.task!r}"
+def _refuse_strays(suite: Suite, episode: StoredEpisode) -> None:
+    options = _config_of(episode).options
+    asked = {task.name: task for task in suite.tasks}
+    why = f"it has no task {episode.task!r}"
+    if episode.task in asked:
+        why = asked[episode.task].strays(episode.env_id, options, episode.seed)
+    if why:
+        raise UsageError(f"not an episode of the suite: {why}")
+
+
+def _config_of(episode: StoredEpisode) -> EnvConfig:
+    """Raises UsageError, and nothing else, if what is stored is none."""
+    try:
+        return EnvConfig(**episode.config)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"its config is none ({error}); was the file edited?") from None
 
 
 def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[Verdict], None]) -> None:
     """Episodes of one environment under one config."""
-    spec, config = find(episodes[0].env_id), EnvConfig(**episodes[0].config)
+    waiting = {episode.id: episode for episode in episodes}
+
+    def judge(episode: StoredEpisode, problem: str) -> None:
+        del waiting[episode.id]
+        note(Verdict(episode.task, episode.seed, problem))
+
+    try:
+        _replay_group(episodes, place, judge)
+    except (UsageError, UnknownEnvError, MissingDependencyError) as error:
+        # It is of these episodes; a lost server would be of the whole pass.
+        for episode in list(waiting.values()):
+            judge(episode, f"it can't be replayed: {error}")
+
+
+def _replay_group(episodes: list[StoredEpisode], place: Place, judge: _Judge) -> None:
+    spec, config = find(episodes[0].env_id), _config_of(episodes[0])
     now = spec.hash(config)
-    if stale := [e for e in episodes if e.spec_hash != now]:
-        for episode in stale:
-            note(Verdict(episode, f"the environment's spec hash was {episode.spec_hash} and is {now}"))
-        episodes = [e for e in episodes if e.spec_hash == now]
+    for episode in (e for e in episodes if e.spec_hash != now):
+        judge(episode, f"the environment's spec hash was {episode.spec_hash} and is {now}")
+    episodes = [e for e in episodes if e.spec_hash == now]
     # Two tasks may play the same seed: one pass each, so that a pass's seeds are distinct.
     while episodes:
         one_pass = {episode.seed: episode for episode in reversed(episodes)}
@@ -81,26 +125,31 @@ def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[V
         episodes = [e for e in episodes if e.id not in taken]
         slots = min(place.slots, len(one_pass))
         with closing(place.open(spec, slots, config)) as runtime:
-            _Replay(runtime, one_pass, note).run()
+            _Replay(runtime, one_pass, judge).run()
 
 
 class _Replay:
     """Drives one runtime with the stored actions."""
 
-    def __init__(
-        self, runtime: Runtime, episodes: dict[int, StoredEpisode], note: Callable[[Verdict], None]
-    ) -> None:
+    def __init__(self, runtime: Runtime, episodes: dict[int, StoredEpisode], judge: _Judge) -> None:
         self._space = runtime.action_space
         self._open = dict(episodes)
-        self._note = note
+        self._judge = judge
         self._traces: dict[int, list[Any]] = {}
         self._at = np.zeros(runtime.num_slots, np.int64)
         for seed, episode in episodes.items():
             try:
-                self._traces[seed] = unpack_actions(self._space, episode.actions)
-            except ProtocolError as error:
+                self._traces[seed] = self._actions_of(episode)
+            except (ProtocolError, InvalidActionError) as error:
                 self._close(seed, str(error))
         self._play = Play(runtime, list(self._traces))
+
+    def _actions_of(self, episode: StoredEpisode) -> list[Any]:
+        """Checked here, where it is known whose they are: a runtime refuses those of all slots."""
+        actions = unpack_actions(self._space, episode.actions)
+        if actions:
+            check_actions(self._space, stack(self._space, actions), np.arange(len(actions)))
+        return actions
 
     def run(self) -> None:
         self._play.run(self._act, self._finished, abandon=self._trace_ended)
@@ -125,7 +174,7 @@ class _Replay:
             self._close(replayed.seed, _difference(self._open[replayed.seed], replayed))
 
     def _close(self, seed: int, problem: str) -> None:
-        self._note(Verdict(self._open.pop(seed), problem))
+        self._judge(self._open.pop(seed), problem)
 
 
 def _difference(stored: StoredEpisode, replayed: Episode) -> str:

@@ -116,9 +116,15 @@ class Suite:
 def stored_suite(content: Mapping[str, Any], hashed: str) -> Suite:
     """The suite that an episode store holds, the inverse of ``content``.
 
-    Raises UsageError if it isn't the one that ``hashed`` names: somebody changed the store.
+    Raises UsageError if it is none, or not the one that ``hashed`` names: somebody changed the store.
     """
-    suite = Suite(**{**content, "tasks": tuple(Task(**task) for task in content["tasks"])})
+    check_keys(content, [f.name for f in fields(Suite)], "the suite of a run", needed="name tasks")
+    tasks = []
+    for table in checked("the suite of a run: tasks", content["tasks"], "list"):
+        where = "a task in the suite of a run"
+        check_keys(checked(where, table, "table"), [f.name for f in fields(Task)], where, "env_id episodes")
+        tasks.append(Task(**table))
+    suite = Suite(**{**content, "tasks": tuple(tasks)})
     if suite.hash != hashed:
         raise UsageError(
             f"a run of suite {suite.name!r} says that its suite has the hash {hashed}, but what it lists "

@@ -151,6 +151,19 @@ def shared_ranks(intervals: Sequence[Interval]) -> list[int]:
     return ranks
 
 
+def leaders(intervals: Mapping[str, Interval]) -> set[str]:
+    """The one of the highest point and all whose intervals overlap its; nobody if that is everybody.
+
+    Those without an interval can't be compared: they neither lead nor count.
+    """
+    known = {name: interval for name, interval in intervals.items() if interval.known}
+    best = max(known.values(), key=lambda interval: interval.point, default=None)
+    if best is None:
+        return set()
+    first = {name for name, one in known.items() if one.low <= best.high and best.low <= one.high}
+    return first if len(first) < len(known) else set()
+
+
 def _interval(point: float, draws_B: np.ndarray) -> Interval:
     low, high = np.quantile(draws_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(point, float(low), float(high))

@@ -3,7 +3,8 @@
 One ranking per suite hash: runs of different suites are never compared. Of several runs of the
 same name and policy, played the same way, the newest complete one counts. Episodes with other
 seeds than the suite's count nowhere. References come from the registry, so that all entries share
-one scale, and from the newest run for environments that aren't known here. It doesn't replay.
+one scale, and from the newest run for environments that aren't known here. A run that can't be read
+is left out, and told. It doesn't replay.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from universe2.agents.evaluate_policy import manner
-from universe2.agents.evaluate_suite import stored_suite
+from universe2.agents.evaluate_suite import Suite, stored_suite
 from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
 from universe2.core.errors import UnknownEnvError, UsageError
+from universe2.core.files import checked
 from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run
 
@@ -28,6 +30,8 @@ LEVELS = ("start_level", "num_levels")
 @dataclass(frozen=True)
 class _Found:
     run: Run
+    suite: Suite
+    tier: str
     returns: Mapping[str, Mapping[int, float]]
     cut: Mapping[str, int]
 
@@ -46,45 +50,66 @@ class SuiteRanking:
     its reference, which is of the defaults, may not be a scale of this task"""
     older: int
     """runs left out because a newer or more complete one of the same policy is there"""
+    unread: list[str]
+    """of all the stores: which runs are left out because they can't be read, and why"""
 
 
 def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
     """All rankings in the stores, the one with the newest run first.
 
-    Raises UsageError if a file is not a store or there is no run at all.
+    Raises UsageError if a file is not a store, or there is no run that can be read.
     """
     suites: dict[str, list[_Found]] = {}
+    unread: list[str] = []
     paths = list(paths)
     for path in paths:
         with EpisodeStore(path, must_exist=True) as store:
-            for run in store.runs():
-                found = _Found(run, _asked_for(run, store.returns(run.id)), store.cut_counts(run.id))
-                suites.setdefault(run.suite_hash, []).append(found)
+            for number in store.run_ids():
+                try:
+                    found = _read(store, number)
+                except UsageError as error:
+                    here = f"{store.path}, run {number}"
+                    unread.append(f"{here} is left out: {str(error).removeprefix(f'{here}: ')}")
+                else:
+                    suites.setdefault(found.run.suite_hash, []).append(found)
+    if not suites and unread:
+        raise UsageError(f"no run can be ranked: {'; '.join(unread)}")
     if not suites:
         raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
-    rankings = [_rank_suite(found) for found in suites.values()]
+    rankings = [_rank_suite(found, unread) for found in suites.values()]
     return sorted(rankings, key=lambda r: -max(run.started for run in r.runs.values()))
 
 
-def _asked_for(run: Run, returns: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
-    """The returns of the seeds that the run's suite asks for."""
+def _read(store: EpisodeStore, number: int) -> _Found:
+    """A run and the returns of the seeds that its suite asks for. Raises UsageError if it holds anything
+    that can't be ranked."""
+    run = store.run(number)
     suite = stored_suite(run.suite_content, run.suite_hash)
-    return {
-        task.name: {seed: total for seed, total in returns.get(task.name, {}).items() if seed in task.seeds}
+    for task, scores in run.references.items():
+        for kind, score in checked(f"the references of {task}", scores, "table").items():
+            checked(f"the reference {kind} of {task}", score, "float")
+    stored = store.returns(number)
+    returns = {
+        task.name: {seed: total for seed, total in stored.get(task.name, {}).items() if seed in task.seeds}
         for task in suite.tasks
     }
+    for task, totals in returns.items():
+        for seed, total in totals.items():
+            if not math.isfinite(total):
+                raise UsageError(f"the return of {task} seed {seed} is {total}; was the file edited?")
+    return _Found(run, suite, store.tier(run), returns, store.cut_counts(number))
 
 
-def _rank_suite(found: list[_Found]) -> SuiteRanking:
+def _rank_suite(found: list[_Found], unread: list[str]) -> SuiteRanking:
     found = sorted(found, key=lambda f: f.run.started)
-    tasks = found[-1].run.suite_content["tasks"]
+    tasks = found[-1].suite.content["tasks"]
     chosen = _chosen(found, tasks)
     references = {task["name"]: _reference(task, found) for task in tasks}
     entries: dict[str, tuple[str, list[TaskScore]]] = {}
     runs: dict[str, Run] = {}
     baseline = None
     for shown, one in zip(_labels([one.run for one in chosen]), chosen, strict=True):
-        entries[shown] = (one.run.tier, [_score(task, one, references[task["name"]]) for task in tasks])
+        entries[shown] = (one.tier, [_score(task, one, references[task["name"]]) for task in tasks])
         runs[shown] = one.run
         baseline = shown if one.run.kind == "random" else baseline
     last = found[-1].run
@@ -94,6 +119,7 @@ def _rank_suite(found: list[_Found]) -> SuiteRanking:
         env_ids={task["name"]: task["env_id"] for task in tasks},
         scaled={task["name"]: other for task in tasks if (other := _other_than_default(task))},
         older=len(found) - len(chosen),
+        unread=unread,
     )
 
 
@@ -118,7 +144,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         namesakes = [other for other in runs if other.name == run.name]
         details = []
         if len({other.policy_hash for other in namesakes}) > 1:
-            details.append(run.policy_hash[:6])
+            details.append(run.policy_hash[:6] or run.kind)  # random play has no hash
         if len({manner(other) for other in namesakes}) > 1:
             details.append(manner(run))
         labels.append(f"{run.name} ({', '.join(details)})" if details else run.name)
@@ -159,6 +185,7 @@ def ranking_json(suite: SuiteRanking) -> dict[str, Any]:
         "tasks": ranking.tasks,
         "tasks_without_reference": ranking.unscored,
         "baseline": ranking.baseline,
+        "left_out": suite.unread,
         "entries": [
             {
                 "name": entry.name,
@@ -221,6 +248,7 @@ def notes(suite: SuiteRanking) -> list[str]:
                 f"The zero of {score.task} is uncertain: random play was measured over "
                 f"{score.reference.episodes} episodes only."
             )
+    marked = False
     for entry in ranking.entries:
         short = [f"{t.task} {len(t.returns)}/{t.wanted}" for t in entry.tasks.values() if not t.complete]
         if short:
@@ -229,9 +257,21 @@ def notes(suite: SuiteRanking) -> list[str]:
             said.append(f"{entry.name} has a single episode of some task: no interval, so no rank.")
         if cut := sum(t.cut for t in entry.tasks.values()):
             said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
+        if entry.tier == "replay-verified":
+            marked = True
+        elif suite.runs[entry.name].tier == "replay-verified":
+            said.append(
+                f"{entry.name} is marked replay-verified, but was changed since, or marked by an older "
+                "universe2: it counts as self-reported until `universe2 evaluate --verify` replays it."
+            )
+    if marked:
+        said.append(
+            "replay-verified is what the file says of itself. To know it, replay: "
+            "`universe2 leaderboard --verify` or `universe2 evaluate --verify`."
+        )
     if suite.older:
         said.append(f"{suite.older} older or incomplete runs of the same policies are not shown.")
-    return said
+    return said + suite.unread
 
 
 def ranking_markdown(suite: SuiteRanking) -> str:

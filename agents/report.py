@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from universe2.agents.ranking import Entry, TaskScore
+from universe2.agents.ranking import Entry, TaskScore, leaders
 from universe2.agents.ranking_runs import SuiteRanking, notes, rank_text, show
 from universe2.agents.report_clips import Clip
 from universe2.agents.report_svg import Axis, axis_for, curve, interval_bar, short
@@ -183,7 +183,8 @@ def _cards(suite: SuiteRanking, clips: Mapping[str, Sequence[Clip]]) -> str:
     return (
         "<section><h2>Tasks</h2>"
         '<p class="hint">Mean return per policy with its 95 % interval'
-        f"{', and the first seconds of one episode' if clips else ''}.</p>"
+        f"{', and the first seconds of one episode' if clips else ''}. Bold: the best policy and all whose "
+        "intervals overlap its; none where that is everybody.</p>"
         f'<div class="grid-2">{cards}</div></section>'
     )
 
@@ -195,10 +196,9 @@ def _card(task: str, suite: SuiteRanking, clips: Sequence[Clip]) -> str:
     marks = [] if reference is None else [reference.random, reference.reference]
     played = [score for score in scores.values() if len(score.returns)]
     axis = axis_for([score.raw for score in played], marks or [0.0])
-    best = max((score.raw.point for score in played), default=math.nan)
+    best = leaders({name: score.raw for name, score in scores.items()})
     rows = "".join(
-        _card_row(name, score, axis, marks, hues[name], score.raw.point == best)
-        for name, score in scores.items()
+        _card_row(name, score, axis, marks, hues[name], name in best) for name, score in scores.items()
     )
     films = "".join(_clip(clip) for clip in clips)
     shown = f'<div class="clips">{films}</div>' if films else ""
@@ -254,7 +254,7 @@ def _footer(suites: Sequence[SuiteRanking]) -> str:
     return (
         f"<footer><h2>How to read this</h2><ul>{listed}<li>self-reported: as the run wrote it. "
         "replay-verified: every stored action was stepped again and gave the same observations, rewards "
-        "and ends, to the bit.</li></ul>"
+        "and ends, to the bit; the mark is the file's own.</li></ul>"
         f"<h2>Made with</h2><ul>{''.join(_run_line(name, run) for name, run in runs)}</ul>{commands}</footer>"
     )
 

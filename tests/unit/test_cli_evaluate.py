@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,89 @@ def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "8 of 8 episodes did not come out the same" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("UPDATE episodes SET config = '{bad' WHERE run = 1", "config is not JSON"),
+        ("UPDATE episodes SET config = json_set(config, '$.foo', 1) WHERE id = 2", "its config is none"),
+        ("UPDATE runs SET suite_content = '{}' WHERE id = 1", "e.sqlite, run 1 (random): the suite of a run"),
+        ("UPDATE runs SET suite_hash = 'x' WHERE id = 1", "e.sqlite, run 1 (random): a run of suite"),
+    ],
+)
+def test_a_run_that_is_malformed_ends_no_verification(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], edit: str, told: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    for name in ("random", "second"):
+        assert run(monkeypatch, *play, "--name", name) == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    with sqlite3.connect("e.sqlite") as db:
+        db.execute(edit)
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 1
+    said = capsys.readouterr()
+    assert told in said.out
+    assert "run 2 second: 5 episodes, replay-verified" in said.out
+    assert "Traceback" not in said.err
+    tiers = db.execute("SELECT tier FROM runs ORDER BY id").fetchall()
+    assert tiers == [("self-reported",), ("replay-verified",)]
+    db.close()
+
+
+def test_the_leaderboard_replays_before_it_ranks_if_told_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 0
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--verify", "--json", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "replay-verified"
+    with EpisodeStore("e.sqlite") as store, sqlite3.connect("e.sqlite") as db:
+        db.execute("UPDATE episodes SET return = return + 5 WHERE id = 2")
+        db.commit()
+        store.set_tier(1, "replay-verified", store.digest(1))  # a lie that fits
+    db.close()
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--json", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "replay-verified"
+    capsys.readouterr()
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--verify", "--json", "r.json") == 1
+    assert json.loads(Path("r.json").read_text())[0]["entries"][0]["tier"] == "self-reported"
+    assert "e.sqlite: 1 of 5 episodes did not come out the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [80, 120, 240])
+def test_nothing_that_counts_is_cut_in_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    for name in ("random", "champ", "a bot of a longer name"):
+        assert run(monkeypatch, *play, "--name", name) == 0
+    assert run(monkeypatch, "evaluate", "--verify", "e.sqlite") == 0
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--json", "r.json") == 0
+    said = capsys.readouterr().out.split("replay-verified", 3)[3]
+    assert max(map(len, said.splitlines())) <= columns
+    tables = "".join(line for line in said.splitlines(keepends=True) if line[:1] in "┃│")
+    assert "outcome" not in tables
+    assert tables.count("replay-verified") == 3
+    for entry in json.loads(Path("r.json").read_text())[0]["entries"]:
+        for point, low, high in (entry["score"], entry["tasks"][ENV]["return"]):
+            assert f"{point:.2f} [{low:.2f}, {high:.2f}]" in tables
+    assert f"│ {ENV} │" in tables
+    assert "5 … 10" in tables
+
+
+def test_a_run_that_did_not_finish_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 0
+    with EpisodeStore("e.sqlite") as store:
+        store.end_run(1, "failed: [node7] is gone")
+    assert run(monkeypatch, "leaderboard", "e.sqlite") == 0
+    assert "random: failed: [node7] is gone" in capsys.readouterr().out
+
+
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
@@ -112,12 +196,18 @@ def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
         (["evaluate", "random", "--interface", "voice"], "must be screen or native"),
         (["evaluate", "random", "--suite", "bad.toml"], "is not TOML"),
         (["evaluate", "random", "--suite", "unknown.toml"], "test/Count-v0"),
-        (["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"], "no token file"),
+        (
+            ["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"],
+            "cannot read the token file",
+        ),
         (["evaluate", "--verify", "nothing.sqlite"], "no episode store"),
         (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
         (["evaluate", "--verify", "x", "--suite", "demo", "--seed", "3"], "leave --suite, --seed out"),
         (["leaderboard", "--clip", "random"], "--clip has an effect with --html only"),
-        (["leaderboard", "--html", "r.html", "--remote", "a:1"], "--remote has an effect with --clip only"),
+        (
+            ["leaderboard", "--html", "r.html", "--remote", "a:1"],
+            "--remote has an effect with --clip or --verify only",
+        ),
         (["leaderboard"], "no episode store at runs/episodes.sqlite"),
         (["leaderboard", "suite.toml"], "not an episode store"),
     ],

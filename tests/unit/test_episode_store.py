@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -144,6 +145,74 @@ def test_refuses_other_versions(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(VersionError, match="schema 99"):
         EpisodeStore(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE episodes SET return = return + 5 WHERE seed = 1",
+        "UPDATE episodes SET config = '{}' WHERE seed = 1",
+        "UPDATE episodes SET actions = x'00' WHERE seed = 1",
+        "UPDATE episodes SET terminated = 0, truncated = 1 WHERE seed = 1",
+        "UPDATE episodes SET seed = 9 WHERE seed = 1",
+        "DELETE FROM episodes WHERE seed = 1",
+        "UPDATE runs SET suite_hash = 'cd'",
+        "UPDATE runs SET verified = ''",
+    ],
+)
+def test_replay_verified_holds_until_something_changes(tmp_path: Path, change: str) -> None:
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        for seed in (0, 1):
+            store.add_episode(episode(number, seed))
+        store.set_tier(number, "replay-verified", store.digest(number))
+        store.add_episode(episode(number, 2, terminated=False, fault=Fault.ENVIRONMENT))
+        assert store.tier(store.run(number)) == "replay-verified"  # cut episodes count nowhere
+        with sqlite3.connect(store.path) as db:
+            db.execute(change)
+        db.close()
+        assert store.tier(store.run(number)) == "self-reported"
+
+
+def test_a_store_of_schema_1_is_brought_up_to_date_and_its_marks_count_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    with EpisodeStore(path) as store:
+        number = store.add_run(replace(RUN, tier="replay-verified"))
+        stored = episode(number)
+        store.add_episode(stored)
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE runs DROP COLUMN verified")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    for _ in range(2):
+        with EpisodeStore(path) as store:
+            (run,) = store.runs()
+            assert (run.tier, store.tier(run)) == ("replay-verified", "self-reported")
+            assert [replace(e, id=0) for e in store.episodes()] == [stored]
+            store.add_run(RUN)
+            store._db.execute("DELETE FROM runs WHERE id > 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE runs SET suite_content = '{bad'", "db, run 1: suite_content is not JSON"),
+        ("UPDATE runs SET started = 'abc'", "db, run 1: started is 'abc', not of type float"),
+        ("UPDATE episodes SET return = 'abc'", "db, episode 1: return is 'abc', not of type float"),
+        ("UPDATE episodes SET config = '[]'", "db, episode 1: config is [], not a table"),
+    ],
+)
+def test_rows_that_were_edited_into_something_else_are_named(tmp_path: Path, change: str, told: str) -> None:
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        store.add_episode(episode(number))
+        with sqlite3.connect(store.path) as db:
+            db.execute(change)
+        db.close()
+        with pytest.raises(UsageError, match=re.escape(told)):
+            (store.runs(), list(store.episodes()))
+        assert store.run_ids() == [1]
+        assert store.whole(1) == [(1, "test/A-v0", 0)]
 
 
 _APPENDER = """

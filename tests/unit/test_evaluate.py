@@ -180,6 +180,15 @@ def verified_after(store: EpisodeStore, column: str, value: Any) -> list[Verdict
         ("actions", zlib.compress(bytes(8)), "goes on"),
         ("actions", zlib.compress(b"123"), "cut short"),
         ("actions", b"junk", "damaged"),
+        ("actions", "text", "actions is 'text', not of type bytes"),
+        ("actions", zlib.compress(np.array([1, 7, 1], "<i8").tobytes()), "slot 1: action"),
+        ("return", "abc", "return is 'abc', not of type float"),
+        ("config", "{bad", "config is not JSON"),
+        ("config", "[1]", "config is [1], not a table"),
+        ("config", '{"foo": 1}', "its config is none"),
+        ("config", '{"screen_size": "abc"}', "its config is none"),
+        ("config", '{"options": 5}', "its config is none"),
+        ("config", '{"autoreset": "same_step"}', "can't be replayed: evaluation needs autoreset"),
     ],
 )
 def test_replay_notices_forged_rows(
@@ -188,7 +197,7 @@ def test_replay_notices_forged_rows(
     verdicts = verified_after(store, column, value)
     assert len(verdicts) == 3
     (bad,) = [v for v in verdicts if v.problem]
-    assert bad.episode.seed == 101
+    assert bad.seed == 101
     assert problem in bad.problem
     assert store.runs()[0].tier == "self-reported"
 
@@ -210,6 +219,39 @@ def test_replay_notices_episodes_of_another_suite(
     assert told.startswith("not an episode of the suite: ")
     assert problem in told
     assert store.runs()[0].tier == "self-reported"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{}", "name, tasks is missing"),
+        ("{bad", "suite_content is not JSON"),
+        ('{"name": "tiny", "tasks": 5}', "must be a list, got 5"),
+        ('{"name": "tiny", "tasks": [{"env_id": "a/B-v0"}]}', "episodes is missing"),
+        ('{"name": "tiny", "tasks": [{"env_id": "a/B-v0", "episodes": 3}]}', "the store was changed"),
+    ],
+)
+def test_a_run_whose_suite_is_no_suite_is_named_and_loses_its_mark(
+    store: EpisodeStore, content: str, problem: str
+) -> None:
+    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
+    verify(store, result.run_id, Place(slots=2))
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE runs SET suite_content = ?", (content,))
+    with pytest.raises(UsageError, match=problem) as raised:
+        verify(store, result.run_id, Place(slots=2))
+    assert f"{store.path}, run {result.run_id}" in str(raised.value)
+    assert db.execute("SELECT tier FROM runs").fetchall() == [("self-reported",)]
+    db.close()
+
+
+def test_episodes_of_an_environment_that_is_gone_are_named(store: EpisodeStore) -> None:
+    result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
+    unregister(ENV)
+    verdicts = verify(store, result.run_id, Place(slots=2))
+    register(count_spec(random=0.0, heuristic=10.0))
+    assert [v.seed for v in verdicts] == [100, 101, 102]
+    assert all(f"can't be replayed: no environment '{ENV}'" in v.problem for v in verdicts)
 
 
 def test_policies_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,3 +141,20 @@ def test_a_reference_below_random_keeps_the_interval_in_order() -> None:
     score = ranking.task_score("x/A-v0", [1.0, 2.0, 3.0], 3, 0, Reference(10.0, 0.0))
     assert score.normalised is not None
     assert score.normalised.low < score.normalised.point < score.normalised.high
+
+
+@pytest.mark.parametrize(
+    ("intervals", "who"),
+    [
+        ({"a": (3.0, 2.0, 4.2), "b": (2.2, 0.8, 3.8), "c": (2.2, 0.8, 3.8)}, ""),
+        ({"a": (3.0, 2.0, 4.2), "b": (2.2, 0.8, 3.8), "c": (1.0, 0.5, 1.9)}, "ab"),
+        ({"a": (3.0, 2.0, 4.0), "b": (1.5, 1.0, 2.0), "c": (0.5, 0.0, 1.5)}, "ab"),
+        ({"a": (9.0, 8.0, 10.0), "b": (2.0, 1.0, 3.0)}, "a"),
+        ({"a": (9.0, 8.0, 10.0)}, ""),
+        ({"a": (9.0, np.nan, np.nan), "b": (2.0, 1.5, 3.0), "c": (1.0, 1.0, 1.0)}, "b"),
+        ({"a": (9.0, np.nan, np.nan), "b": (np.nan, np.nan, np.nan)}, ""),
+        ({}, ""),
+    ],
+)
+def test_leaders_can_not_be_told_apart(intervals: dict[str, tuple[float, float, float]], who: str) -> None:
+    assert ranking.leaders({name: Interval(*one) for name, one in intervals.items()}) == set(who)

@@ -11,7 +11,7 @@ import pytest
 
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_suite import Suite, Task
-from universe2.agents.ranking_runs import SuiteRanking, notes, read_rankings
+from universe2.agents.ranking_runs import SuiteRanking, notes, ranking_json, ranking_markdown, read_rankings
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run, StoredEpisode
@@ -81,6 +81,15 @@ def test_temperatures_are_policies_of_their_own(store: EpisodeStore) -> None:
     assert ranked(store).older == 0
 
 
+def test_random_play_of_a_bots_name_has_no_hash_to_show(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 1.0, 1.0], name="champ")
+    add(store, 2.0, [2.0] * 3, name="champ", kind="random", policy="random", policy_hash="")
+    assert means(store) == {
+        "champ (abc123, temperature 1)": 1.0,
+        "champ (random, screen interface)": 2.0,
+    }
+
+
 def test_so_are_checkpoints_and_functions_of_one_name(store: EpisodeStore) -> None:
     add(store, 1.0, [1.0, 1.0, 1.0])
     add(store, 2.0, [2.0, 2.0, 2.0], policy_hash="def456")
@@ -126,6 +135,53 @@ def test_a_store_whose_suite_was_changed_is_refused(store: EpisodeStore) -> None
     add(store, 1.0, [9.0], suite_content=easier.content)
     with pytest.raises(UsageError, match="the store was changed after it was played"):
         ranked(store)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE episodes SET return = 'abc' WHERE id = 2", "episode 2: return is 'abc', not of type float"),
+        ("UPDATE episodes SET return = 9e999 WHERE id = 2", f"the return of {ENV} seed 1000001 is inf"),
+        ("UPDATE runs SET suite_content = '{}' WHERE id = 1", "the suite of a run: name, tasks is missing"),
+        ("UPDATE runs SET suite_content = '{bad' WHERE id = 1", "suite_content is not JSON"),
+        ("UPDATE runs SET suite_hash = 'ab' WHERE id = 1", "the store was changed after it was played"),
+        ("UPDATE runs SET started = 'abc' WHERE id = 1", "started is 'abc', not of type float"),
+        (
+            "UPDATE runs SET reference_scores = '{\"x\": 1}' WHERE id = 1",
+            "the references of x must be a table",
+        ),
+    ],
+)
+def test_a_run_that_can_not_be_read_is_left_out_and_told(store: EpisodeStore, change: str, why: str) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0])
+    add(store, 2.0, [4.0, 5.0, 6.0], name="sound")
+    with sqlite3.connect(store.path) as db:
+        db.execute(change)
+    db.close()
+    suite = ranked(store)
+    assert means(store) == {"sound": 5.0}
+    (told,) = suite.unread
+    assert told.startswith(f"{store.path}, run 1 is left out: ")
+    assert why in told
+    assert told in notes(suite)
+    assert ranking_json(suite)["left_out"] == [told]
+    assert told in ranking_markdown(suite)
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE runs SET suite_hash = 'cd' WHERE id = 2")
+    db.close()
+    with pytest.raises(UsageError, match=r"no run can be ranked: .*run 1 is left out.*run 2 is left out"):
+        ranked(store)
+
+
+def test_a_mark_that_nothing_was_replayed_for_counts_as_self_reported(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0], tier="replay-verified")
+    (entry,) = ranked(store).ranking.entries
+    assert entry.tier == "self-reported"
+    assert "agent is marked replay-verified, but was changed since" in " ".join(notes(ranked(store)))
+    store.set_tier(1, "replay-verified", store.digest(1))
+    (entry,) = ranked(store).ranking.entries
+    assert entry.tier == "replay-verified"
+    assert "what the file says of itself" in " ".join(notes(ranked(store)))
 
 
 def test_a_scale_of_other_options_is_told(store: EpisodeStore) -> None:

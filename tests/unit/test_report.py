@@ -123,6 +123,17 @@ def test_page_is_well_formed_whole_and_alone(ranked: SuiteRanking) -> None:
     assert "<script" not in page
 
 
+def test_bold_are_those_that_can_not_be_told_apart_from_the_best(ranked: SuiteRanking) -> None:
+    assert 'class="row best"' not in render_report([ranked], [], {})  # two policies at random
+    agent = next(entry for entry in ranked.ranking.entries if entry.name == "an <agent>")
+    score = agent.tasks[ENVS[0]]
+    agent.tasks[ENVS[0]] = replace(score, raw=Interval(99.0, 98.0, 100.0))
+    page = render_report([ranked], [], {})
+    (shown,) = re.findall(r'class="row best" title="([^"]*)"', page)
+    assert shown.startswith("an &lt;agent&gt;: 99.00")
+    assert "Bold: the best policy and all whose intervals overlap its" in page
+
+
 def test_page_without_any_extra(ranked: SuiteRanking) -> None:
     page = render_report([ranked, ranked], [], {})
     checker = _Checker()

@@ -63,7 +63,9 @@ def command(
     tried again, and count in no score. Ctrl-C keeps what has finished.
 
     With --verify, no policy plays: the stored actions are stepped again and everything must come
-    out the same, to the bit. Runs for which it does are marked replay-verified.
+    out the same, to the bit. Runs for which it does are marked replay-verified, until something in
+    them changes. The mark is the file's own: whoever gives you a store may have written it, so
+    verify what you were given yourself.
 
     Examples:
 
@@ -79,7 +81,7 @@ def command(
     """
     from universe2.agents.evaluate import Place
     from universe2.agents.evaluate_suite import load_suite
-    from universe2.core.errors import UsageError
+    from universe2.core.errors import Universe2Error, UsageError
     from universe2.core.shell import option, was_given
     from universe2.faces.make import token_from
 
@@ -99,7 +101,8 @@ def command(
         if given := [name for name in playing if was_given(ctx, name)]:
             told = ", ".join("the policy" if name == "policy" else option(name) for name in given)
             raise UsageError(f"--verify replays what is stored; leave {told} out")
-        _verify(verify, place)
+        if failed := verify_store(verify, place):
+            raise Universe2Error(failed)
         return
     if policy is None:
         raise UsageError("name a policy: `random`, a checkpoint's path, or `module:function`")
@@ -170,30 +173,37 @@ def _play(
     console.print(f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}")
 
 
-def _verify(path: Path, place: Place) -> None:
+def verify_store(path: Path, place: Place) -> str:
+    """Replay all runs of a store and say of each what came of it. Returns what failed, in a sentence."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import track
 
-    from universe2.agents.evaluate_replay import verify
-    from universe2.core.errors import Universe2Error, UsageError
+    from universe2.agents.evaluate_replay import Verdict, verify
+    from universe2.core.errors import UsageError
     from universe2.trace import EpisodeStore
 
     console = Console()
+    verdicts: list[Verdict] = []
+    unread: list[str] = []
     with EpisodeStore(path, must_exist=True) as store:
-        runs = [run for run in store.runs() if store.returns(run.id)]
+        runs = [number for number in store.run_ids() if store.whole(number)]
         if not runs:
             raise UsageError(f"{path} holds no whole episode")
-        verdicts = []
-        for run in track(runs, "replaying", console=console, transient=True):
-            found = verify(store, run.id, place)
+        for number in track(runs, "replaying", console=console, transient=True):
+            try:
+                found, name = verify(store, number, place), store.run(number).name
+            except UsageError as error:  # the next run may be sound
+                unread.append(str(error))
+                console.print(f"run {number}: [red]can't be verified[/]", highlight=False)
+                continue
             bad = [verdict for verdict in found if verdict.problem]
             state = f"[red]{len(bad)} differ[/]" if bad else "[green]replay-verified[/]"
-            console.print(f"run {run.id} {escape(run.name)}: {len(found)} episodes, {state}", highlight=False)
+            console.print(f"run {number} {escape(name)}: {len(found)} episodes, {state}", highlight=False)
             verdicts += found
     bad = [verdict for verdict in verdicts if verdict.problem]
-    for verdict in bad[:10]:
-        where = f"{verdict.episode.task} seed {verdict.episode.seed}"
-        console.print(f"  {where}: {verdict.problem}", highlight=False, markup=False)
-    if bad:
-        raise Universe2Error(f"{len(bad)} of {len(verdicts)} episodes did not come out the same")
+    for text in [*unread, *(f"{v.task} seed {v.seed}: {v.problem}" for v in bad[:10])]:
+        console.print(f"  {text}", highlight=False, markup=False)
+    failed = [f"{len(bad)} of {len(verdicts)} episodes did not come out the same"] if bad else []
+    failed += [f"{len(unread)} of {len(runs)} runs can't be verified"] if unread else []
+    return "; ".join(failed)

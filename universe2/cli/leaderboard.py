@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from universe2.agents.ranking import Reference, TaskScore
     from universe2.agents.ranking_runs import SuiteRanking
 
 
@@ -36,8 +39,12 @@ def command(
     temperature: Annotated[
         float, typer.Option(help="Of a checkpoint that is filmed, as for `evaluate`.")
     ] = 1.0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Replay all episodes first, as `evaluate --verify` does.")
+    ] = False,
     remote: Annotated[
-        list[str] | None, typer.Option(help="host:port where clips are filmed; default: here.")
+        list[str] | None,
+        typer.Option(help="host:port where episodes are replayed and clips filmed; default: here."),
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds that server's token.", dir_okay=False)
@@ -52,6 +59,10 @@ def command(
     Episodes that faults cut count nowhere, and a policy that has not played all episodes, or a
     single one of some task, has no rank. Each suite gets a table of its own.
 
+    "checked" is what the file says of itself, and no longer if the run was changed since. To know
+    it, use --verify: stored actions are stepped again, and runs that come out otherwise are
+    self-reported (and the exit code is 1).
+
     Examples:
 
       universe2 leaderboard
@@ -64,35 +75,47 @@ def command(
 
     from rich.console import Console
 
+    from universe2.agents.evaluate import Place
     from universe2.agents.ranking_runs import notes, ranking_json, ranking_markdown, read_rankings
+    from universe2.cli.evaluate import verify_store
+    from universe2.core.errors import Universe2Error
     from universe2.faces.make import token_from
 
     _refuse_what_has_no_effect(ctx)
-    token = token_from(token_file)
+    place = Place(remotes=remote or None, token=token_from(token_file))
     console = Console()
-    suites = read_rankings(db or [Path("runs/episodes.sqlite")])
+    stores = db or [Path("runs/episodes.sqlite")]
+    failed = {path: verify_store(path, place) for path in stores} if verify else {}
+    suites = read_rankings(stores)
+    told: set[str] = set()
     for suite in suites:
         console.print(_ranking_table(suite))
-        console.print(_task_table(suite))
+        for entry in suite.ranking.entries:
+            if (outcome := suite.runs[entry.name].outcome) != "finished":
+                console.print(f"{entry.name}: {outcome}", highlight=False, markup=False)
+        console.print(_task_table(suite, console))
         for note in notes(suite):
-            console.print(note, style="dim", highlight=False, markup=False)
+            if note not in told:  # some hold for several suites
+                console.print(note, style="dim", highlight=False, markup=False)
+        told.update(notes(suite))
     if markdown is not None:
         _write(markdown, "\n".join(ranking_markdown(suite) for suite in suites))
     if json_file is not None:
         _write(json_file, json.dumps([ranking_json(suite) for suite in suites], indent=1) + "\n")
     if html is not None:
-        from universe2.agents.evaluate import Place
         from universe2.agents.report import read_metrics, render_report
         from universe2.agents.report_clips import film
 
         clips = {}
         if clip is not None:
-            clips = film(clip, suites[0], Place(remotes=remote or None, token=token), console, temperature)
+            clips = film(clip, suites[0], place, console, temperature)
         curves = [] if metrics is None else read_metrics(metrics)
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):
         if path is not None:
             console.print(f"wrote {path}", highlight=False)
+    if differ := [f"{path}: {text}" for path, text in failed.items() if text]:
+        raise Universe2Error("; ".join(differ))
 
 
 def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
@@ -100,12 +123,11 @@ def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
     from universe2.core.errors import UsageError
     from universe2.core.shell import option, was_given
 
-    needed = {"clip": "html", "metrics": "html"} | dict.fromkeys(
-        ("temperature", "remote", "token_file"), "clip"
-    )
-    for name, other in needed.items():
-        if was_given(ctx, name) and not was_given(ctx, other):
-            raise UsageError(f"{option(name)} has an effect with {option(other)} only")
+    needed = {"clip": ("html",), "metrics": ("html",), "temperature": ("clip",)}
+    needed |= dict.fromkeys(("remote", "token_file"), ("clip", "verify"))
+    for name, others in needed.items():
+        if was_given(ctx, name) and not any(was_given(ctx, other) for other in others):
+            raise UsageError(f"{option(name)} has an effect with {' or '.join(map(option, others))} only")
 
 
 def _ranking_table(suite: SuiteRanking) -> Table:
@@ -117,38 +139,86 @@ def _ranking_table(suite: SuiteRanking) -> Table:
     # names are whatever somebody called a policy or a suite, not markup
     title = escape(f"{suite.ranking.suite} ({suite.ranking.suite_hash})")
     table = Table(title=title, header_style="bold")
-    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked", "outcome"):
-        table.add_column(column)
+    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked"):
+        # headers may take two lines, names as many as they need; numbers and marks are whole or worthless
+        table.add_column(column, overflow="fold", min_width=8 if column == "policy" else None)
     for entry in suite.ranking.entries:
         style = "bold" if entry.rank == 1 else ""
-        rank, name = rank_text(entry.rank, entry.shared), escape(entry.name)
-        outcome = escape(suite.runs[entry.name].outcome)
-        table.add_row(
-            rank, name, show(entry.score), show(entry.improvement), entry.tier, outcome, style=style
-        )
+        cells = (show(entry.score), show(entry.improvement), entry.tier)
+        rank = rank_text(entry.rank, entry.shared)
+        table.add_row(rank, escape(entry.name), *map(_unbroken, cells), style=style)
     return table
 
 
-def _task_table(suite: SuiteRanking) -> Table:
+def _unbroken(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, no_wrap=True)
+
+
+def _task_table(suite: SuiteRanking, console: Console) -> Table:
+    """A column for each policy; where that is too wide for the terminal, a row for each."""
+    from rich.measure import Measurement
+
+    wide = _wide_task_table(suite)
+    endless = console.options.update(width=10_000)
+    fits = Measurement.get(console, endless, wide).maximum <= console.width
+    return wide if fits else _narrow_task_table(suite)
+
+
+def _wide_task_table(suite: SuiteRanking) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
     from universe2.agents.ranking_runs import show
 
     entries = suite.ranking.entries
-    table = Table(title="mean return [95 %] · normalised", header_style="bold")
+    table = Table(title=f"{_RETURN} · normalised", header_style="bold")
     for column in ("task", *(escape(entry.name) for entry in entries), "random … reference"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for task in suite.ranking.tasks:
         cells = []
         for entry in entries:
-            score = entry.tasks[task]
-            part = "" if score.normalised is None else f" · {show(score.normalised).split(' ')[0]}"
-            cells.append(show(score.raw) + (part if len(score.returns) else ""))
-        reference = entries[0].tasks[task].reference
-        known = "not in the score" if reference is None else f"{reference.random:g} … {reference.reference:g}"
-        table.add_row(escape(task), *cells, known)
+            normalised = _normalised(entry.tasks[task])
+            cells.append(show(entry.tasks[task].raw) + (f" · {normalised}" if normalised else ""))
+        table.add_row(escape(task), *cells, _scale(entries[0].tasks[task].reference) or "not in the score")
     return table
+
+
+def _narrow_task_table(suite: SuiteRanking) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from universe2.agents.ranking_runs import show
+
+    table = Table(header_style="bold")
+    table.add_column("task", overflow="fold")
+    table.add_column("policy", overflow="fold", min_width=8)
+    table.add_column(_RETURN, no_wrap=True)
+    table.add_column("normalised", no_wrap=True)
+    for task in suite.ranking.tasks:
+        scale = _scale(suite.ranking.entries[0].tasks[task].reference)
+        for i, entry in enumerate(suite.ranking.entries):
+            score = entry.tasks[task]
+            name = escape(task) if i == 0 else ""
+            table.add_row(name, escape(entry.name), show(score.raw), _normalised(score))
+        table.add_row("", "scale", scale or "–", "0 … 1" if scale else "–", style="dim", end_section=True)
+    return table
+
+
+_RETURN = "mean return [95 %]"
+
+
+def _normalised(score: TaskScore) -> str:
+    from universe2.agents.ranking_runs import show
+
+    known = score.normalised is not None and len(score.returns)
+    return show(score.normalised).split(" ")[0] if known else ""
+
+
+def _scale(reference: Reference | None) -> str:
+    """The returns that count 0 and 1; empty if the task has none."""
+    return "" if reference is None else f"{reference.random:g} … {reference.reference:g}"
 
 
 def _write(path: Path, text: str) -> None:

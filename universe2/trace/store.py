@@ -3,11 +3,17 @@
 Two tables. ``runs``: who played which suite, when, with what. ``episodes``: one row per episode,
 cut ones too, marked by their fault; only rows with ``fault = 0`` count in a score, and there is
 at most one such row per run, task and seed. Several processes may append at once (WAL; each
-append is one transaction). This file doesn't know how episodes are played or ranked.
+append is one transaction). A row that somebody edited into something else is refused by what it is
+called, not handed out. "replay-verified" counts only beside the digest of what was replayed, so a run that
+was changed or went on afterwards is self-reported again; whoever forges a run can write a fitting digest,
+too: it tells accidents and stale marks, not liars. Stores of schema 1 had no digest and are brought up to
+date when they are opened: their marks count no more. This file doesn't know how episodes are
+played or ranked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sqlite3
@@ -23,7 +29,7 @@ import numpy as np
 from universe2.core.batch import Fault
 from universe2.core.errors import UsageError, VersionError, in_utf8
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x75320001  # "u2", 1: what SQLite keeps in the file's header
 _BUSY_SECONDS = 30.0
 _MAX_INFO_ITEMS = 64
@@ -45,7 +51,8 @@ CREATE TABLE runs (
     started REAL NOT NULL,
     ended REAL,
     outcome TEXT NOT NULL,
-    tier TEXT NOT NULL
+    tier TEXT NOT NULL,
+    verified TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE episodes (
     id INTEGER PRIMARY KEY,
@@ -99,7 +106,9 @@ class Run:
     outcome: str = "running"
     """"running", "finished", or why it stopped early"""
     tier: str = "self-reported"
-    """"self-reported" or "replay-verified" """
+    """"self-reported" or "replay-verified", as the file says; ``EpisodeStore.tier`` says whether it holds"""
+    verified: str = ""
+    """``EpisodeStore.digest`` of what was verified"""
     id: int = 0
 
 
@@ -132,13 +141,23 @@ class StoredEpisode:
 
 _JSON = {"suite_content", "references", "versions", "hardware", "config", "info"}
 _COLUMNS = {"references": "reference_scores", "total": "return"}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bytes": (bytes,),
+    "int": (int,),
+    "bool": (int,),
+    "Fault": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+"""type of a field → what SQLite gives for it. A column's type binds nobody: SQLite keeps a text as a REAL."""
 
 
 class EpisodeStore:
     """One file of runs and episodes. Use it from one thread; open another for another thread.
 
     The file and its folder are made if need be. Raises UsageError if the file is something
-    else, VersionError if another version of the schema wrote it.
+    else, VersionError if a later version of the schema wrote it.
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
@@ -189,10 +208,34 @@ class EpisodeStore:
                 (suite_hash, _json(content), run_id),
             )
 
-    def set_tier(self, run_id: int, tier: str) -> None:
-        """What is known about the run's truth: "self-reported" or "replay-verified"."""
+    def set_tier(self, run_id: int, tier: str, verified: str = "") -> None:
+        """What is known about the run's truth: "self-reported" or "replay-verified".
+
+        ``verified`` is the ``digest`` of what was replayed, taken before it was read.
+        """
         with self._writing():
-            self._db.execute("UPDATE runs SET tier=? WHERE id=?", (tier, run_id))
+            self._db.execute("UPDATE runs SET tier=?, verified=? WHERE id=?", (tier, verified, run_id))
+
+    def tier(self, run: Run) -> str:
+        """``run.tier``, or "self-reported" if the run isn't what was verified."""
+        holds = run.tier == "replay-verified" and run.verified == self.digest(run.id)
+        return "replay-verified" if holds else "self-reported"
+
+    def digest(self, run_id: int) -> str:
+        """SHA-256 over all that a replay shows to be true: the suite's hash and the whole episodes.
+
+        Each row is hashed as Python writes it in ASCII, a line each, in the order of task and seed.
+        """
+        found = hashlib.sha256(b"universe2.verified.1\n")
+        head = "SELECT suite_hash FROM runs WHERE id = ?"
+        rows = (
+            "SELECT task, env_id, spec_hash, seed, config, return, length, terminated, truncated, actions, "
+            "trajectory, observations FROM episodes WHERE run = ? AND fault = 0 ORDER BY task, seed"
+        )
+        for query in (head, rows):
+            for row in self._read(query, (run_id,)):
+                found.update(ascii(row).encode() + b"\n")
+        return found.hexdigest()
 
     def add_episode(self, episode: StoredEpisode) -> int:
         """Append one episode (its ``id`` is ignored); durable when this returns.
@@ -201,20 +244,39 @@ class EpisodeStore:
         """
         return self._insert("episodes", episode)
 
+    def run_ids(self) -> list[int]:
+        """The numbers of all runs, oldest first, of those that can't be read as well."""
+        return [number for (number,) in self._read("SELECT id FROM runs ORDER BY id")]
+
     def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        return [Run(**_values(Run, row)) for row in self._select("runs", Run, "", ())]
+        """All runs, oldest first. Raises UsageError if one of them can't be read."""
+        return [self.run(number) for number in self.run_ids()]
 
     def run(self, run_id: int) -> Run:
-        """One run. Raises UsageError if it isn't here."""
+        """One run. Raises UsageError if it isn't here or can't be read."""
         for row in self._select("runs", Run, "WHERE id = ?", (run_id,)):
-            return Run(**_values(Run, row))
+            return Run(**_values(Run, row, f"{self.path}, run {run_id}"))
         raise UsageError(f"{self.path} holds no run {run_id}")
+
+    def whole(self, run_id: int) -> list[tuple[int, str, int]]:
+        """(id, task, seed) of a run's whole episodes in the order they ended, of those that can't be
+        read as well."""
+        query = "SELECT id, task, seed FROM episodes WHERE run = ? AND fault = 0 ORDER BY id"
+        return list(self._read(query, (run_id,)))
+
+    def episode(self, episode_id: int) -> StoredEpisode:
+        """One episode. Raises UsageError if it isn't here or can't be read."""
+        for row in self._select("episodes", StoredEpisode, "WHERE id = ?", (episode_id,)):
+            return self._episode(row)
+        raise UsageError(f"{self.path} holds no episode {episode_id}")
 
     def episodes(
         self, run_id: int | None = None, task: str | None = None, *, whole: bool | None = None
     ) -> Iterator[StoredEpisode]:
-        """Episodes in the order they ended; ``whole`` picks played-to-the-end or cut ones."""
+        """Episodes in the order they ended; ``whole`` picks played-to-the-end or cut ones.
+
+        Raises UsageError at one that can't be read.
+        """
         wanted, values = [], []
         for column, value in (("run", run_id), ("task", task)):
             if value is not None:
@@ -224,22 +286,32 @@ class EpisodeStore:
             wanted.append("fault = 0" if whole else "fault <> 0")
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         for row in self._select("episodes", StoredEpisode, where, values):
-            columns = _values(StoredEpisode, row)
-            flags = {key: bool(columns[key]) for key in ("terminated", "truncated")}
-            yield StoredEpisode(**{**columns, **flags, "fault": Fault(columns["fault"])})
+            yield self._episode(row)
+
+    def _episode(self, row: tuple[Any, ...]) -> StoredEpisode:
+        where = f"{self.path}, episode {row[-1]}"
+        columns = _values(StoredEpisode, row, where)
+        flags = {key: bool(columns[key]) for key in ("terminated", "truncated")}
+        try:
+            fault = Fault(columns["fault"])
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}; was the file edited?") from None
+        return StoredEpisode(**{**columns, **flags, "fault": fault})
 
     def returns(self, run_id: int) -> dict[str, dict[int, float]]:
-        """task → seed → return, of the whole episodes."""
+        """task → seed → return, of the whole episodes. Raises UsageError if one is no number."""
         found: dict[str, dict[int, float]] = {}
-        query = "SELECT task, seed, return FROM episodes WHERE run = ? AND fault = 0 ORDER BY seed"
-        for task, seed, total in self._db.execute(query, (run_id,)):
-            found.setdefault(task, {})[seed] = total
+        query = "SELECT id, task, seed, return FROM episodes WHERE run = ? AND fault = 0 ORDER BY seed"
+        for number, task, seed, total in self._read(query, (run_id,)):
+            found.setdefault(task, {})[seed] = _checked(
+                "total", "float", total, f"{self.path}, episode {number}"
+            )
         return found
 
     def cut_counts(self, run_id: int) -> dict[str, int]:
         """task → how many episodes faults cut."""
         query = "SELECT task, COUNT(*) FROM episodes WHERE run = ? AND fault <> 0 GROUP BY task"
-        return dict(self._db.execute(query, (run_id,)))
+        return dict(self._read(query, (run_id,)))
 
     def _prepare(self) -> None:
         try:
@@ -261,6 +333,9 @@ class EpisodeStore:
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif application != _APPLICATION_ID:
             raise UsageError(f"{self.path} is an SQLite file of something else; name another file")
+        elif version == 1:
+            self._db.execute("ALTER TABLE runs ADD COLUMN verified TEXT NOT NULL DEFAULT ''")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise VersionError(
                 f"{self.path} has schema {version}, but this universe2 reads {SCHEMA_VERSION}; "
@@ -299,12 +374,33 @@ class EpisodeStore:
 
     def _select(self, table: str, kind: type, where: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         names = ", ".join(_COLUMNS.get(f.name, f.name) for f in fields(kind))
-        yield from self._db.execute(f"SELECT {names} FROM {table} {where} ORDER BY id", values)
+        yield from self._read(f"SELECT {names} FROM {table} {where} ORDER BY id", values)
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"can't read {self.path}: {error}; is it damaged?") from None
 
 
-def _values(kind: type, row: tuple[Any, ...]) -> dict[str, Any]:
-    names = [f.name for f in fields(kind)]
-    return {n: json.loads(v) if n in _JSON else v for n, v in zip(names, row, strict=True)}
+def _values(kind: type, row: tuple[Any, ...], where: str) -> dict[str, Any]:
+    return {f.name: _checked(f.name, str(f.type), v, where) for f, v in zip(fields(kind), row, strict=True)}
+
+
+def _checked(name: str, kind: str, value: Any, where: str) -> Any:
+    """What a column holds, as a field of type ``kind``. Raises UsageError if it can't be one."""
+    column = _COLUMNS.get(name, name)
+    if name not in _JSON:
+        if not isinstance(value, _KINDS[kind]):
+            raise UsageError(f"{where}: {column} is {value!r:.80}, not of type {kind}; was the file edited?")
+        return value
+    try:
+        content = json.loads(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {column} is not JSON ({error}); was the file edited?") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}: {column} is {content!r:.80}, not a table; was the file edited?")
+    return content
 
 
 def _stored(name: str, value: Any) -> Any:
