@@ -123,7 +123,7 @@ def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
     from universe2.core.errors import UsageError
     from universe2.core.shell import option, was_given
 
-    needed = {"clip": ("html",), "metrics": ("html",), "temperature": ("clip",)}
+    needed: dict[str, tuple[str, ...]] = {"clip": ("html",), "metrics": ("html",), "temperature": ("clip",)}
     needed |= dict.fromkeys(("remote", "token_file"), ("clip", "verify"))
     for name, others in needed.items():
         if was_given(ctx, name) and not any(was_given(ctx, other) for other in others):
