@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from universe2.agents.ranking import Reference, TaskScore
     from universe2.agents.ranking_runs import SuiteRanking
@@ -119,7 +118,7 @@ def command(
 
 
 def _refuse_what_has_no_effect(ctx: typer.Context) -> None:
-    """Clips and curves are parts of the report; the rest says how clips are filmed."""
+    """Clips and curves are parts of the report; the rest says how and where is filmed and replayed."""
     from universe2.core.errors import UsageError
     from universe2.core.shell import option, was_given
 
@@ -139,21 +138,14 @@ def _ranking_table(suite: SuiteRanking) -> Table:
     # names are whatever somebody called a policy or a suite, not markup
     title = escape(f"{suite.ranking.suite} ({suite.ranking.suite_hash})")
     table = Table(title=title, header_style="bold")
-    for column in ("rank", "policy", "score (IQM) [95 %]", "P(better than random)", "checked"):
-        # headers may take two lines, names as many as they need; numbers and marks are whole or worthless
-        table.add_column(column, overflow="fold", min_width=8 if column == "policy" else None)
+    for column in ("rank", "policy", "score (IQM)\n[95 %]", "P(better\nthan random)", "checked"):
+        # a name may take several lines; a number or a mark that is cut says nothing, or something else
+        table.add_column(column, no_wrap=column != "policy", overflow="fold")
     for entry in suite.ranking.entries:
         style = "bold" if entry.rank == 1 else ""
-        cells = (show(entry.score), show(entry.improvement), entry.tier)
-        rank = rank_text(entry.rank, entry.shared)
-        table.add_row(rank, escape(entry.name), *map(_unbroken, cells), style=style)
+        rank, name = rank_text(entry.rank, entry.shared), escape(entry.name)
+        table.add_row(rank, name, show(entry.score), show(entry.improvement), entry.tier, style=style)
     return table
-
-
-def _unbroken(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(text, no_wrap=True)
 
 
 def _task_table(suite: SuiteRanking, console: Console) -> Table:
@@ -193,7 +185,7 @@ def _narrow_task_table(suite: SuiteRanking) -> Table:
 
     table = Table(header_style="bold")
     table.add_column("task", overflow="fold")
-    table.add_column("policy", overflow="fold", min_width=8)
+    table.add_column("policy", overflow="fold")
     table.add_column(_RETURN, no_wrap=True)
     table.add_column("normalised", no_wrap=True)
     for task in suite.ranking.tasks:
