@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 
 from universe2.client.berth import Berth
 from universe2.client.part import Terms
@@ -132,6 +133,13 @@ def open_together(
     ends when all have closed their part. Raises what ``open_remote`` does.
     """
     _check_remotes(remotes)
+    _check_times(
+        wait=wait,
+        deadline=deadline,
+        open_deadline=open_deadline,
+        reopen_deadline=reopen_deadline,
+        lease=lease,
+    )
     if max_faults is not None and not (isinstance(max_faults, int) and 1 <= max_faults < 2**32):
         raise UsageError(f"max_faults must be a whole number from 1 on, got {max_faults!r}")
     asked_codecs = ["delta"] if codec == "auto" else [codec] if isinstance(codec, str) else codec
@@ -179,6 +187,15 @@ def _check_remotes(remotes: Sequence[str]) -> None:
         raise UsageError("remotes is empty: name one server or several as host:port")
     if isinstance(remotes, str) or len(set(remotes)) != len(remotes):
         raise UsageError(f"remotes must be a list of different host:port, got {remotes!r}")
+
+
+def _check_times(**seconds: object) -> None:
+    """Raise UsageError for what is no time in seconds. A deadline may be None: as the server says."""
+    for name, value in seconds.items():
+        if value is None and name == "deadline":
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
+            raise UsageError(f"{name} must be a number of seconds, 0 or more, got {value!r}")
 
 
 def _asked(
