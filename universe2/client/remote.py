@@ -253,7 +253,8 @@ class RemoteRuntime(Runtime):
             raise UsageError(
                 f"the slots on {'+'.join(self._terms.addresses)} were opened by process {self._process}, and "
                 f"this is process {os.getpid()}, forked from it: what both said would mix. Open the "
-                'environment in the process that plays it, best started by multiprocessing\'s "spawn"'
+                "environment in the process that plays it, which should be started by multiprocessing's "
+                '"spawn", or be forked before anything is opened: gRPC often fails in a fork of who uses it'
             )
 
     # Sending; the lock is held
