@@ -538,3 +538,18 @@ def test_a_socket_is_ready_for_what_was_found_by_looking(pair: tuple[socket.sock
     there.close()
     assert here.ready(10.0)
     assert here.receive() is None
+
+
+def test_going_on_at_the_socket_is_no_breakage(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """It was planned: only who debugs hears of it. A stream that does break is told of at info."""
+    with caplog.at_level(logging.DEBUG, "universe2.client"):
+        runtime = opened(server)
+        assert carrier(runtime) == "LocalStream"
+        said = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert [level for level, _ in said] == ["DEBUG"]
+        assert "goes on at the server's socket" in said[0][1]
+        caplog.clear()
+        runtime._parts[0].lane.connection._stream.hang_up()
+        step(runtime)
+        runtime.close()
+    assert "the stream broke" in caplog.text

@@ -293,9 +293,7 @@ class Connection:
         self._turn.begin()
         reason = self._receive_stream()
         while not self._over.is_set() and isinstance(reason, Broken) and self._session:
-            log.info(
-                "%s: the stream broke (%s); taking session %s up again", self.address, reason, self._session
-            )
+            self._log_end(reason)
             try:
                 self._resume()
             except Exception as error:  # noqa: BLE001  said, and the end of the session
@@ -307,6 +305,15 @@ class Connection:
         if not isinstance(reason, Broken):
             self._drain()
         self.close()
+
+    def _log_end(self, reason: Broken) -> None:
+        """Why another stream is needed: this one was given up for the server's socket, or it broke."""
+        if self._local is not None:
+            log.debug("%s: session %s goes on at the server's socket", self.address, self._session)
+        else:
+            log.info(
+                "%s: the stream broke (%s); taking session %s up again", self.address, reason, self._session
+            )
 
     def _drain(self) -> None:
         """Wait until the server has ended the stream."""

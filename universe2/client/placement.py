@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 
 from universe2.client.berth import Berth
 from universe2.client.part import Terms
 from universe2.client.remote import RemoteRuntime
 from universe2.client.stream import call_info
 from universe2.client.waiting import Patience
-from universe2.core.errors import CapacityError, UnknownEnvError, UsageError, VersionError
+from universe2.core.errors import (
+    CapacityError,
+    DeadlineError,
+    ServerLostError,
+    UnknownEnvError,
+    UsageError,
+    VersionError,
+)
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, is_lossy
@@ -19,6 +28,8 @@ from universe2.wire.codecs import check_codecs
 from universe2.wire.frames import MAX_MESSAGE_BYTES, PROTOCOL
 from universe2.wire.v1 import universe_pb2 as pb
 from universe2.wire.values import read_value, write_value
+
+log = logging.getLogger("universe2.client")
 
 INFO_DEADLINE = 10.0
 RETRY_SECONDS = 5.0
@@ -122,6 +133,13 @@ def open_together(
     ends when all have closed their part. Raises what ``open_remote`` does.
     """
     _check_remotes(remotes)
+    _check_times(
+        wait=wait,
+        deadline=deadline,
+        open_deadline=open_deadline,
+        reopen_deadline=reopen_deadline,
+        lease=lease,
+    )
     if max_faults is not None and not (isinstance(max_faults, int) and 1 <= max_faults < 2**32):
         raise UsageError(f"max_faults must be a whole number from 1 on, got {max_faults!r}")
     asked_codecs = ["delta"] if codec == "auto" else [codec] if isinstance(codec, str) else codec
@@ -142,8 +160,8 @@ def open_together(
         reopen_deadline=reopen_deadline,
     )
     asked = [_asked(one, codecs, common, same_definition) for one in wanted]
-    counts = [count for _, count, _ in wanted]
-    planned = plan(counts, remotes, token, wait > 0, min(INFO_DEADLINE, open_deadline))
+    slots = [(ask.env_id, count) for (_, ask), (_, count, _) in zip(asked, wanted, strict=True)]
+    planned = plan(slots, remotes, token, wait > 0, min(INFO_DEADLINE, open_deadline))
     berths = {address: Berth(address, terms) for address in sorted(remotes)}
     runtimes = [
         RemoteRuntime(config, ask, [(berths[address], count) for address, count in shares], terms)
@@ -169,6 +187,15 @@ def _check_remotes(remotes: Sequence[str]) -> None:
         raise UsageError("remotes is empty: name one server or several as host:port")
     if isinstance(remotes, str) or len(set(remotes)) != len(remotes):
         raise UsageError(f"remotes must be a list of different host:port, got {remotes!r}")
+
+
+def _check_times(**seconds: object) -> None:
+    """Raise UsageError for what is no time in seconds. A deadline may be None: as the server says."""
+    for name, value in seconds.items():
+        if value is None and name == "deadline":
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
+            raise UsageError(f"{name} must be a number of seconds, 0 or more, got {value!r}")
 
 
 def _asked(
@@ -222,46 +249,89 @@ def with_losses(config: EnvConfig, codecs: Sequence[str]) -> EnvConfig:
 
 
 def plan(
-    counts: Sequence[int],
+    wanted: Sequence[tuple[str, int]],
     remotes: Sequence[str],
     token: str | None,
     may_wait: bool = False,
     info_deadline: float = INFO_DEADLINE,
 ) -> list[list[tuple[str, int]]]:
-    """For each of ``counts`` slots, (address, slots) for the servers that get any of them.
+    """For each (id, slots) that is wanted, (address, slots) for the servers that get any of them.
 
     In proportion to what they have free. If that is too little and the caller may wait: as if all
-    were free.
+    were free. Servers that can't be reached, and those that don't offer an id's family, get none.
     """
     if len(remotes) == 1:
-        return [[(remotes[0], count)] for count in counts]
-    with ThreadPoolExecutor(min(len(remotes), 32)) as pool:
-        infos = list(pool.map(lambda address: server_info(address, token, info_deadline), remotes))
-    for address, info in zip(remotes, infos, strict=True):
+        return [[(remotes[0], count)] for _, count in wanted]
+    infos = _reached(remotes, token, info_deadline)
+    for address, info in infos.items():
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")
-    left = {address: info.slots_free for address, info in zip(remotes, infos, strict=True)}
-    total = {address: info.slots_total for address, info in zip(remotes, infos, strict=True)}
-    retry_after = RETRY_SECONDS if sum(counts) <= sum(total.values()) else 0.0
-    if may_wait and sum(counts) > sum(left.values()):
-        left = total
-    found = []
-    for count in counts:
-        found.append(shares(count, left, retry_after))
-        for address, given in found[-1]:
-            left[address] -= given
+    asked = [(_offering(env_id, infos), count) for env_id, count in wanted]
+    free = {address: info.slots_free for address, info in infos.items()}
+    total = {address: info.slots_total for address, info in infos.items()}
+    try:
+        return _spread(asked, free)
+    except CapacityError as error:
+        if may_wait:
+            return _spread(asked, total)
+        if sum(count for _, count in wanted) <= sum(total.values()):
+            error.retry_after = RETRY_SECONDS
+        raise
+
+
+def _reached(remotes: Sequence[str], token: str | None, deadline: float) -> dict[str, pb.InfoReply]:
+    """What the servers say of themselves that can be reached; the others are named in the log.
+
+    If none can, the first one's error is raised.
+    """
+    with ThreadPoolExecutor(min(len(remotes), 32)) as pool:
+        answers = list(pool.map(lambda address: _info_or_loss(address, token, deadline), remotes))
+    found, lost = {}, []
+    for address, answer in zip(remotes, answers, strict=True):
+        if isinstance(answer, pb.InfoReply):
+            found[address] = answer
+        else:
+            lost.append(answer)
+    if not found:
+        raise lost[0]
+    for error in lost:
+        log.warning("left out, the slots go to the other servers: %s", error)
     return found
 
 
-def shares(num_slots: int, free: dict[str, int], retry_after: float = 0.0) -> list[tuple[str, int]]:
-    """Split ``num_slots`` in proportion to ``free``, none beyond what is free.
+def _info_or_loss(
+    address: str, token: str | None, deadline: float
+) -> pb.InfoReply | ServerLostError | DeadlineError:
+    """Other errors than these, of a token for one, are no machine's that is down: they are raised."""
+    try:
+        return server_info(address, token, deadline)
+    except (ServerLostError, DeadlineError) as error:
+        return error
 
-    Raises CapacityError, with ``retry_after``.
-    """
+
+def _offering(env_id: str, infos: dict[str, pb.InfoReply]) -> list[str]:
+    """The servers that offer an id's family. All if none does: the first one asked says what is wrong."""
+    family = env_id.partition("/")[0]
+    return [address for address, info in infos.items() if family in info.families] or list(infos)
+
+
+def _spread(asked: Sequence[tuple[Sequence[str], int]], free: dict[str, int]) -> list[list[tuple[str, int]]]:
+    """``shares`` for each (servers, slots). Who has the least choice comes first, others get what is left."""
+    left, found = dict(free), {}
+    for i in sorted(range(len(asked)), key=lambda i: len(asked[i][0])):
+        addresses, count = asked[i]
+        found[i] = shares(count, {address: left[address] for address in addresses})
+        for address, given in found[i]:
+            left[address] -= given
+    return [found[i] for i in range(len(asked))]
+
+
+def shares(num_slots: int, free: dict[str, int]) -> list[tuple[str, int]]:
+    """Split ``num_slots`` in proportion to ``free``, none beyond what is free. Raises CapacityError."""
     total = sum(free.values())
     if num_slots > total:
         listed = ", ".join(f"{address}: {count}" for address, count in free.items())
-        raise CapacityError(f"{num_slots} slots were asked for, {total} are free ({listed})", retry_after)
+        raise CapacityError(f"{num_slots} slots were asked for, {total} are free ({listed})")
     given = {address: num_slots * count // total for address, count in free.items()}
     # What rounding left goes to those that are furthest from their due.
     order = sorted(free, key=lambda address: num_slots * free[address] % total, reverse=True)

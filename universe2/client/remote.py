@@ -9,6 +9,7 @@ Suffixes: N slots of the runtime, K slots of one call.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -73,6 +74,7 @@ class RemoteRuntime(Runtime):
         self.config = config
         self.num_slots = sum(count for _, count in shares)
         self._terms = terms
+        self._process = os.getpid()
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -104,6 +106,7 @@ class RemoteRuntime(Runtime):
         self.spec = env if isinstance(env, EnvSpec) else spec_from(info)
 
     def reset(self, slots: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray) -> None:
+        self._check_process()
         with self._lock:
             slots_K = self._book.ledger.check_slots(slots)
             self._book.ledger.check_free(slots_K)  # what is saved of busy slots could not be gone back to
@@ -113,6 +116,7 @@ class RemoteRuntime(Runtime):
                 self._reset_on(part, slots_K[rows], seeds_K[rows])
 
     def send(self, slots: Sequence[int] | np.ndarray, actions: Any) -> None:
+        self._check_process()
         ledger = self._book.ledger
         with self._lock:
             slots_K = ledger.check_slots(slots)
@@ -159,6 +163,7 @@ class RemoteRuntime(Runtime):
             self._send_on(part, slots_K[known_K], take(self.action_space, actions, chosen[known_K]))
 
     def recv(self, timeout: float | None = None) -> Batch:
+        self._check_process()
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
@@ -173,6 +178,7 @@ class RemoteRuntime(Runtime):
                 return batch
 
     def snapshot(self, slots: Sequence[int] | np.ndarray) -> list[bytes]:
+        self._check_process()
         slots_K = self._book.ledger.check_slots(slots)
         states: list[bytes] = [b""] * len(slots_K)
         for rows, frame in self._ask(slots_K, lambda: pb.Header(snapshot=pb.Snapshot())):
@@ -183,6 +189,7 @@ class RemoteRuntime(Runtime):
         return states
 
     def restore(self, slots: Sequence[int] | np.ndarray, states: Sequence[bytes]) -> None:
+        self._check_process()
         with self._lock:
             slots_K = self._book.ledger.check_slots(slots)
             if len(states) != len(slots_K):
@@ -202,6 +209,7 @@ class RemoteRuntime(Runtime):
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
+        self._check_process()
         slots_K = self._book.ledger.check_slots(slots)
         height, width = size or (0, 0)
         pictures: list[np.ndarray] = [np.zeros((0, 0, 3), np.uint8)] * len(slots_K)
@@ -224,6 +232,7 @@ class RemoteRuntime(Runtime):
         At most ``per_second``. A slow reader gets the newest next, and holds nobody up. Ends with
         the slot's session. Raises UnsupportedError, ServerLostError.
         """
+        self._check_process()
         (part,) = (part for part in self._parts if part.start <= slot < part.stop)
         if part.lane is None:
             raise ServerLostError(f"{part.address} was lost; reset its slots first")
@@ -231,10 +240,22 @@ class RemoteRuntime(Runtime):
             yield picture
 
     def close(self) -> None:
+        if os.getpid() != self._process:
+            return  # a goodbye would end the session of the process that opened it
         self._closed.set()
         self._book.ledger.closed = True
         end_sessions(self._parts, self._inbox)
         self._heart.stop()
+
+    def _check_process(self) -> None:
+        """Before any lock, which a thread may have held that a forked process doesn't have."""
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"the slots on {'+'.join(self._terms.addresses)} were opened by process {self._process}, and "
+                f"this is process {os.getpid()}, forked from it: what both said would mix. Open the "
+                "environment in the process that plays it, which should be started by multiprocessing's "
+                '"spawn", or be forked before anything is opened: gRPC often fails in a fork of who uses it'
+            )
 
     # Sending; the lock is held
 

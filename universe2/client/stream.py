@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import grpc
 
+from universe2.client.tls import tls_of
 from universe2.core.errors import (
     AuthenticationError,
     CapacityError,
@@ -23,7 +24,6 @@ from universe2.core.errors import (
     UsageError,
     error_named,
 )
-from universe2.core.files import check_keys, read_pem
 from universe2.wire.frames import MAX_MESSAGE_BYTES, decode
 from universe2.wire.sockets import MessageSocket
 from universe2.wire.v1 import universe_pb2 as pb
@@ -71,16 +71,9 @@ def channel_to(address: str, connect_seconds: float = CONNECT_SECONDS) -> grpc.C
     ]
     if not address.startswith("tls://"):
         return grpc.insecure_channel(place, options=options)
-    files = dict(parse_qsl(urlsplit(address).query))
-    check_keys(files, ("ca", "cert", "key", "name"), address)
-    if ("cert" in files) != ("key" in files):
-        raise UsageError(f"{address}: cert and key go together")
-    if "name" in files:
-        options.append(("grpc.ssl_target_name_override", files["name"]))
-    labels = {"ca": "CERTIFICATE", "key": "PRIVATE KEY", "cert": "CERTIFICATE"}
-    secrets = grpc.ssl_channel_credentials(
-        *(read_pem(files[name], f"TLS {name}", labels[name]) if name in files else None for name in labels)
-    )
+    secrets, name = tls_of(address)
+    if name:
+        options.append(("grpc.ssl_target_name_override", name))
     return grpc.secure_channel(place, secrets, options=options)
 
 
@@ -101,8 +94,29 @@ def _checked_place(address: str) -> str:
 
 
 def credentials(token: str | None) -> list[tuple[str, str]]:
-    """The metadata that shows a token."""
-    return [("authorization", f"Bearer {token}")] if token else []
+    """The metadata that shows a token. Raises UsageError for one that no server can have."""
+    if not token:
+        return []
+    if fault := _token_fault(token):
+        raise UsageError(f"the token {fault}")  # not its value: this may end up in a log
+    return [("authorization", f"Bearer {token}")]
+
+
+def _token_fault(token: object) -> str:
+    """What is wrong with a token, without showing it: gRPC would. Empty if nothing is."""
+    if not isinstance(token, str):
+        return f"must be a text, got {type(token).__name__}"
+    if token != token.strip():
+        where = "end" if token != token.rstrip() else "beginning"
+        what = "a line break" if set(token) - set(token.strip()) & set("\r\n") else "white space"
+        return f"has {what} at its {where}: did you .strip() what was read from a file?"
+    if "\n" in token or "\r" in token:
+        return "has a line break in it: a token is one line; was a file of several read?"
+    if not token.isascii():
+        return "has characters that are not ASCII: was it copied from a formatted text?"
+    if not token.isprintable():
+        return "has characters that can't be printed: was a file read that is no text?"
+    return ""
 
 
 def as_error(error: grpc.RpcError, address: str) -> Universe2Error:
@@ -129,7 +143,16 @@ _CAUSES = {
     "Timeout occurred": _UNANSWERED,
     "tcp handshaker shutdown": _UNANSWERED,
     "Connection refused": "nobody listens there (connection refused): does a server run there, on that port?",
-    "Socket closed": "the connection broke (socket closed): the server ended, or the network between",
+    "Socket closed": "the connection broke (socket closed): the server ended, or the network between; or, if "
+    "it never worked, does the server speak TLS (tls://…), or want a client certificate (?cert=…&key=…)?",
+    "empty address list": "gRPC can't use the address's TLS files: are ca, cert and key right?",
+    "WRONG_VERSION_NUMBER": "something there doesn't speak TLS: does the server run without (then leave "
+    "tls:// out of the address), or is it another port?",
+    "has expired": "the server's certificate has expired: renew it there (or is the clock wrong here?)",
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is signed by nobody who is trusted here: name the "
+    "file of who signed it by ?ca=FILE; if that is done, is it the file of another server?",
+    "is not in peer certificate": "the server's certificate is not for this host: say for which it is by "
+    "?name=HOST, or use that in the address",
 }
 """What gRPC says → what it means to whoever wrote the address"""
 
@@ -183,10 +206,11 @@ class Stream:
     def __init__(self, address: str, token: str | None, connect_seconds: float = CONNECT_SECONDS) -> None:
         self.began = time.monotonic()
         self._address = address
+        metadata = credentials(token)
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._channel = channel_to(address, connect_seconds)
         stream = self._channel.stream_stream(METHOD)
-        self._call: Any = stream(iter(self._outbox.get, None), metadata=credentials(token))
+        self._call: Any = stream(iter(self._outbox.get, None), metadata=metadata)
 
     def send(self, message: bytes) -> None:
         self._outbox.put(message)
@@ -223,6 +247,7 @@ class Stream:
 
 def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
     """What a server says about itself. Raises ServerLostError, AuthenticationError, DeadlineError."""
+    metadata = credentials(token)
     with channel_to(address, timeout) as channel:
         info: Any = channel.unary_unary(
             "/universe2.wire.v1.Universe/Info",
@@ -230,7 +255,7 @@ def call_info(address: str, token: str | None, timeout: float) -> pb.InfoReply:
             response_deserializer=pb.InfoReply.FromString,
         )
         try:
-            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=credentials(token))
+            reply: pb.InfoReply = info(pb.InfoRequest(), timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise DeadlineError(f"{address}: no answer to info within {timeout:g} s") from None

@@ -208,7 +208,8 @@ class Server:
             version=__version__,
             features=FEATURES,
             slots_total=self.capacity.slots,
-            slots_free=self.capacity.slots_free,
+            # who spreads slots over servers leaves one that drains out
+            slots_free=0 if self._draining.is_set() else self.capacity.slots_free,
             sessions_total=self.capacity.sessions,
             sessions_open=self.capacity.sessions_open,
             families=self.config.families or families(),
