@@ -148,8 +148,27 @@ def test_a_loss_that_tells_something_of_an_odd_shape_is_refused(learner):
     def fn(network, batch):
         return network(batch.obs, batch.state).value_logits.mean(), {"odd": torch.zeros(3)}
 
-    with pytest.raises(TrainingError, match=r"tells odd in the shape \(3,\)"):
+    with pytest.raises(UsageError, match=r"tells odd in the shape \(3,\)"):
         learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def told_by_a_loss(learner, value):
+    def fn(network, batch):
+        return network(batch.obs, batch.state).value_logits.mean(), {"mine": value}
+
+    return learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def test_a_loss_may_tell_plain_numbers(learner):
+    for value in (2.5, 2, np.float64(2.5), torch.tensor(2.5, requires_grad=True)):
+        assert told_by_a_loss(learner, value)["mine"] == value
+    assert {"mine/a", "mine/b"} <= told_by_a_loss(learner, [1.0, 2.0]).keys()
+
+
+@pytest.mark.parametrize("value", ["high", None, {"a": 1.0}])
+def test_a_loss_that_tells_what_is_no_number_is_refused(learner, value):
+    with pytest.raises(UsageError, match=r"the loss tells mine = .*; it must be a number, or \(2,\)"):
+        told_by_a_loss(learner, value)
 
 
 def test_resume_is_exact_to_the_bit(learner, tmp_path):
