@@ -55,7 +55,10 @@ class CheckpointPolicy:
         seed: int,
     ) -> None:
         if action_mask is None:
-            raise InterfaceError(f'{env_id}: a checkpoint plays interface="screen" only')
+            raise InterfaceError(
+                f"{env_id}: action_mask is None, but a checkpoint needs the environment's own "
+                '(env.unwrapped.action_mask); there is one under interface="screen" only'
+            )
         self._mask_A = torch.from_numpy(np.array(action_mask, bool)).to(self._device)
         self._points = len(points(action_mask[None])) > 0
         self._seed = seed
