@@ -532,6 +532,25 @@ def test_numbers_out_of_bounds_are_refused(config, key, value, told):
         TrainConfig(**{**vars(config), key: value})
 
 
+FLOATS = [field.name for field in dataclasses.fields(TrainConfig) if str(field.type) == "float"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", FLOATS)
+def test_no_setting_takes_what_is_not_finite(config, key, value):
+    if (key, value) == ("seconds", float("inf")):  # no limit
+        return
+    with pytest.raises(UsageError, match=f"^{key} = {value:g}: it must be "):
+        TrainConfig(**{**vars(config), key: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_share_is_a_number_above_0(config, value):
+    tasks = (TaskConfig(env_id="a/B-v0", share=value), TaskConfig(env_id="a/C-v0"))
+    with pytest.raises(UsageError, match=f"a/B-v0: share = {value:g}: it must be above 0 and finite"):
+        TrainConfig(**{**vars(config), "tasks": tasks})
+
+
 def test_a_run_without_anything_to_imitate_says_so(config):
     path = train(TrainConfig(**{**vars(config), "imitation_coef": 5.0}), console=quiet())
     said = [line for line in path.with_name("train.log").read_text().splitlines() if "imitate" in line]
