@@ -22,6 +22,7 @@ from universe2.core.errors import UsageError
 from universe2.core.files import check_keys, checked, is_a, read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
+PRECISIONS = ("auto", "float32", "bfloat16")
 _INF = float("inf")
 _MAX, _ABOVE_0 = sys.float_info.max, sys.float_info.min
 """the largest number that is finite, and the smallest that a CPU never takes for 0"""
@@ -65,11 +66,12 @@ class TrainConfig:
     wait: float = 90.0
     """seconds to wait for servers that are full"""
     algorithm: str = "ppo"
-    """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py)"""
+    """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py); or ``module:function``,
+    which is called as ``train_ppo`` is"""
     group_size: int = 8
     """for ``group``: rollouts from the same state, one in each of so many neighbouring slots"""
     init_from: str = ""
-    """a checkpoint whose weights to start from"""
+    """a checkpoint, or the folder of a run, whose weights to start from"""
     anew: tuple[str, ...] = ()
     """heads of ``init_from`` that begin anew: ``keys`` (arrows and keys; the pointer's stay), ``value``"""
     lora_rank: int = 0
@@ -127,10 +129,13 @@ class TrainConfig:
             raise UsageError("a training run needs at least one task")
         for key, (least, most) in _BOUNDS.items():
             _check_bounds(key, getattr(self, key), least, most)
-        choices = {"algorithm": ALGORITHMS, "precision": ("auto", "float32", "bfloat16")}
-        for key, known in choices.items():
-            if getattr(self, key) not in known:
-                raise UsageError(f"{key} = {getattr(self, key)!r}: it must be one of {', '.join(known)}")
+        if self.algorithm not in ALGORITHMS and ":" not in self.algorithm:
+            raise UsageError(
+                f"algorithm = {self.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}, or "
+                "module:function, a script of your own"
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision = {self.precision!r}: it must be one of {', '.join(PRECISIONS)}")
         if self.lora_rank and not self.init_from:
             raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
         if self.anew and not self.init_from:

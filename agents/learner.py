@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universe2.agents.checkpoint import read_checkpoint, under, write_checkpoint
+from universe2.agents.checkpoint import checkpoint_in, read_checkpoint, under, write_checkpoint
 from universe2.agents.distributed import Ranks
 from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
 from universe2.agents.model import ANEW, ModelConfig, Network, Observation
@@ -171,9 +171,9 @@ class Learner:
         return self._submit(self._load, Path(path))
 
     def load_weights(self, path: str | Path, anew: Sequence[str] = ()) -> Future[None]:
-        """The network alone, to start something new from; adapters, and the heads in ``anew`` (see ``ANEW``),
-        begin as they are."""
-        return self._submit(self._load_weights, Path(path), tuple(anew))
+        """The network alone, of a checkpoint or of a run's folder, to start something new from; adapters, and
+        the heads in ``anew`` (see ``ANEW``), begin as they are."""
+        return self._submit(self._load_weights, checkpoint_in(Path(path)), tuple(anew))
 
     def close(self) -> None:
         """Wait for what was submitted and stop the threads. May be called twice."""

@@ -7,18 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import universe2
 from universe2.agents import player
 from universe2.agents.checkpoint import read_checkpoint
+from universe2.agents.config import TaskConfig, TrainConfig
 from universe2.agents.learner import Learner
 from universe2.agents.model import preset
+from universe2.agents.train import train
 from universe2.core.errors import InterfaceError, UsageError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 BLOCKS = [part.split("```")[0] for part in PAGE.read_text(encoding="utf-8").split("```python\n")[1:]]
 PLAYING = next(block for block in BLOCKS if 'player("runs/first"' in block)
 ALGORITHM = next(block for block in BLOCKS if "def actor_critic" in block)
+SCRIPT = next(block for block in BLOCKS if "def train(" in block)
 
 
 def shortened(block: str) -> str:
@@ -37,6 +41,23 @@ def test_an_algorithm_of_ones_own_trains_and_saves(
     _, meta = read_checkpoint(tmp_path / "runs" / "mine" / "checkpoint")
     assert meta["optimizer_steps"] == 10
     assert names["metrics"].result().keys() == {"loss/total", "value_error", "entropy"}
+
+
+def test_the_same_algorithm_is_a_training_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = ALGORITHM[: ALGORITHM.index("pool = ")] + SCRIPT
+    Path("mine.py").write_text(script, encoding="utf-8")
+    task = TaskConfig(env_id="arcade/Catcher-v0", slots=8)
+    config = TrainConfig(
+        tasks=(task,),
+        out_dir="runs/own",
+        algorithm="mine:train",
+        total_steps=600,
+        rollout=16,
+        batch_steps=128,
+    )
+    _, meta = read_checkpoint(train(config, console=Console(quiet=True)))
+    assert meta["optimizer_steps"] >= 2
 
 
 @pytest.fixture
