@@ -19,6 +19,8 @@ from torch import Tensor
 from universe2.core.errors import TrainingError
 
 T = TypeVar("T")
+CHECKPOINT = "checkpoint"
+"""the name of a run's last one in its folder"""
 VERSION = 4
 _KEY = "universe2_checkpoint"
 
@@ -70,6 +72,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[st
 def under(values: Mapping[str, T], prefix: str) -> dict[str, T]:
     """Those whose names begin with ``prefix``, by the rest of their names."""
     return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The checkpoint that ``path`` names: the file itself, or the last one in a run's folder."""
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

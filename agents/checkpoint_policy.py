@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from universe2.agents.checkpoint import read_checkpoint, under
+from universe2.agents.checkpoint import CHECKPOINT, checkpoint_in, read_checkpoint, under
 from universe2.agents.learner import model_config
 from universe2.agents.model import Network, Observation
 from universe2.agents.pointing import points
@@ -37,7 +37,7 @@ class CheckpointPolicy:
         self.path = path
         tensors, meta = read_checkpoint(path)
         config = model_config(meta)
-        self.name = path.resolve().parent.name if path.name == "checkpoint" else path.stem
+        self.name = path.resolve().parent.name if path.name == CHECKPOINT else path.stem
         self.screen_size = config.screen_size
         self._device = torch.device(device)
         self._temperature = temperature
@@ -55,7 +55,10 @@ class CheckpointPolicy:
         seed: int,
     ) -> None:
         if action_mask is None:
-            raise InterfaceError(f'{env_id}: a checkpoint plays interface="screen" only')
+            raise InterfaceError(
+                f"{env_id}: action_mask is None, but a checkpoint needs the environment's own "
+                '(env.unwrapped.action_mask); there is one under interface="screen" only'
+            )
         self._mask_A = torch.from_numpy(np.array(action_mask, bool)).to(self._device)
         self._points = len(points(action_mask[None])) > 0
         self._seed = seed
@@ -102,6 +105,5 @@ class CheckpointPolicy:
 
 def load(path: str, temperature: float = 1.0) -> CheckpointPolicy:
     """The policy in the checkpoint file ``path``, or in the run's folder that holds one."""
-    found = Path(path)
     use_threads()
-    return CheckpointPolicy(found / "checkpoint" if found.is_dir() else found, temperature=temperature)
+    return CheckpointPolicy(checkpoint_in(Path(path)), temperature=temperature)

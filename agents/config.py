@@ -11,6 +11,7 @@ Unknown keys are refused. This file starts nothing.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,18 +22,24 @@ from universe2.core.errors import UsageError
 from universe2.core.files import check_keys, checked, is_a, read_toml
 
 ALGORITHMS = ("ppo", "vtrace", "group")
+PRECISIONS = ("auto", "float32", "bfloat16")
 _INF = float("inf")
+_MAX, _ABOVE_0 = sys.float_info.max, sys.float_info.min
+"""the largest number that is finite, and the smallest that a CPU never takes for 0"""
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(
         ("rollout", "batch_steps", "minibatches", "epochs", "total_steps", "group_size"), (1, _INF)
     ),
-    **dict.fromkeys(("wait", "patience", "checkpoint_seconds", "keep_every_steps", "threads"), (0, _INF)),
-    **dict.fromkeys(("max_steps_off_policy", "lora_rank", "bases", "lr"), (0, _INF)),
-    **dict.fromkeys(("value_coef", "imitation_coef", "reconstruction_coef"), (0, _INF)),
+    **dict.fromkeys(("keep_every_steps", "threads", "max_steps_off_policy", "lora_rank", "bases"), (0, _INF)),
+    **dict.fromkeys(("wait", "patience", "checkpoint_seconds", "lr"), (0, _MAX)),
+    **dict.fromkeys(("value_coef", "imitation_coef", "reconstruction_coef"), (0, _MAX)),
+    **dict.fromkeys(("clip", "max_grad_norm"), (_ABOVE_0, _MAX)),
+    "seconds": (_ABOVE_0, _INF),
+    "entropy_coef": (-_MAX, _MAX),
     **dict.fromkeys(("gamma", "lam", "lr_end"), (0, 1)),
     "seed": (0, 2**63 - 1),
 }
-"""settings that are numbers → the least and the most"""
+"""settings that are numbers → the least and the most; nan is in no bounds"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +66,12 @@ class TrainConfig:
     wait: float = 90.0
     """seconds to wait for servers that are full"""
     algorithm: str = "ppo"
-    """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py)"""
+    """``ppo``, ``vtrace``, or ``group``: without a critic (see agents/group.py); or ``module:function``,
+    which is called as ``train_ppo`` is"""
     group_size: int = 8
     """for ``group``: rollouts from the same state, one in each of so many neighbouring slots"""
     init_from: str = ""
-    """a checkpoint whose weights to start from"""
+    """a checkpoint, or the folder of a run, whose weights to start from"""
     anew: tuple[str, ...] = ()
     """heads of ``init_from`` that begin anew: ``keys`` (arrows and keys; the pointer's stay), ``value``"""
     lora_rank: int = 0
@@ -120,17 +128,14 @@ class TrainConfig:
         if not self.tasks:
             raise UsageError("a training run needs at least one task")
         for key, (least, most) in _BOUNDS.items():
-            value = getattr(self, key)
-            if not least <= value <= most:  # nan is in no bounds
-                words = f"at least {least:g}" if most == _INF else f"between {least:g} and {most:g}"
-                raise UsageError(f"{key} = {value:g}: it must be {words}")
-        for key in ("seconds", "clip", "max_grad_norm"):
-            if not getattr(self, key) > 0:
-                raise UsageError(f"{key} = {getattr(self, key):g}: it must be above 0")
-        choices = {"algorithm": ALGORITHMS, "precision": ("auto", "float32", "bfloat16")}
-        for key, known in choices.items():
-            if getattr(self, key) not in known:
-                raise UsageError(f"{key} = {getattr(self, key)!r}: it must be one of {', '.join(known)}")
+            _check_bounds(key, getattr(self, key), least, most)
+        if self.algorithm not in ALGORITHMS and ":" not in self.algorithm:
+            raise UsageError(
+                f"algorithm = {self.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}, or "
+                "module:function, a script of your own"
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision = {self.precision!r}: it must be one of {', '.join(PRECISIONS)}")
         if self.lora_rank and not self.init_from:
             raise UsageError("lora_rank needs init_from: adapters on an untrained trunk learn little")
         if self.anew and not self.init_from:
@@ -139,8 +144,8 @@ class TrainConfig:
             if head not in ANEW:
                 raise UsageError(f"anew = {list(self.anew)}: there are {' and '.join(ANEW)}, but no {head!r}")
         for task in self.tasks:
-            if task.slots < 1 or task.share <= 0:
-                raise UsageError(f"{task.env_id}: slots must be at least 1 and share above 0")
+            _check_bounds(f"{task.env_id}: slots", task.slots, 1, _INF)
+            _check_bounds(f"{task.env_id}: share", task.share, _ABOVE_0, _MAX)
         if self.algorithm == "group":
             self._check_groups()
         # fewer segments than minibatches would leave some empty
@@ -175,6 +180,19 @@ class TrainConfig:
         if self.seconds == _INF:
             del table["seconds"]
         return table
+
+
+def _check_bounds(name: str, value: float, least: float, most: float) -> None:
+    if least <= value <= most:
+        return
+    if most < _MAX:
+        words = f"between {least:g} and {most:g}"
+    elif least == -_MAX:
+        words = "finite"
+    else:
+        words = "above 0" if least == _ABOVE_0 else f"at least {least:g}"
+        words += " and finite" if most == _MAX else ""
+    raise UsageError(f"{name} = {value:g}: it must be {words}")
 
 
 def from_table(table: Mapping[str, Any]) -> TrainConfig:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universe2.agents.checkpoint import read_checkpoint, under, write_checkpoint
+from universe2.agents.checkpoint import checkpoint_in, read_checkpoint, under, write_checkpoint
 from universe2.agents.distributed import Ranks
 from universe2.agents.losses import Loss, Metrics, SegmentBatch, TaskScales
 from universe2.agents.model import ANEW, ModelConfig, Network, Observation
@@ -29,12 +29,12 @@ from universe2.agents.parts import InParts
 from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, Sampler, SlotObservations, on_device
 from universe2.agents.stopwatch import Stopwatch
-from universe2.core.errors import TrainingError
+from universe2.core.errors import TrainingError, UsageError
 from universe2.core.heap import keep_batches
 
 log = logging.getLogger("universe2.train")
 T = TypeVar("T")
-CustomLoss = Callable[[Network, SegmentBatch], tuple[Tensor, dict[str, Tensor]]]
+CustomLoss = Callable[[Network, SegmentBatch], tuple[Tensor, Mapping[str, Tensor | float]]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,11 @@ class Learner:
         )
 
     def forward_backward_custom(self, batch: SegmentBatch, fn: CustomLoss) -> Future[Metrics]:
-        """Like ``forward_backward``, for a loss that calls the network itself: fn(network, batch)."""
+        """Like ``forward_backward``, for a loss that calls the network itself: fn(network, batch).
+
+        It returns (loss, metrics). Metrics are numbers or tensors, by name: scalars, which are means of the
+        batch (``batch.mean``), or (tasks,), a part of each task (``batch.by_task``). Others are a UsageError.
+        """
         return self._submit(self._backward, batch, fn)
 
     def optim_step(self, params: OptimParams) -> Future[Metrics]:
@@ -167,9 +171,9 @@ class Learner:
         return self._submit(self._load, Path(path))
 
     def load_weights(self, path: str | Path, anew: Sequence[str] = ()) -> Future[None]:
-        """The network alone, to start something new from; adapters, and the heads in ``anew`` (see ``ANEW``),
-        begin as they are."""
-        return self._submit(self._load_weights, Path(path), tuple(anew))
+        """The network alone, of a checkpoint or of a run's folder, to start something new from; adapters, and
+        the heads in ``anew`` (see ``ANEW``), begin as they are."""
+        return self._submit(self._load_weights, checkpoint_in(Path(path)), tuple(anew))
 
     def close(self) -> None:
         """Wait for what was submitted and stop the threads. May be called twice."""
@@ -205,13 +209,7 @@ class Learner:
         with self.watch("learning"):
             batch = self._batch = self._normalised(batch)
             loss, metrics = compute(self.network, batch)
-            told = {"loss/total": loss.detach(), **metrics}
-            for name, value in told.items():
-                if value.shape not in ((), (len(self.tasks),)):
-                    raise TrainingError(
-                        f"the loss tells {name} in the shape {tuple(value.shape)}; "
-                        f"it must be a scalar, or ({len(self.tasks)},): a part of each task"
-                    )
+            told = {name: self._metric(name, x) for name, x in {"loss/total": loss, **metrics}.items()}
             weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
             # one transfer for all numbers: each would stall a GPU
             sums = self.ranks.sum(torch.cat([weight_K, *(value.reshape(-1) for value in told.values())]))
@@ -228,6 +226,17 @@ class Learner:
                 )
                 raise self._broken
         return self._named(told, numbers)
+
+    def _metric(self, name: str, value: Any) -> Tensor:
+        """A scalar or a part of each task, on the learner's device. Raises UsageError for anything else."""
+        shapes = f"it must be a number, or ({len(self.tasks)},): a part of each task"
+        try:
+            found = torch.as_tensor(value, device=self.device).detach()
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(f"the loss tells {name} = {value!r:.80}; {shapes}") from None
+        if found.shape not in ((), (len(self.tasks),)):
+            raise UsageError(f"the loss tells {name} in the shape {tuple(found.shape)}; {shapes}")
+        return found
 
     def _named(self, told: Mapping[str, Tensor], numbers: list[float]) -> Metrics:
         """Scalars by their names; of what is a part of each task the task's own mean, as name/task."""

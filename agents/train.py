@@ -1,4 +1,4 @@
-"""A training run: opens the pool, runs PPO, shows progress, saves, stops cleanly, resumes.
+"""A training run: opens the pool, runs the algorithm, shows progress, saves, stops cleanly, resumes.
 
 This file knows no algorithm (see ``ppo``) and no environment. What it leaves in ``out_dir``:
 ``checkpoint`` (one file), ``config.json``, ``metrics.jsonl``, TensorBoard events, ``train.log``.
@@ -7,12 +7,14 @@ This file knows no algorithm (see ``ppo``) and no environment. What it leaves in
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from universe2.agents.checkpoint import write_atomically
+from universe2.agents.checkpoint import CHECKPOINT, write_atomically
 from universe2.agents.collect import Collector, CollectParams, PoolLike, log
 from universe2.agents.config import TrainConfig
 from universe2.agents.distributed import Ranks, join_ranks, leave_ranks, own_gpu, world_size
@@ -39,20 +41,23 @@ from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UsageError
 from universe2.core.seeding import mix
+from universe2.core.spec import load
 
-CHECKPOINT = "checkpoint"
-SCRIPTS = {"ppo": train_ppo, "vtrace": train_vtrace, "group": train_group}
+Script = Callable[[Learner, Collector, TrainConfig, Callable[[], float], Callable[[Metrics], None]], None]
+SCRIPTS: Mapping[str, Script] = {"ppo": train_ppo, "vtrace": train_vtrace, "group": train_group}
 _LOG_S = 2.0
 
 
 def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
     """Train until the config's limits or a signal; the path of the last checkpoint.
 
-    Raises UsageError (a folder that holds a run already, nothing to resume), TrainingError (the
+    Raises UsageError (a folder that holds a run already, nothing to resume, an algorithm that can't be
+    loaded), TrainingError (the
     loss became NaN: the batch is saved beside the checkpoint), and what opening or stepping the
     environments raises. Whatever ends a run that had begun, its state is saved
     first, unless the weights are lost.
     """
+    script = script_of(config.algorithm)
     path = Path(config.out_dir) / CHECKPOINT
     if resume and not path.is_file():
         raise UsageError(f"nothing to resume: no checkpoint at {path}")
@@ -72,11 +77,32 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
             pool = stack.enter_context(_open_pool(config, ranks))
             # in lockstep the policy acts between updates; else a copy of it acts beside the learning
             sampler = None if config.lockstep else stack.enter_context(closing(learner.snapshot().result()))
-            Run(config, learner, sampler, pool, path).go(console, saved)
+            Run(config, learner, sampler, pool, path, script).go(console, saved)
     finally:
         learner.close()
         leave_ranks()
     return path
+
+
+def script_of(algorithm: str) -> Script:
+    """The training script of that name, or a user's own, ``module:function``. Raises UsageError."""
+    if algorithm in SCRIPTS:
+        return SCRIPTS[algorithm]
+    here = str(Path.cwd())
+    if here not in sys.path:  # a console script's path lacks the folder it is called from
+        sys.path.insert(0, here)
+    try:
+        script: Script = load(algorithm)
+    except UsageError as error:
+        raise UsageError(f"algorithm = {algorithm!r}: {error}; looked in {here}, too") from error
+    try:
+        inspect.signature(script).bind("learner", "collector", "config", "part_done", "after_update")
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"algorithm = {algorithm!r}: it must be a function of (learner, collector, config, part_done, "
+            f"after_update), as train_ppo is: {error}"
+        ) from error
+    return script
 
 
 def model_sizes(config: TrainConfig) -> ModelConfig:
@@ -90,7 +116,13 @@ class Run:
     """One run in progress; what ``Progress`` shows."""
 
     def __init__(
-        self, config: TrainConfig, learner: Learner, sampler: Sampler | None, pool: PoolLike, path: Path
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        sampler: Sampler | None,
+        pool: PoolLike,
+        path: Path,
+        script: Script,
     ) -> None:
         params = CollectParams(
             config.rollout,
@@ -100,7 +132,7 @@ class Run:
             minimum=config.minibatches if learner.ranks.size > 1 else 1,
             lockstep=config.lockstep,
         )
-        self.config, self.learner, self.path = config, learner, path
+        self.config, self.learner, self.path, self.script = config, learner, path, script
         self.leads = learner.ranks.rank == 0
         """writes the files and shows the progress"""
         self.collector = Collector(pool, learner, params, sampler)
@@ -112,6 +144,8 @@ class Run:
         """the saved counters of those tasks"""
         self._warned = ""
         """why episodes under way were not saved the last time that they weren't"""
+        self._told: tuple[int, list[dict[str, Any]]] | None = None
+        """steps and rows as the log has them, of the last update that it tells of"""
         self._updated = False
         self._kept = 0
         self._began = self._saved = self._logged = time.monotonic()
@@ -170,8 +204,7 @@ class Run:
                     if progress is not None:
                         progress.tick()
 
-                script = SCRIPTS[self.config.algorithm]
-                script(self.learner, self.collector, self.config, self.part_done, after_update)
+                self.script(self.learner, self.collector, self.config, self.part_done, after_update)
         except NonFiniteLoss as error:
             bad = self.path.with_name("bad_batch.safetensors")
             error.save_batch(bad)
@@ -211,7 +244,9 @@ class Run:
 
     def _end_log(self, run_log: RunLog) -> None:
         try:
-            run_log.write(self.seconds, self.steps, self.rows(), {})
+            now = (self.steps, self.rows())
+            if now != self._told:
+                run_log.write(self.seconds, *now, {})
             run_log.close()
         except TrainingError as error:  # the run has ended already, well or not
             log.error("%s", error)
@@ -251,7 +286,7 @@ class Run:
 
     def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
         now = time.monotonic()
-        self._lag = metrics["policy_lag"]
+        self._lag = metrics.get("policy_lag", self._lag)  # a user's script may not tell it
         if not self._updated and metrics.get("loss/imitation") == 0:
             log.warning(
                 "imitation_coef = %g has nothing to imitate: no task told what its expert would do, "
@@ -267,7 +302,8 @@ class Run:
             extra = {"steps_per_second": self._rate}
             shares = self.learner.watch.shares()
             if run_log is not None:
-                run_log.write(self.seconds, self.steps, self.rows(), {**metrics, **extra, **shares})
+                self._told = (self.steps, self.rows())
+                run_log.write(self.seconds, *self._told, {**metrics, **extra, **shares})
         if now - self._saved >= self.config.checkpoint_seconds or self._multiple() > self._kept:
             self._saved = now
             self.save()

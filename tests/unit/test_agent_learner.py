@@ -148,8 +148,27 @@ def test_a_loss_that_tells_something_of_an_odd_shape_is_refused(learner):
     def fn(network, batch):
         return network(batch.obs, batch.state).value_logits.mean(), {"odd": torch.zeros(3)}
 
-    with pytest.raises(TrainingError, match=r"tells odd in the shape \(3,\)"):
+    with pytest.raises(UsageError, match=r"tells odd in the shape \(3,\)"):
         learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def told_by_a_loss(learner, value):
+    def fn(network, batch):
+        return network(batch.obs, batch.state).value_logits.mean(), {"mine": value}
+
+    return learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def test_a_loss_may_tell_plain_numbers(learner):
+    for value in (2.5, 2, np.float64(2.5), torch.tensor(2.5, requires_grad=True)):
+        assert told_by_a_loss(learner, value)["mine"] == value
+    assert {"mine/a", "mine/b"} <= told_by_a_loss(learner, [1.0, 2.0]).keys()
+
+
+@pytest.mark.parametrize("value", ["high", None, {"a": 1.0}])
+def test_a_loss_that_tells_what_is_no_number_is_refused(learner, value):
+    with pytest.raises(UsageError, match=r"the loss tells mine = .*; it must be a number, or \(2,\)"):
+        told_by_a_loss(learner, value)
 
 
 def test_resume_is_exact_to_the_bit(learner, tmp_path):
@@ -324,7 +343,7 @@ def test_a_checkpoint_plays_the_same_from_the_same_seed(learner, tmp_path):
     assert (together != play(6, [0, 1, 2, 3])).any()
     assert (play(5, [0, 1], temperature=0) == play(6, [0, 1], temperature=0)).all()  # the likeliest
     policy = load(str(tmp_path / "myrun"))
-    with pytest.raises(InterfaceError, match="interface"):
+    with pytest.raises(InterfaceError, match=r'action_mask is None.* under interface="screen" only'):
         policy.begin("a/B-v0", 1, *spaces, None, 0)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import universe2
+import universe2.agents
 
 ROOT = Path(universe2.__file__).resolve().parent
 LAYERS = [
@@ -98,6 +99,13 @@ def test_public_names() -> None:
         assert getattr(universe2, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         universe2.nope  # noqa: B018
+
+
+def test_public_names_of_agents() -> None:
+    assert universe2.agents.__all__ == ["player"]
+    code = "import sys, universe2.agents; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_importing_loads_nothing_heavy() -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 from collections import deque
 from pathlib import Path
@@ -388,6 +389,18 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         TrainConfig(**{**vars(lora), "init_from": ""})
 
 
+def test_a_run_starts_from_the_folder_of_another(config, tmp_path):
+    first = train(config, console=quiet())
+    changed = {"out_dir": str(tmp_path / "second"), "lr": 0.0, "init_from": str(first.parent)}
+    before, _ = read_checkpoint(first)
+    after, _ = read_checkpoint(train(TrainConfig(**{**vars(config), **changed}), console=quiet()))
+    assert torch.equal(after["model.mix.weight"], before["model.mix.weight"])
+    (tmp_path / "empty").mkdir()
+    nothing = {**changed, "out_dir": str(tmp_path / "third"), "init_from": str(tmp_path / "empty")}
+    with pytest.raises(TrainingError, match=r"no checkpoint at .*empty/checkpoint"):
+        train(TrainConfig(**{**vars(config), **nothing}), console=quiet())
+
+
 def test_a_run_begins_heads_of_another_anew(config, tmp_path):
     first = train(config, console=quiet())
     still = {"init_from": str(first), "lr": 0.0, "out_dir": str(tmp_path / "still")}
@@ -532,6 +545,25 @@ def test_numbers_out_of_bounds_are_refused(config, key, value, told):
         TrainConfig(**{**vars(config), key: value})
 
 
+FLOATS = [field.name for field in dataclasses.fields(TrainConfig) if str(field.type) == "float"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", FLOATS)
+def test_no_setting_takes_what_is_not_finite(config, key, value):
+    if (key, value) == ("seconds", float("inf")):  # no limit
+        return
+    with pytest.raises(UsageError, match=f"^{key} = {value:g}: it must be "):
+        TrainConfig(**{**vars(config), key: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_share_is_a_number_above_0(config, value):
+    tasks = (TaskConfig(env_id="a/B-v0", share=value), TaskConfig(env_id="a/C-v0"))
+    with pytest.raises(UsageError, match=f"a/B-v0: share = {value:g}: it must be above 0 and finite"):
+        TrainConfig(**{**vars(config), "tasks": tasks})
+
+
 def test_a_run_without_anything_to_imitate_says_so(config):
     path = train(TrainConfig(**{**vars(config), "imitation_coef": 5.0}), console=quiet())
     said = [line for line in path.with_name("train.log").read_text().splitlines() if "imitate" in line]
@@ -563,3 +595,58 @@ def test_the_display_may_read_while_episodes_end():
 def test_unknown_algorithms_are_named(config):
     with pytest.raises(UsageError, match="algorithm = 'pop': it must be one of ppo, vtrace"):
         TrainConfig(**{**vars(config), "algorithm": "pop"})
+
+
+OWN = """
+calls = []
+not_a_function = 3
+
+def train(learner, collector, config, part_done, after_update):
+    while part_done() < 1:
+        calls.append(len(collector.collect(lambda: part_done() >= 1)))
+        after_update({"mine": 2.5})
+
+def of_two(learner, collector): ...
+"""
+
+
+def test_an_algorithm_may_be_a_function_of_ones_own(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own_algorithm.py").write_text(OWN)
+    path = train(TrainConfig(**{**vars(config), "algorithm": "own_algorithm:train"}), console=quiet())
+    assert sum(sys.modules["own_algorithm"].calls) > 0
+    _, meta = read_checkpoint(path)
+    assert meta["counts"]["steps"] >= 600
+    assert from_table(meta["extra"]["config"]).algorithm == "own_algorithm:train"
+    rows = [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
+    assert any(row.get("mine") == 2.5 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no_such_module_x:train", "can't be loaded: ModuleNotFoundError.*looked in"),
+        ("own_algorithm:nothing", "can't be loaded: AttributeError"),
+        ("own_algorithm:not_a_function", "must be a function of \\(learner, .*3 is not a callable"),
+        ("own_algorithm:of_two", "must be a function of \\(learner, .*too many positional"),
+    ],
+)
+def test_an_algorithm_that_is_none_is_refused_before_anything_is_opened(
+    config, tmp_path, monkeypatch, name, told
+):
+    monkeypatch.chdir(tmp_path)
+    Path("own_algorithm.py").write_text(OWN)
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: pytest.fail("opened"))
+    with pytest.raises(UsageError, match=f"algorithm = '{name}': .*{told}"):
+        train(TrainConfig(**{**vars(config), "algorithm": name}), console=quiet())
+    assert not Path(config.out_dir).exists()
+
+
+@pytest.mark.parametrize("each_is_logged", [True, False])
+def test_no_moment_of_a_run_is_told_twice(config, monkeypatch, each_is_logged):
+    monkeypatch.setattr(train_module, "_LOG_S", 0.0 if each_is_logged else 1e9)
+    path = train(TrainConfig(**{**vars(config), "lockstep": True}), console=quiet())
+    rows = [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
+    steps = [row["steps"] for row in rows if "task" in row]
+    assert len(steps) == len(set(steps)) >= 1
+    assert steps[-1] == read_checkpoint(path)[1]["counts"]["steps"], "the last word is told in any case"
