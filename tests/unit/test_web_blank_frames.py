@@ -19,9 +19,9 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch, count: int) -> list[float]
     """The next ``count`` frames have none; the moments of all frames are noted."""
     real, moments = EpisodePage._frame, list[float]()
 
-    async def frame(self: EpisodePage, interval: float, picture: bool, later: float) -> str:
+    async def frame(self: EpisodePage, interval: float, later: float) -> str:
         moments.append(later)
-        data = await real(self, interval, picture, later)
+        data = await real(self, interval, later)
         return "" if len(moments) <= count else data
 
     monkeypatch.setattr(EpisodePage, "_frame", frame)
