@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from universe2.agents.policy import Policy, RandomPolicy
 from universe2.core.errors import UsageError
+from universe2.core.shell import look_here
 from universe2.core.spec import load
 from universe2.trace import Run
 
@@ -74,9 +74,7 @@ def manner(run: Run) -> str:
 
 def _load_python(name: str) -> LoadedPolicy:
     module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:  # A console script's path lacks the folder it is called from.
-        sys.path.insert(0, here)
+    here = look_here()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -11,7 +11,6 @@ import inspect
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +40,7 @@ from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
 from universe2.core.errors import TrainingError, Universe2Error, UsageError
 from universe2.core.seeding import mix
+from universe2.core.shell import look_here
 from universe2.core.spec import load
 
 Script = Callable[[Learner, Collector, TrainConfig, Callable[[], float], Callable[[Metrics], None]], None]
@@ -88,9 +88,7 @@ def script_of(algorithm: str) -> Script:
     """The training script of that name, or a user's own, ``module:function``. Raises UsageError."""
     if algorithm in SCRIPTS:
         return SCRIPTS[algorithm]
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script's path lacks the folder it is called from
-        sys.path.insert(0, here)
+    here = look_here()
     try:
         script: Script = load(algorithm)
     except UsageError as error:

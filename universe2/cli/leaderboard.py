@@ -96,7 +96,7 @@ def command(
         for note in notes(suite):
             if note not in told:  # some hold for several suites
                 console.print(note, style="dim", highlight=False, markup=False)
-        told.update(notes(suite))
+                told.add(note)
     if markdown is not None:
         _write(markdown, "\n".join(ranking_markdown(suite) for suite in suites))
     if json_file is not None:

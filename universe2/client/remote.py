@@ -25,7 +25,7 @@ from universe2.client.lane import Lane
 from universe2.client.part import Arrival, Likeness, Part, Reopened, Terms
 from universe2.client.slots import Place, SlotBook
 from universe2.client.watch import watch
-from universe2.core.batch import Batch, Fault
+from universe2.core.batch import Batch, fault_batch
 from universe2.core.errors import (
     ClosedError,
     DeadlineError,
@@ -419,17 +419,13 @@ class RemoteRuntime(Runtime):
     def _fault_batch(self, slots_K: np.ndarray, text: str) -> Batch:
         ledger, count = self._book.ledger, len(slots_K)
         self._book.place_N[slots_K] = Place.NOWHERE
-        batch = Batch(
-            slots=slots_K,
-            obs=empty(self.observation_space, count),
-            reward=np.full(count, np.nan),
-            terminated=np.zeros(count, bool),
-            truncated=np.zeros(count, bool),
-            episode=ledger.episode[slots_K],
-            step=ledger.step[slots_K],
-            seed=ledger.seed[slots_K],
-            fault=np.full(count, Fault.INFRASTRUCTURE, np.uint8),
-            fault_text=dict.fromkeys(range(count), text),
+        batch = fault_batch(
+            slots_K,
+            empty(self.observation_space, count),
+            ledger.episode[slots_K],
+            ledger.step[slots_K],
+            ledger.seed[slots_K],
+            [text] * count,
         )
         ledger.finish(slots_K, batch.ended, batch.fault)
         return batch

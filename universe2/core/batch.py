@@ -112,6 +112,30 @@ class Batch:
         return self.terminated | self.truncated
 
 
+def fault_batch(
+    slots_K: np.ndarray,
+    obs: Any,
+    episode_K: np.ndarray,
+    step_K: np.ndarray,
+    seed_K: np.ndarray,
+    texts: Sequence[str],
+) -> Batch:
+    """Infrastructure faults in the place of results that nobody has: reward NaN, and why, row by row."""
+    count = len(slots_K)
+    return Batch(
+        slots=slots_K,
+        obs=obs,
+        reward=np.full(count, np.nan),
+        terminated=np.zeros(count, bool),
+        truncated=np.zeros(count, bool),
+        episode=episode_K,
+        step=step_K,
+        seed=seed_K,
+        fault=np.full(count, Fault.INFRASTRUCTURE, np.uint8),
+        fault_text=dict(enumerate(texts)),
+    )
+
+
 def check_info(info: Mapping[str, Any]) -> None:
     """Raise UnsupportedError unless it is a dict whose keys can name columns, here and on the wire."""
     if not isinstance(info, (dict, Mapping)):  # of a dict the first is told in no time

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from universe2.core.batch import Batch
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.seeding import check_seeds, next_seeds
 from universe2.core.spec import Autoreset
@@ -122,6 +123,13 @@ class SlotLedger:
             self.phase[rows] = Phase.READY
             if np.count_nonzero(over_K):
                 self.phase[slots_K[over_K]] = Phase.ENDED
+
+    def settle(self, batch: Batch) -> None:
+        """``batch`` is about to be returned; slots with a final row are in their next episode already."""
+        self.finish(batch.slots, batch.ended, batch.fault)
+        if len(batch.final_rows):
+            again_M = batch.slots[batch.final_rows]
+            self.roll_over(again_M, self.next_seeds(again_M))
 
     def take_back(self, slots_K: np.ndarray) -> None:
         """Their results did not reach the caller: the slots are BUSY until others do."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from universe2.core.errors import Universe2Error, UnknownEnvError, UsageError
@@ -51,3 +52,12 @@ def was_given(ctx: Any, name: str) -> bool:
 def option(name: str) -> str:
     """A parameter's name as it is typed: ``skip_missing`` → ``--skip-missing``."""
     return f"--{name.replace('_', '-')}"
+
+
+def look_here() -> str:
+    """Modules in the folder that a command is called from can be imported, which a console script's path
+    lacks. Returns that folder."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return here

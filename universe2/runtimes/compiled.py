@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from universe2.core import screen, shareable
-from universe2.core.batch import Batch, Column, Fault, InfoColumns
+from universe2.core.batch import Batch, Column, Fault, InfoColumns, fault_batch
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
@@ -145,22 +145,16 @@ class CompiledRuntime(Runtime):
         slots_K, count, ledger = work.slots_K, len(work.slots_K), self._ledger
         self._put_frames(slots_K, None)
         self._outcome_N[slots_K] = FAILED
-        fault_K = np.full(count, Fault.INFRASTRUCTURE, np.uint8)
-        nothing_K = np.zeros(count, bool)
-        batch = Batch(
-            slots=slots_K,
-            obs=self._wrap(self._frames_of(slots_K), range(count)),
-            reward=np.full(count, np.nan),
-            terminated=nothing_K,
-            truncated=nothing_K.copy(),
-            episode=ledger.episode[slots_K],
-            step=ledger.step[slots_K],
-            seed=ledger.seed[slots_K],
-            fault=fault_K,
-            fault_text=dict.fromkeys(range(count), work.spoilt),
-            info=self._info(slots_K, np.full(count, FAILED), nothing_K.copy()),
+        batch = fault_batch(
+            slots_K,
+            self._wrap(self._frames_of(slots_K), range(count)),
+            ledger.episode[slots_K],
+            ledger.step[slots_K],
+            ledger.seed[slots_K],
+            [work.spoilt] * count,
         )
-        ledger.finish(slots_K, nothing_K, fault_K)
+        batch.info = self._info(slots_K, self._outcome_N[slots_K], np.zeros(count, bool))
+        ledger.finish(slots_K, batch.ended, batch.fault)
         return batch
 
     def _played(self, work: _Work) -> Batch:

@@ -349,7 +349,7 @@ def drivers(game: Game) -> Drivers:
 
 def canvases(height: int, width: int) -> np.ndarray:
     """int32 (T, H, W): one canvas per thread. They begin where lines of the cache do."""
-    threads = 1 if debugging() or threads_home() != os.getpid() else int(get_num_threads())
+    threads = 1 if debugging() else int(get_num_threads())
     nbytes = threads * height * width * 4
     memory = np.zeros(nbytes + LINE, np.uint8)
     first = -memory.ctypes.data % LINE

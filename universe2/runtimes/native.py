@@ -201,15 +201,13 @@ class NativeRuntime(Runtime):
     # -- receiving
 
     def recv(self, timeout: float | None = None) -> Batch:
-        call, ledger = self._done.take(timeout), self._ledger
+        call = self._done.take(timeout)
         try:
             batch = self._batch(call)
         except BaseException:  # also Ctrl-C: what is done isn't lost
             self._done.put_back(call)
             raise
-        ledger.finish(batch.slots, batch.ended, call.blame_K)
-        again_M = batch.slots[batch.final_rows]
-        ledger.roll_over(again_M, ledger.next_seeds(again_M))
+        self._ledger.settle(batch)
         return batch
 
     def _batch(self, call: _Call) -> Batch:

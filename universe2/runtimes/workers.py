@@ -122,10 +122,7 @@ class WorkerRuntime(Runtime):
         except BaseException:  # also Ctrl-C: what is done isn't lost
             self._pool.put_back(results)
             raise
-        ledger = self._ledger
-        ledger.finish(batch.slots, batch.ended, batch.fault)
-        again_M = batch.slots[batch.final_rows]
-        ledger.roll_over(again_M, ledger.next_seeds(again_M))
+        self._ledger.settle(batch)
         return batch
 
     def _batch(self, results: list[Result]) -> Batch:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from universe2.core.batch import Batch, Fault
+from universe2.core.batch import Batch, Fault, fault_batch
 from universe2.core.errors import UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.runtime import Runtime
@@ -166,17 +166,12 @@ class ParkingRuntime(Runtime):
                 self._on_park(slot, last)
 
     def _refusal(self, slots: list[int]) -> Batch:
-        count = len(slots)
         texts, episodes, steps, seeds = zip(*(self._parked[slot] for slot in slots), strict=True)
-        return Batch(
-            slots=np.array(slots, np.int32),
-            obs=empty(self.observation_space, count),
-            reward=np.full(count, np.nan),
-            terminated=np.zeros(count, bool),
-            truncated=np.zeros(count, bool),
-            episode=np.array(episodes, np.int64),
-            step=np.array(steps, np.int64),
-            seed=np.array(seeds, np.int64),
-            fault=np.full(count, Fault.INFRASTRUCTURE, np.uint8),
-            fault_text=dict(enumerate(texts)),
+        return fault_batch(
+            np.array(slots, np.int32),
+            empty(self.observation_space, len(slots)),
+            np.array(episodes, np.int64),
+            np.array(steps, np.int64),
+            np.array(seeds, np.int64),
+            texts,
         )
