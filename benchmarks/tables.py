@@ -4,8 +4,9 @@
     python benchmarks/tables.py --check    # exit 1 if they are out of date
 
 A score file holds ``questions``, a list of objects with ``question``, ``ours``, ``peer``,
-``ratio``, ``target`` and ``met``; and ``date``, ``machine``. A ranking for the README comes from
-scores/demo.json, which ``universe2 leaderboard --json`` wrote. Doesn't measure anything itself.
+``ratio``, ``target`` and ``met``; and ``date``, ``machine``. All of them are in benchmarks/README.md; the
+README has those of ``HEADLINES`` and whatever misses its target. The README's ranking is scores/demo.md,
+which the demo wrote, and its answers about training those of docs/study.md. Doesn't measure anything itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SCORES = HERE / "scores"
+HEADLINES = {
+    "arcade": ("arcade, 1,024 slots of 64×64×3, median",),
+    "arcade_ppo": ("games in which PPO",),
+    "atari": ("Atari, 32 slots, whole games",),
+    "learner_idle": ("Time in which the learner waits, two servers on its cores, four arcade games beside",),
+    "train": (
+        "Training steps/s on the CPU, 64 slots of arcade/Breakout-v0, against CleanRL 1.2.0 ppo_atari_lstm",
+    ),
+    "web": ("Web tasks with a screenshot per step, against BrowserGym", "Reset of a web task"),
+    "web_tasks": ("Web tasks played alike", "Web tasks that their scripted solver wins"),
+    "wire": (
+        "64 remote slots of 84×84, trivial environment, against dm_env_rpc",
+        "64 remote slots of 84×84, trivial environment, against OpenEnv as",
+        "64 remote slots of 84×84, trivial environment, against Gymnasium's",
+        "10,000 slots on one server: opening",
+    ),
+}
+"""By script, how the questions begin that the README shows even where they are met."""
 
 
 def questions() -> list[dict[str, Any]]:
@@ -30,11 +49,27 @@ def questions() -> list[dict[str, Any]]:
     return rows
 
 
-def scores_table() -> str:
+def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of ``HEADLINES`` and all that miss their target."""
+    chosen = []
+    for script, begins in HEADLINES.items():
+        for begin in begins:
+            found = [row for row in rows if row["script"] == script and row["question"].startswith(begin)]
+            if not found:
+                raise SystemExit(f"HEADLINES: no question of {script} begins with {begin!r}")
+            chosen += found
+    return [row for row in rows if row in chosen or missed(row)]
+
+
+def missed(row: dict[str, Any]) -> bool:
+    return row["met"] is False and row["target"] != "–"
+
+
+def scores_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| Question | universe2 | peer | ratio | to reach | |", "|---|---|---|---|---|---|"]
-    for row in questions():
+    for row in rows:
         open_end = row["met"] is None or row["target"] == "–"
-        met = "" if open_end else "met" if row["met"] else "**not met**"
+        met = "" if open_end else "**not met**" if missed(row) else "met"
         link = f"[{row['script']}.py](benchmarks/{row['script']}.py)"
         lines.append(
             f"| {row['question']} ({link}) | {row['ours']} | {row['peer']} "
@@ -55,6 +90,27 @@ def machines() -> str:
                 f"{machine.get('cores', '?')} cores"
             )
     return "\n".join(lines)
+
+
+def count() -> str:
+    """How many there are of each outcome."""
+    rows = questions()
+    aimed = [row for row in rows if row["met"] is not None and row["target"] != "–"]
+    few = len(headlines(rows))
+    return (
+        f"{len(rows)} questions are measured, {len(aimed)} of them with a target, and "
+        f"{sum(map(missed, aimed))} targets are missed. Here are {few}, every miss among them; "
+        "[all of them, and the machines](benchmarks/README.md)."
+    )
+
+
+def answers() -> str:
+    """What the study answers, as its page has it."""
+    page = (HERE.parent / "docs" / "study.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- answers -->\n(.*?)\n<!-- /answers -->", page, re.DOTALL)
+    if found is None:
+        raise SystemExit("docs/study.md has no answers; run: python -m benchmarks.study --page")
+    return found[1]
 
 
 def ranking() -> str:
@@ -90,11 +146,12 @@ def replaced(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     readme, own = HERE.parent / "README.md", HERE / "README.md"
-    table = scores_table()
+    rows = questions()
+    short = f"{count()}\n\n{scores_table(headlines(rows))}"
     texts = {
-        readme: {"ranking": ranking(), "scores": table},
+        readme: {"ranking": ranking(), "study": answers(), "scores": short},
         HERE.parent / "docs" / "arcade-games.md": {"games": games()},
-        own: {"scores": table.replace("(benchmarks/", "("), "machines": machines()},
+        own: {"scores": scores_table(rows).replace("(benchmarks/", "("), "machines": machines()},
     }
     stale = []
     for path, parts in texts.items():

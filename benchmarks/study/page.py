@@ -1,7 +1,4 @@
-"""docs/study.md and its figures, from the results that are there.
-
-Every sentence that says what holds is chosen by an interval; nothing here knows an outcome.
-"""
+"""docs/study.md and its figures, from the results that are there; nothing here knows an outcome."""
 
 from __future__ import annotations
 
@@ -27,9 +24,10 @@ from benchmarks.study.plan import (
     Cell,
 )
 from benchmarks.study.results import Results
-from benchmarks.study.statistics import Scores, aggregate, common, difference, mean_ratio, ratio
+from benchmarks.study.statistics import Scores, aggregate, common, difference, mean_ratio
+from benchmarks.study.verdicts import Answer, at_most, open_ended, reaches, sign, table
 from universe2.agents.checkpoint import write_atomically
-from universe2.agents.ranking import FEW_EPISODES, Interval
+from universe2.agents.ranking import FEW_EPISODES
 from universe2.agents.ranking_runs import show
 
 MARKS = {0.0: "random", 1.0: "reference"}
@@ -38,18 +36,19 @@ JOINT_TARGET, GAP_TARGET, TRANSFER_TARGET = 0.9, 0.10, 2.0
 
 
 class Section(NamedTuple):
-    """A question and its answer; ``figures`` is name → SVG."""
+    """A question and its answer; ``figures`` is name → SVG, ``answers`` what the page begins with."""
 
     title: str
     lines: list[str]
     figures: dict[str, str]
+    answers: Sequence[Answer] = ()
 
 
 def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path, flags: str) -> Path:
     """The page and, in a folder of its name beside it, its figures."""
     found = Results(cells, results)
     sections = [ask(found, budget) for ask in (specialists, joint, levels, transfer, ablations, critic)]
-    lines = _head(found, budget, flags)
+    lines = _head(found, budget, flags, [answer for section in sections for answer in section.answers])
     for stale in path.with_suffix("").glob("*.svg"):
         stale.unlink()  # a question may have lost its results
     for number, section in enumerate(sections, 1):
@@ -61,37 +60,7 @@ def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path,
     return path
 
 
-def reaches(ours: Scores, theirs: Scores, target: float) -> str:
-    """Whether ours is ``target`` times theirs, by a difference: it has an interval even where theirs is 0."""
-    part, beyond = ratio(ours, theirs), difference(ours, theirs, target)
-    said = "no ratio, because the latter can't be told from 0" if part is None else f"ratio {show(part)}"
-    said += f"; less {target:g} times the other {show(beyond)}. "
-    if beyond.low >= 0:
-        return said + f"**Holds**: at least {target:g} times."
-    if beyond.high < 0:
-        return said + f"**Does not hold**: less than {target:g} times."
-    return said + "**Open**: the interval has both signs."
-
-
-def at_most(interval: Interval, target: float) -> str:
-    """What an interval says about a number that was not to exceed a target."""
-    if interval.high <= target:
-        return f"**Holds**: all of the interval is at or below {target:g}."
-    if interval.low > target:
-        return f"**Does not hold**: all of the interval is above {target:g}."
-    return f"**Open**: {target:g} lies within the interval."
-
-
-def sign(interval: Interval, more: str, less: str, level: float = 0.0) -> str:
-    """``more``, ``less``, or that the interval can't tell."""
-    if interval.low > level:
-        return more
-    if interval.high < level:
-        return less
-    return "can't be told apart"
-
-
-def _head(found: Results, budget: Budget, flags: str) -> list[str]:
+def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer]) -> list[str]:
     seconds = sum(result["core_seconds"] for result in found.found)
     command = f"python -m benchmarks.study {flags}".strip()
     lines = [
@@ -107,6 +76,8 @@ def _head(found: Results, budget: Budget, flags: str) -> list[str]:
         lines += ["", f"**{missing} cells are missing**: what needs them is left out or counts fewer seeds."]
     return [
         *lines,
+        "",
+        *table(answers),
         "",
         "One network (`" + str(found.cells[0].config["preset"]) + "`) plays everything through the screen "
         f"interface at 64 × 64; an action holds for {_skips()}. Tasks are learned by reinforcement and by "
@@ -194,15 +165,23 @@ def joint(found: Results, budget: Budget) -> Section:
         "",
     ]
     rows: list[Row] = []
-    for family, name in {"": "all tasks", **FAMILIES}.items():
+    answers = []
+    for family, name in {"": "tasks", **FAMILIES}.items():
         ours, theirs = (found.scores(arm, family=family) for arm in ("joint", "specialist"))
         if not ours or not theirs:
             continue
         ours, theirs = common(ours, theirs)
         both = aggregate(ours), aggregate(theirs)
-        said = f"- {name}: joint {show(both[0])}, specialists {show(both[1])}, "
-        lines += [said + reaches(ours, theirs, JOINT_TARGET), *_one_encoder(ours, found, family)]
-        rows += [(f"{name}, joint", both[0], 1), (f"{name}, specialists", both[1], 0)]
+        said = f"- {len(ours)} {name}: joint {show(both[0])}, specialists {show(both[1])}, "
+        told = reaches(ours, theirs, JOINT_TARGET)
+        lines += [said + told.said, *_one_encoder(ours, found, family)]
+        answers.append(
+            Answer(f"Score of one network for all / of a network for each: {len(ours)} {name}", told)
+        )
+        rows += [
+            (f"{len(ours)} {name}, joint", both[0], 1),
+            (f"{len(ours)} {name}, specialists", both[1], 0),
+        ]
         if family:
             for task in ours:
                 rows.append((_short(task), aggregate({task: ours[task]}), 1))
@@ -211,7 +190,7 @@ def joint(found: Results, budget: Budget) -> Section:
         return _none("Joint training", lines)
     lines += ["", f"Seeds: {found.seeds('joint')} of the joint network, {found.seeds('specialist')} alone."]
     drawn = intervals("Joint (orange) and specialists (blue), held-out levels", rows, MARKS)
-    return Section("Joint training", lines, {"joint": drawn})
+    return Section("Joint training", lines, {"joint": drawn}, answers)
 
 
 def _one_encoder(ours: Scores, found: Results, family: str) -> list[str]:
@@ -235,15 +214,18 @@ def levels(found: Results, budget: Budget) -> Section:
         "",
     ]
     rows: list[Row] = []
+    answers = []
     for hue, arm in enumerate(("specialist", "joint")):
         train, test = (found.scores(arm, where, "arcade") for where in ("train", "held-out"))
         if not train or not test:
             continue
         gap = difference(train, test)
+        told = at_most(gap, GAP_TARGET)
         lines.append(
             f"- {arm}: {show(aggregate(train))} on training levels, {show(aggregate(test))} on others, gap "
-            f"{show(gap)}. {at_most(gap, GAP_TARGET)}"
+            f"{show(gap)}. {told.said}"
         )
+        answers.append(Answer(f"Score on levels seen less that on levels never seen: {arm}", told))
         rows += [
             (f"{arm}, training levels", aggregate(train), hue),
             (f"{arm}, other levels", aggregate(test), hue),
@@ -255,7 +237,8 @@ def levels(found: Results, budget: Budget) -> Section:
         "",
         "A gap between scores that are near 0 says little: who has learned little has little to lose.",
     ]
-    return Section("Levels", lines, {"levels": intervals("Games: IQM by levels", rows, {**MARKS, 0.1: ""})})
+    drawn = intervals("Games: IQM by levels", rows, {**MARKS, GAP_TARGET: ""})
+    return Section("Levels", lines, {"levels": drawn}, answers)
 
 
 def transfer(found: Results, budget: Budget) -> Section:
@@ -276,25 +259,28 @@ def transfer(found: Results, budget: Budget) -> Section:
         return _none("Transfer", lines)
     for arm, scores in areas.items():
         lines.append(f"- {arm}: area {show(aggregate(scores))}.")
-    for family, name in {"": "all", **FAMILIES}.items():
+    answers = []
+    for family, name in {"": "tasks", **FAMILIES}.items():
         ours, theirs = (_of(areas[arm], family) for arm in ("fine-tuned", "scratch"))
         if not ours or not theirs:
             continue
-        more = difference(ours, theirs)
+        more, told = difference(ours, theirs), reaches(ours, theirs, TRANSFER_TARGET)
         lines.append(
-            f"- fine-tuned against scratch, {name}: difference {show(more)} ({sign(more, 'more', 'less')}), "
-            + reaches(ours, theirs, TRANSFER_TARGET)
+            f"- fine-tuned against scratch, {len(ours)} {name}: difference {show(more)} "
+            f"({sign(more, 'more', 'less')}), {told.said}"
         )
+        answers.append(Answer(f"Area under the curve, pre-trained / from scratch: {len(ours)} {name}", told))
     zero = found.scores("fine-tuned", at=0)
-    told = sign(aggregate(zero), "better", "worse")
+    against = sign(aggregate(zero), "better", "worse")
     lines.append(
-        f"- zero-shot, before any step on the task: {show(aggregate(zero))}; against random play: {told}."
+        f"- zero-shot, before any step on the task: {show(aggregate(zero))}; against random play: {against}."
     )
     lines += ["", f"Seeds: {', '.join(f'{found.seeds(arm)} of {arm}' for arm in areas)}."]
     drawn = {
         arm: [(at, aggregate(scores)) for at, scores in found.curve(arm)] for arm in areas if found.curve(arm)
     }
-    return Section("Transfer", lines, {"transfer": curves("Held-out tasks: IQM over training", drawn, MARKS)})
+    drawn_curves = {"transfer": curves("Held-out tasks: IQM over training", drawn, MARKS)}
+    return Section("Transfer", lines, drawn_curves, answers)
 
 
 def ablations(found: Results, budget: Budget) -> Section:
@@ -308,6 +294,7 @@ def ablations(found: Results, budget: Budget) -> Section:
     lines += _own_scale(found, arms)
     base = found.scores("recipe")
     rows: list[Row] = [("recipe", aggregate(base), 0)] if base else []
+    answers = []
     for arm in arms:
         scores = found.scores(arm)
         if not scores or not base:
@@ -315,6 +302,7 @@ def ablations(found: Results, budget: Budget) -> Section:
         less = difference(scores, base)
         told = sign(less, "better than the recipe", "worse than the recipe")
         lines.append(f"- {arm}: {show(aggregate(scores))}, less the recipe's {show(less)}: {told}.")
+        answers.append(Answer(f"Score with {arm} less the recipe's", open_ended(less, told)))
         rows.append((arm, aggregate(scores), 1))
     if found.of("adapters") and found.of("fine-tuned"):
         ours, theirs = found.areas("adapters"), found.areas("fine-tuned")
@@ -327,7 +315,8 @@ def ablations(found: Results, budget: Budget) -> Section:
     if not rows:
         return _none("What matters", lines)
     lines += ["", f"Seeds: {found.seeds('recipe', *arms)}."]
-    return Section("What matters", lines, {"ablations": intervals("Ablations: IQM", rows, {0.0: "random"})})
+    drawn = intervals("Ablations: IQM", rows, {0.0: "random"})
+    return Section("What matters", lines, {"ablations": drawn}, answers)
 
 
 def _own_scale(found: Results, arms: Sequence[str]) -> list[str]:
@@ -357,6 +346,7 @@ def critic(found: Results, budget: Budget) -> Section:
     if not found.deviations("critic"):
         return _none("The critic and the gradient's variance", lines)
     rows: list[Row] = []
+    answers = []
     pairs = {
         "group baseline / no baseline": ("group", "nothing", False),
         "critic / no baseline": ("critic", "nothing", False),
@@ -373,6 +363,7 @@ def critic(found: Results, budget: Budget) -> Section:
         part = mean_ratio(over, under)
         told = sign(part, "more variance", "less variance", 1.0)
         lines.append(f"- {name}: {show(part)}: {told}.")
+        answers.append(Answer(f"Variance of the policy gradient: {name}", open_ended(part, told)))
         rows.append((name, part, 0 if not relative else 3))
     lines += [
         "",
@@ -381,7 +372,7 @@ def critic(found: Results, budget: Budget) -> Section:
         "the interval holds the deviations' chance, not the mean's.",
     ]
     drawn = intervals("Variance of the policy gradient, as ratios", rows, {1.0: "equal"})
-    return Section("The critic and the gradient's variance", lines, {"critic": drawn})
+    return Section("The critic and the gradient's variance", lines, {"critic": drawn}, answers)
 
 
 def _of(scores: Scores, family: str) -> Scores:

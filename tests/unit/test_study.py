@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from toy_pool import SIZE, Toy, ToyPool
 
 from benchmarks.study import cell as study_cell
-from benchmarks.study import page, statistics
+from benchmarks.study import statistics, verdicts
 from benchmarks.study.gradients import spread
 from benchmarks.study.page import write_page
 from benchmarks.study.plan import (
@@ -454,7 +454,9 @@ def test_the_ratio_of_variances_is_paired():
     ],
 )
 def test_the_interval_decides_what_is_said(interval, said):
-    assert page.at_most(interval, 0.9).startswith(said)
+    told = verdicts.at_most(interval, 0.9)
+    assert told.said.startswith(said)
+    assert told.word == said.strip("*").lower()
 
 
 @pytest.mark.parametrize(
@@ -467,9 +469,10 @@ def test_the_interval_decides_what_is_said(interval, said):
 )
 def test_a_multiple_is_decided_by_a_difference(ours, theirs, said):
     scores = ({"x/T-v0": alone(name, [values])} for name, values in (("ours", ours), ("theirs", theirs)))
-    told = page.reaches(*scores, 1.5)
-    assert told.startswith(said)
-    assert ("**Holds**" if ours[0] > 0 else "**Does not hold**") in told
+    told = verdicts.reaches(*scores, 1.5)
+    assert told.said.startswith(said)
+    assert told.word == ("holds" if ours[0] > 0 else "does not hold")
+    assert f"**{told.word.capitalize()}**" in told.said
 
 
 def result(cell, height, mean_error=0.1):
@@ -533,6 +536,10 @@ def test_the_page_says_what_the_results_say(tmp_path):
     (tmp_path / "study" / "of-results-that-are-gone.svg").touch()
     text, sections = the_page(tmp_path)
     assert "`python -m benchmarks.study --quick`" in text
+    answers = text.partition("<!-- answers -->\n")[2].partition("\n<!-- /answers -->")[0].split("\n")
+    words = [line.rpartition(" | ")[2].removesuffix(" |") for line in answers[2:]]
+    kinds = {"holds": 8, "worse than the recipe": 1, "can't be told apart": 2, "less variance": 4}
+    assert {word: words.count(word) for word in words} == kinds
     assert "cells are missing" not in text
     assert sections["Joint training"].count("**Holds**") == 3
     assert sections["Joint training"].count("one encoder for all (1 seed): 0.2") == 3
