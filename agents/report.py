@@ -131,8 +131,14 @@ def _ranking(suite: SuiteRanking) -> str:
 
 
 def _scale(axis: Axis) -> str:
-    names = zip(("random", "reference"), _MARKS, strict=True)
-    spans = "".join(f'<span style="left:{axis.percent(at):.2f}%">{name}</span>' for name, at in names)
+    """The names of the marks above them; one for both where two would overlap."""
+    random, reference = (axis.percent(mark) for mark in _MARKS)
+    names = [("random", random), ("reference", reference)]
+    if reference - random < 30:
+        names = [("random, reference", (random + reference) / 2)]
+    spans = "".join(
+        f'<span style="left:{at:.2f}%;transform:translateX(-{at:.2f}%)">{name}</span>' for name, at in names
+    )
     return f'<div class="scale">{spans}</div>'
 
 

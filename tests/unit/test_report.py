@@ -17,6 +17,7 @@ from fake_count_env import count_spec
 from PIL import Image
 from rich.console import Console
 
+from universe2.agents import report
 from universe2.agents.evaluate import Place, evaluate
 from universe2.agents.evaluate_policy import load_policy
 from universe2.agents.evaluate_suite import Suite, Task
@@ -32,7 +33,7 @@ from universe2.agents.ranking_runs import (
 )
 from universe2.agents.report import Curve, read_metrics, render_report
 from universe2.agents.report_clips import encode_clip, film, record_clip
-from universe2.agents.report_svg import curve, short
+from universe2.agents.report_svg import Axis, curve, short
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.registry import register, unregister
 from universe2.core.spec import EnvConfig
@@ -132,6 +133,11 @@ def test_bold_are_those_that_can_not_be_told_apart_from_the_best(ranked: SuiteRa
     (shown,) = re.findall(r'class="row best" title="([^"]*)"', page)
     assert shown.startswith("an &lt;agent&gt;: 99.00")
     assert "Bold: the best policy and all whose intervals overlap its" in page
+
+
+@pytest.mark.parametrize(("top", "names"), [(1.5, ["random", "reference"]), (40.0, ["random, reference"])])
+def test_where_scores_are_far_off_the_marks_share_a_name(top: float, names: list[str]) -> None:
+    assert re.findall(">([a-z, ]+)</span>", report._scale(Axis(-0.1, top))) == names
 
 
 def test_page_without_any_extra(ranked: SuiteRanking) -> None:
