@@ -106,7 +106,7 @@ def refused(address: str) -> str:
 
 def test_a_client_whose_files_are_wrong_is_told_which(pem: Path) -> None:
     base = "tls://127.0.0.1:1?ca="
-    with pytest.raises(UsageError, match=r"broken\.pem can't be used .*is it broken"):
+    with pytest.raises(UsageError, match=r"broken\.pem .*can't be read: is the file damaged"):
         open_remote(COUNTING.id, 1, None, [f"{base}{pem}/broken.pem"])
     with pytest.raises(UsageError, match=r"server\.key is not PEM: it has no line -----BEGIN CERTIFICATE"):
         open_remote(COUNTING.id, 1, None, [f"{base}{pem}/server.key"])

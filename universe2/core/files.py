@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -26,14 +25,6 @@ def read_token(path: str | Path) -> str:
     if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"the token in {path} must be one line of at least 16 printable ASCII characters")
     return token
-
-
-def read_pem(path: str | Path, what: str, label: str) -> bytes:
-    """The PEM file of a ``label``: CERTIFICATE or PRIVATE KEY. Raises UsageError if it holds none."""
-    content = read_bytes(Path(path), what)
-    if not re.search(rb"-----BEGIN [A-Z ]*" + label.encode(), content):
-        raise UsageError(f"the {what} {path} is not PEM: it has no line -----BEGIN {label}-----")
-    return content
 
 
 def read_text(path: Path, what: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import unquote
 import grpc
 
 from universe2.core.errors import UsageError
-from universe2.core.files import read_pem
+from universe2.core.pem import read_ca, read_identity
 from universe2.server.capacity import Share
 
 OPEN_SERVICE = "/grpc.health.v1.Health/"
@@ -87,33 +86,9 @@ def _refusal(handler: Any, message: str) -> Any:
 
 def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
     """TLS from PEM files; with ``client_ca`` only clients whose certificate it signed may connect."""
-    pair = (
-        read_pem(key, "TLS key", "PRIVATE KEY"),
-        read_pem(certificate, "TLS certificate", "CERTIFICATE"),
-    )
-    ca = None if client_ca is None else _read_ca(client_ca)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:  # gRPC would say no more than that it can't listen
-        context.load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, OSError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UsageError(
-            f"the TLS key {key} doesn't open the TLS certificate {certificate} ({reason}): "
-            "is it another one's, broken, or encrypted?"
-        ) from None
+    ca = None if client_ca is None else read_ca(client_ca, "client CA")
+    pair = read_identity(key, certificate)
     return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-
-
-def _read_ca(file: Path) -> bytes:
-    """Who signs clients' certificates. Tried here: gRPC would say no more than that it can't listen."""
-    content = read_pem(file, "client CA", "CERTIFICATE")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
-    except (ssl.SSLError, OSError):  # whose own words are no more than "PEM lib"
-        raise UsageError(
-            f"the client CA {file} has a certificate in it that can't be read: is the file damaged, or cut?"
-        ) from None
-    return content
 
 
 def check_address(host: str, token: bool, insecure: bool) -> None:
