@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 import json
 import os
 import pty
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -325,6 +328,20 @@ def test_help_describes_the_verbs_and_every_option() -> None:
         assert len(command.help) > 60, verb
         for param in command.params:
             assert getattr(param, "help", None), f"universe2 {verb}: {param.name} has no description"
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_fills_the_lines_of_a_terminal(verb: str) -> None:
+    cli.app.registered_commands.clear()
+    cli._add_verbs()
+    shown = CliRunner().invoke(cli.app, [verb, "--help"], env={"COLUMNS": "80"}).output
+    text = [line[1:].rstrip() for line in shown.partition("╭")[0].split("\n")]
+    for line, following in pairwise(text):
+        if line and following and not line.startswith(" "):
+            assert len(line) + 1 + len(following.split()[0]) > 78, line
+    command = importlib.import_module(f"universe2.cli.{verb}").command
+    examples = inspect.cleandoc(command.__doc__.replace("\\[", "[")).split("\n")
+    assert [line for line in text[2:] if line.startswith(" ")] == [x for x in examples if x.startswith(" ")]
 
 
 def test_help_shows_what_stands_in_brackets() -> None:

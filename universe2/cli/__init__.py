@@ -7,6 +7,7 @@ imports inside. Errors of universe2 become one line on stderr and an exit code.
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Annotated
 
 import typer
@@ -41,7 +42,17 @@ def _all_verbs(
 
 def _add_verbs() -> None:
     for verb in VERBS:
-        app.command(verb)(importlib.import_module(f"universe2.cli.{verb}").command)
+        command = importlib.import_module(f"universe2.cli.{verb}").command
+        app.command(verb, help=_flowing(command.__doc__))(command)
+
+
+def _flowing(text: str) -> str:
+    """``text`` with every paragraph in one line, for the terminal to wrap, but for what is indented."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(text).split("\n"):
+        joins = lines and lines[-1] and not lines[-1].startswith(" ") and line and not line.startswith(" ")
+        lines[-1:] = [f"{lines[-1]} {line}"] if joins else [*lines[-1:], line]
+    return "\n".join(lines)
 
 
 def main() -> None:

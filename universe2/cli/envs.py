@@ -32,13 +32,10 @@ def command(
 
     Examples:
 
-      universe2 envs                 all families
-
-      universe2 envs web             one family
-
-      universe2 envs arcade/Maze-v0  one environment: what it asks for, and its options
-
-      universe2 envs --json | head   for scripts
+        universe2 envs                 all families
+        universe2 envs web             one family
+        universe2 envs arcade/Maze-v0  one environment, and its options
+        universe2 envs --json | head   for scripts
     """
     import json
 

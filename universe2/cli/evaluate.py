@@ -69,15 +69,11 @@ def command(
 
     Examples:
 
-      universe2 evaluate random --suite demo
-
-      universe2 evaluate runs/agent/checkpoint --suite arcade-heldout --name mine
-
-      universe2 evaluate my_bot:make --suite suite.toml --remote node7:15900 --remote node8:15900
-
-      universe2 evaluate --verify runs/episodes.sqlite
-
-      universe2 leaderboard runs/episodes.sqlite
+        universe2 evaluate random --suite demo
+        universe2 evaluate runs/agent/checkpoint --suite arcade-heldout
+        universe2 evaluate my_bot:make --suite suite.toml --remote node7:15900
+        universe2 evaluate --verify runs/episodes.sqlite
+        universe2 leaderboard runs/episodes.sqlite
     """
     from universe2.agents.evaluate import Place
     from universe2.agents.evaluate_suite import load_suite

@@ -64,11 +64,9 @@ def command(
 
     Examples:
 
-      universe2 leaderboard
-
-      universe2 leaderboard mine.sqlite theirs.sqlite --markdown ranking.md
-
-      universe2 leaderboard --html report.html --metrics runs/demo/metrics.jsonl --clip runs/demo/checkpoint
+        universe2 leaderboard
+        universe2 leaderboard mine.sqlite theirs.sqlite --markdown ranking.md
+        universe2 leaderboard --html report.html --clip runs/demo/checkpoint
     """
     import json
 

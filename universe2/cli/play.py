@@ -34,13 +34,10 @@ def command(
 
     Examples:
 
-      universe2 play arcade/Breakout-v0
-
-      universe2 play arcade/Maze-v0 --option difficulty=hard --option start_level=7
-
-      universe2 play arcade/Duel-v0
-
-      universe2 play web/click-test-2-v0 --fps 5
+        universe2 play arcade/Breakout-v0
+        universe2 play arcade/Maze-v0 --option difficulty=hard
+        universe2 play arcade/Duel-v0
+        universe2 play web/click-test-2-v0 --fps 5
     """
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available

@@ -92,7 +92,6 @@ def command(
     To serve other machines, make a token and give it to both sides:
 
         python -c "import secrets; print(secrets.token_urlsafe())" > token
-
         universe2 serve --host 0.0.0.0 --token-file token
 
     With --behind it is a gateway: one address in front of many servers, whose slots it lends.
