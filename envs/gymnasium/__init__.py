@@ -23,6 +23,7 @@ from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 from universe2.core.screen import screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+from universe2.envs.gymnasium.texts import with_texts
 
 _IMPORTING = threading.RLock()
 _OWN = "gymnasium.envs."
@@ -59,9 +60,12 @@ def make(gym_spec: GymSpec, max_episode_steps: int = 0, make_kwargs: Any = None)
     with warnings.catch_warnings():
         # That a newer version exists is no news to someone who asked for this one.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return gym.make(
+        env: gym.Env = gym.make(
             gym_spec, max_episode_steps=max_episode_steps or None, disable_env_checker=True, **kwargs
         )
+    if (space := with_texts(env.observation_space)) is not env.observation_space:
+        env.observation_space = space
+    return env
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:

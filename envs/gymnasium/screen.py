@@ -1,8 +1,8 @@
 """The screen interface for a Gymnasium environment: its rendered frame, its actions as keys.
 
 A Discrete action is pressed with arrows where the environment's directions are known, else
-with one key per action; a Box action of one or two dimensions follows the pointer. It doesn't
-know runtimes or batches.
+with one key per action; a Box action of one or two dimensions follows the pointer. A text that it
+observes, such as a mission, begins the instruction. It doesn't know runtimes or batches.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from universe2.core.screen import (
 )
 from universe2.core.spec import EnvSpec
 from universe2.envs.gymnasium.returned import RESET, STEP, checked
+from universe2.envs.gymnasium.texts import instructed
 
 _GRID = ("left", "down", "right", "up")
 DIRECTIONS: dict[str, tuple[str, ...]] = {
@@ -59,23 +60,27 @@ class ScreenEnv(gym.Wrapper):
                 f"(its modes: {env.metadata.get('render_modes', [])})"
             )
         self._spec, self._size = spec, size
-        self._to_native, self.map, keys = native_actions(env.action_space, spec)
-        self._instruction = clean_instruction(f"Play {spec.name} and get as much reward as you can. {keys}")
+        self._to_native, self.map, self._keys = native_actions(env.action_space, spec)
         self.observation_space = screen_observation_space(size)
         self.action_space = screen_action_space()
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        _, info = checked(self.env.reset(**kwargs), "reset", RESET, self._spec)
-        return self._observation(), info
+        native, info = checked(self.env.reset(**kwargs), "reset", RESET, self._spec)
+        return self._observation(native), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         found = self.env.step(self._to_native(action))
-        _, reward, terminated, truncated, info = checked(found, "step", STEP, self._spec)
-        return self._observation(), reward, terminated, truncated, info
+        native, reward, terminated, truncated, info = checked(found, "step", STEP, self._spec)
+        return self._observation(native), reward, terminated, truncated, info
 
-    def _observation(self) -> dict[str, Any]:
+    def _observation(self, native: Any) -> dict[str, Any]:
         frame = drawn(self.env, self._spec)
-        return {"screen": resized(frame, self._size), "instruction": self._instruction}
+        told = instructed(self.env.observation_space, native)
+        told = told or f"Play {self._spec.name} and get as much reward as you can."
+        return {
+            "screen": resized(frame, self._size),
+            "instruction": clean_instruction(f"{told} {self._keys}"),
+        }
 
 
 def drawn(env: gym.Env, spec: EnvSpec) -> np.ndarray:

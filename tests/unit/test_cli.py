@@ -313,6 +313,27 @@ def test_a_taken_port() -> None:
     assert done.stdout == ""
 
 
+LAMPS = """
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+gym.register("Lamp-v0", CartPoleEnv)
+"""
+
+
+def test_what_another_package_registers_is_found_once_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lamps.py").write_text(LAMPS)
+    found = really("--import", "lamps", "envs", "gymnasium/Lamp-v0")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "gymnasium/Lamp-v0" in found.stdout
+    lost = really("envs", "gymnasium/Lamp-v0")
+    check((lost.returncode, lost.stderr), 2, "gymnasium/Lamp-v0", "universe2 --import PACKAGE")
+    wrong = really("--import", "lmps", "envs")
+    check((wrong.returncode, wrong.stderr), 2, "--import lmps: No module named 'lmps'", str(tmp_path))
+
+
 def really(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``universe2 …`` in a process of its own."""
     argv = [sys.executable, "-m", "universe2", *arguments]

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from universe2 import __version__
-from universe2.core.shell import errors_in_a_line
+from universe2.core.errors import UsageError
+from universe2.core.shell import errors_in_a_line, look_here
 
 VERBS = ("serve", "envs", "doctor", "train", "evaluate", "leaderboard", "play")
 
@@ -36,8 +37,27 @@ def _all_verbs(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import it first: it registers environments. Repeat for several.",
+        ),
+    ] = None,
 ) -> None:
     """Every game and every web task behind one interface."""
+    for name in imports or ():
+        _import(name)
+
+
+def _import(name: str) -> None:
+    """Raises UsageError if there is no such module, here or installed."""
+    here = look_here()
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"--import {name}: {error}; looked in {here} and in what is installed") from error
 
 
 def _add_verbs() -> None:

@@ -88,6 +88,8 @@ def find(env_id: str) -> EnvSpec:
     lowered = {known_id.lower(): known_id for known_id in known}
     close = [lowered[c] for c in get_close_matches(env_id.lower(), list(lowered), 3, 0.5)]
     hint = f" Did you mean {', '.join(close)}?" if close else f" Families: {', '.join(families())}."
+    if family in found.resolvers:
+        hint += " Another package's must be imported first: in a shell, universe2 --import PACKAGE …."
     failed = "".join(f" {point} failed: {why}." for point, why in found.broken.items())
     raise UnknownEnvError(f"no environment {env_id!r}.{hint}{failed}")
 
