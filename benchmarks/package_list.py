@@ -93,7 +93,7 @@ PACKAGES = {
     ),
     "nle": Package(
         "NetHack",
-        ("nle",),
+        ("nle", "--no-deps"),  # it asks for an older Gymnasium
         ("gymnasium/NetHackScore-v0",),
         ("nle",),
     ),

@@ -1,4 +1,4 @@
-"""Generates the tables in README.md, benchmarks/README.md and docs/arcade-games.md from scores/*.json.
+"""Generates the tables in README.md, benchmarks/README.md and docs/ from scores/*.json.
 
     python benchmarks/tables.py            # write
     python benchmarks/tables.py --check    # exit 1 if they are out of date
@@ -136,6 +136,26 @@ def games() -> str:
     return "\n".join(lines)
 
 
+def packages() -> str:
+    """Each id of other packages that was tried, and which way of using it keeps the contract."""
+    ways = {"here": "own spaces", "server": "through a server", "screen": "screen"}
+    lines = [f"| Package | Id | {' | '.join(ways.values())} |", "|---|---|" + "---|" * len(ways)]
+    notes = []
+    for name, package in json.loads((SCORES / "packages.json").read_text(encoding="utf-8"))[
+        "packages"
+    ].items():
+        for env_id, found in package["ids"].items():
+            said = []
+            for way in ways:
+                if found.get(way) not in ("ok", None):
+                    notes.append(f"{len(notes) + 1}. `{env_id}`, {ways[way]}: {found[way]}")
+                said.append(
+                    "–" if way not in found else "yes" if found[way] == "ok" else f"no ({len(notes)})"
+                )
+            lines.append(f"| {name} {package['version']} | `{env_id}` | {' | '.join(said)} |")
+    return "\n".join([*lines, "", *notes]).strip()
+
+
 def replaced(text: str, name: str, content: str) -> str:
     """``text`` with what stands between the markers called ``name`` replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -151,6 +171,7 @@ def main() -> None:
     texts = {
         readme: {"ranking": ranking(), "study": answers(), "scores": short},
         HERE.parent / "docs" / "arcade-games.md": {"games": games()},
+        HERE.parent / "docs" / "packages.md": {"packages": packages()},
         own: {"scores": scores_table(rows).replace("(benchmarks/", "("), "machines": machines()},
     }
     stale = []

@@ -8,7 +8,8 @@ observes, such as a mission, begins the instruction. It doesn't know runtimes or
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Any
 
 import gymnasium as gym
@@ -44,6 +45,19 @@ DIRECTIONS: dict[str, tuple[str, ...]] = {
     "Taxi": ("down", "up", "right", "left"),
 }
 """Environment name → the arrow of each native action; actions beyond these get letters."""
+_ARROW_OF = {
+    "left": "left",
+    "turn_left": "left",
+    "right": "right",
+    "turn_right": "right",
+    "up": "up",
+    "forward": "up",
+    "move_forward": "up",
+    "down": "down",
+    "back": "down",
+    "move_back": "down",
+}
+"""What an environment calls an action → its arrow."""
 
 _MORE_KEYS = ("Space", "Enter", *string.ascii_lowercase, *string.digits)
 _PLAIN_KEYS = (*string.digits, *string.ascii_lowercase)
@@ -60,7 +74,7 @@ class ScreenEnv(gym.Wrapper):
                 f"(its modes: {env.metadata.get('render_modes', [])})"
             )
         self._spec, self._size = spec, size
-        self._to_native, self.map, self._keys = native_actions(env.action_space, spec)
+        self._to_native, self.map, self._keys = native_actions(env, spec)
         self.observation_space = screen_observation_space(size)
         self.action_space = screen_action_space()
 
@@ -96,10 +110,11 @@ def drawn(env: gym.Env, spec: EnvSpec) -> np.ndarray:
 Mapping = Callable[[np.ndarray], Any]
 
 
-def native_actions(space: spaces.Space[Any], spec: EnvSpec) -> tuple[Mapping, ScreenMap, str]:
+def native_actions(env: gym.Env, spec: EnvSpec) -> tuple[Mapping, ScreenMap, str]:
     """(screen action → native action, the live parts, the keys in words), or InterfaceError."""
+    space = env.action_space
     if isinstance(space, spaces.Discrete):
-        return _discrete(space, spec)
+        return _discrete(space, spec, action_names(env))
     if isinstance(space, spaces.Box) and space.is_bounded() and space.shape in ((1,), (2,)):
         return _box(space)
     raise InterfaceError(
@@ -108,24 +123,42 @@ def native_actions(space: spaces.Space[Any], spec: EnvSpec) -> tuple[Mapping, Sc
     )
 
 
-def _discrete(space: spaces.Discrete, spec: EnvSpec) -> tuple[Mapping, ScreenMap, str]:
+def action_names(env: gym.Env) -> list[str]:
+    """What ``env.unwrapped.actions`` calls them, if it is an IntEnum, as MiniGrid's is; mostly nothing."""
+    named = getattr(env.unwrapped, "actions", None)
+    if isinstance(named, type) and issubclass(named, IntEnum):
+        return [action.name for action in sorted(named)]
+    return []
+
+
+def _discrete(space: spaces.Discrete, spec: EnvSpec, names: list[str]) -> tuple[Mapping, ScreenMap, str]:
     count, start = int(space.n), int(space.start)
-    known = DIRECTIONS.get(spec.name, ())[:count]
-    spare = _MORE_KEYS if known else _PLAIN_KEYS
-    if count - len(known) > len(spare):
-        raise InterfaceError(f"{spec.id} has no screen interface: {count} actions are more than the keys")
-    pairs = [(arrow, "none") for arrow in known]
-    pairs += [("none", key) for key in spare[: count - len(known)]]
+    names = names if len(names) == count else []
+    pairs = _pairs(count, DIRECTIONS.get(spec.name) or [_ARROW_OF.get(name, "") for name in names], spec)
+    pressed = [arrow if key == "none" else key for arrow, key in pairs]
     # Pressing nothing must mean something: the environment's own "none", or its first action.
-    table = keyboard_table(pairs if ("none", "none") in pairs else [*pairs, ("none", "none")])
+    idle = "" if ("none", "none") in pairs else f" Pressing nothing counts as {pressed[0]}."
+    table = keyboard_table([*pairs, ("none", "none")] if idle else pairs)
     table[table == count] = 0
 
     def to_native(action: np.ndarray) -> int:
         return start + int(table[action[0], action[1]])
 
-    named = [arrow if key == "none" else key for arrow, key in pairs]
-    idle = "" if ("none", "none") in pairs else f" Pressing nothing counts as {named[0]}."
-    return to_native, map_of(pairs), f"Actions in order: {', '.join(named)}.{idle}"
+    said = [f"{key} ({name})" for key, name in zip(pressed, names, strict=True)] if names else pressed
+    return to_native, map_of(pairs), f"Actions in order: {', '.join(said)}.{idle}"
+
+
+def _pairs(count: int, arrows: Sequence[str], spec: EnvSpec) -> list[tuple[str, str]]:
+    """(arrow, key) of each native action: its arrow, if that isn't taken, or the next key."""
+    spare = iter(_MORE_KEYS if any(arrows) else _PLAIN_KEYS)
+    pairs: list[tuple[str, str]] = []
+    for arrow in [*arrows, *[""] * count][:count]:
+        taken = not arrow or (arrow, "none") in pairs
+        key = next(spare, "") if taken else "none"
+        if not key:
+            raise InterfaceError(f"{spec.id} has no screen interface: {count} actions are more than the keys")
+        pairs.append(("none", key) if taken else (arrow, "none"))
+    return pairs
 
 
 def _box(space: spaces.Box) -> tuple[Mapping, ScreenMap, str]:

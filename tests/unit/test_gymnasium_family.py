@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +22,13 @@ SCREEN = EnvConfig(interface="screen")
 
 def press(arrow: str = "none", key: str = "none", x: int = 0, y: int = 0) -> np.ndarray:
     return np.array([ARROWS.index(arrow), KEYS.index(key), x, y, 0])
+
+
+def acting(space: Any, actions: Any = None) -> gym.Env:
+    """An environment of which nothing but its actions is known."""
+    env = gym.Env()
+    env.action_space, env.actions = space, actions  # type: ignore[attr-defined]
+    return env
 
 
 def test_listing_is_truthful() -> None:
@@ -45,7 +53,7 @@ def test_whatever_is_registered_resolves() -> None:
 
 def test_known_directions_and_spare_keys() -> None:
     spec = find("gymnasium/Taxi-v4")
-    to_native, live, words = native_actions(spaces.Discrete(6), spec)
+    to_native, live, words = native_actions(acting(spaces.Discrete(6)), spec)
     assert [to_native(press(a)) for a in ("down", "up", "right", "left")] == [0, 1, 2, 3]
     assert to_native(press(key="Space")) == 4
     assert to_native(press(key="Enter")) == 5
@@ -54,14 +62,32 @@ def test_known_directions_and_spare_keys() -> None:
     assert "Space" in words
 
 
+Turns = IntEnum("Turns", ["left", "right", "forward", "turn_left", "pickup"], start=0)
+
+
+def test_an_environment_that_names_its_actions_has_arrows_and_says_what_they_do() -> None:
+    spec = find("gymnasium/Blackjack-v1")
+    to_native, _, words = native_actions(acting(spaces.Discrete(5), Turns), spec)
+    assert [to_native(press(a)) for a in ("left", "right", "up")] == [0, 1, 2]
+    assert [to_native(press(key=k)) for k in ("Space", "Enter")] == [3, 4]
+    assert "left (left), right (right), up (forward), Space (turn_left), Enter (pickup)." in words
+    for fewer in (spaces.Discrete(4), spaces.Discrete(6)):  # the names are of something else
+        assert native_actions(acting(fewer, Turns), spec)[2] == native_actions(acting(fewer), spec)[2]
+
+
+def test_more_actions_than_keys() -> None:
+    with pytest.raises(InterfaceError, match="99 actions are more than the keys"):
+        native_actions(acting(spaces.Discrete(99)), find("gymnasium/Blackjack-v1"))
+
+
 def test_unknown_discrete_gets_a_key_each() -> None:
     spec = find("gymnasium/Blackjack-v1")
-    to_native, _, _ = native_actions(spaces.Discrete(12, start=3), spec)
+    to_native, _, _ = native_actions(acting(spaces.Discrete(12, start=3)), spec)
     assert [to_native(press(key=k)) for k in ("0", "1", "9", "a", "b")] == [3, 4, 12, 13, 14]
 
 
 def test_box_follows_the_pointer() -> None:
-    to_native, live, _ = native_actions(spaces.Box(-2, 2, (2,)), find("gymnasium/Pendulum-v1"))
+    to_native, live, _ = native_actions(acting(spaces.Box(-2, 2, (2,))), find("gymnasium/Pendulum-v1"))
     low, high = to_native(press(x=0, y=63))
     assert (low, high) == (pytest.approx(-2 + 4 * 0.5 / 64), pytest.approx(2 - 4 * 0.5 / 64))
     assert live.pointer
@@ -72,7 +98,7 @@ def test_box_follows_the_pointer() -> None:
 )
 def test_actions_that_no_key_can_express(space: Any) -> None:
     with pytest.raises(InterfaceError, match="can't express"):
-        native_actions(space, find("gymnasium/Pendulum-v1"))
+        native_actions(acting(space), find("gymnasium/Pendulum-v1"))
 
 
 def test_no_pictures_no_screen() -> None:
