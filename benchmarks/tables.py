@@ -141,17 +141,19 @@ def packages() -> str:
     ways = {"here": "own spaces", "server": "through a server", "screen": "screen"}
     lines = [f"| Package | Id | {' | '.join(ways.values())} |", "|---|---|" + "---|" * len(ways)]
     notes = []
-    for name, package in json.loads((SCORES / "packages.json").read_text(encoding="utf-8"))[
-        "packages"
-    ].items():
+    score = json.loads((SCORES / "packages.json").read_text(encoding="utf-8"))
+    for name, package in score["packages"].items():
         for env_id, found in package["ids"].items():
             said = []
-            for way in ways:
-                if found.get(way) not in ("ok", None):
-                    notes.append(f"{len(notes) + 1}. `{env_id}`, {ways[way]}: {found[way]}")
-                said.append(
-                    "–" if way not in found else "yes" if found[way] == "ok" else f"no ({len(notes)})"
-                )
+            for way, words in ways.items():
+                outcome = found.get(way, "InterfaceError: not asked")
+                if outcome == "ok":
+                    said.append("yes")
+                elif outcome.startswith("InterfaceError"):  # it has no such interface, and says so
+                    said.append("–")
+                else:
+                    notes.append(f"{len(notes) + 1}. `{env_id}`, {words}: {outcome}")
+                    said.append(f"no ({len(notes)})")
             lines.append(f"| {name} {package['version']} | `{env_id}` | {' | '.join(said)} |")
     return "\n".join([*lines, "", *notes]).strip()
 
