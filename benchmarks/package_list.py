@@ -60,7 +60,7 @@ PACKAGES = {
     "highway-env": Package(
         "driving in traffic",
         ("highway-env",),
-        ("gymnasium/highway-fast-v0", "gymnasium/parking-v0", "gymnasium/roundabout-v0"),
+        ("gymnasium/highway-fast-v0", "gymnasium/parking-v0"),
         ("highway_env",),
     ),
     "gymnasium": Package(

@@ -73,8 +73,14 @@ def checked(env_id: str, address: str) -> dict[str, str]:
             check()
             found[way] = "ok"
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the result
-            found[way] = f"{type(error).__name__}: {error}"[:600]
+            found[way] = f"{type(error).__name__}: {in_a_line(str(error))}"
     return found
+
+
+def in_a_line(text: str) -> str:
+    """What was said, or where it is a traceback, how that begins and ends."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return text if len(lines) < 2 else f"{lines[0]} … {lines[-1]}"
 
 
 def child(name: str, env_id: str) -> None:

@@ -11,9 +11,12 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from ctypes.util import find_library
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +26,7 @@ from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 from universe2.core.screen import screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+from universe2.envs.gymnasium.seeds import seeded
 from universe2.envs.gymnasium.texts import with_texts
 
 _IMPORTING = threading.RLock()
@@ -56,6 +60,7 @@ def resolve(env_id: str) -> EnvSpec | None:
 
 def make(gym_spec: GymSpec, max_episode_steps: int = 0, make_kwargs: Any = None) -> gym.Env:
     """The environment, rendering to arrays if it can, with its time limit (0 means its own)."""
+    draw_without_a_display()
     kwargs = {**_render(gym_spec), **(make_kwargs or {})}
     with warnings.catch_warnings():
         # That a newer version exists is no news to someone who asked for this one.
@@ -65,7 +70,17 @@ def make(gym_spec: GymSpec, max_episode_steps: int = 0, make_kwargs: Any = None)
         )
     if (space := with_texts(env.observation_space)) is not env.observation_space:
         env.observation_space = space
-    return env
+    return seeded(env)
+
+
+def draw_without_a_display() -> None:
+    """Let MuJoCo draw through EGL where there is no display, such as on a server: it would look for one.
+
+    Does nothing where ``MUJOCO_GL`` is set, or without libEGL, where MuJoCo could not even be imported then.
+    """
+    shown = {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"}.intersection(os.environ)
+    if sys.platform == "linux" and not shown and importlib.util.find_spec("mujoco") and find_library("EGL"):
+        os.environ["MUJOCO_GL"] = "egl"
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:

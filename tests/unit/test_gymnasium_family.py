@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
 from typing import Any
 
@@ -14,7 +15,9 @@ from universe2.core.errors import FaultError, InterfaceError, UnknownEnvError, U
 from universe2.core.registry import find, list_envs
 from universe2.core.screen import ARROWS, KEYS
 from universe2.core.spec import EnvConfig
+from universe2.envs.gymnasium import draw_without_a_display
 from universe2.envs.gymnasium.screen import ScreenEnv, native_actions
+from universe2.envs.gymnasium.seeds import seeded
 from universe2.testing import check_env
 
 SCREEN = EnvConfig(interface="screen")
@@ -99,6 +102,44 @@ def test_box_follows_the_pointer() -> None:
 def test_actions_that_no_key_can_express(space: Any) -> None:
     with pytest.raises(InterfaceError, match="can't express"):
         native_actions(acting(space), find("gymnasium/Pendulum-v1"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "installed", "library", "expected"),
+    [
+        ({}, True, "libEGL.so.1", "egl"),
+        ({}, True, None, None),
+        ({}, False, "libEGL.so.1", None),
+        ({"DISPLAY": ":0"}, True, "libEGL.so.1", None),
+        ({"MUJOCO_GL": "osmesa"}, True, "libEGL.so.1", "osmesa"),
+    ],
+)
+def test_mujoco_draws_without_a_display(
+    monkeypatch: pytest.MonkeyPatch, environment: Any, installed: bool, library: Any, expected: Any
+) -> None:
+    monkeypatch.setattr("os.environ", dict(environment))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: installed or None)
+    monkeypatch.setattr("universe2.envs.gymnasium.find_library", lambda name: library)
+    draw_without_a_display()
+    assert os.environ.get("MUJOCO_GL") == expected
+
+
+def test_a_seed_reaches_an_environment_that_takes_it_by_a_method_of_its_own() -> None:
+    class Dungeon(gym.Env):
+        taken: Any = None
+
+        def seed(self, core: Any = None, disp: Any = None, reseed: bool = True, lgen: Any = None) -> None:
+            self.taken = (core, disp, reseed)
+
+        def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+            return self.taken, {}
+
+    env = seeded(Dungeon())
+    assert env.reset(seed=7)[0] == (7, 7, False)
+    assert env.reset()[0] == (7, 7, False)  # on from there
+    plain = gym.Env()
+    assert seeded(plain) is plain
 
 
 def test_no_pictures_no_screen() -> None:
