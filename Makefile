@@ -21,8 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python -m universe2.agents.demo
 
+# One worker more than cores: every fourth second of a test is waiting.
 test: setup lint
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --dist loadfile \
+		-n $$($(BIN)/python -c "import os; print(min(4, os.cpu_count() + 1))")
 
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sb3,cuda]"
