@@ -35,11 +35,12 @@ class AgentsEnv(gym.Env):
         self._env, self._another = env, another
         self._used = False
         self._agent_of = {str(agent): agent for agent in possible}
+        # copies: agents may share one space, whose samples would depend on who else is asked
         self.observation_space = spaces.Dict(
-            {name: env.observation_space(agent) for name, agent in self._agent_of.items()}
+            {name: deepcopy(env.observation_space(agent)) for name, agent in self._agent_of.items()}
         )
         self.action_space = spaces.Dict(
-            {name: env.action_space(agent) for name, agent in self._agent_of.items()}
+            {name: deepcopy(env.action_space(agent)) for name, agent in self._agent_of.items()}
         )
         self._names = list(self.observation_space.spaces)
         self._nothing = {name: _nothing(space) for name, space in self.observation_space.spaces.items()}

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
 
 import universe2
 from universe2.cli.play_match import AgainstScripted
@@ -17,6 +19,7 @@ from universe2.core.errors import FaultError, InterfaceError, InvalidActionError
 from universe2.core.registry import register, unregister
 from universe2.core.spec import EnvConfig
 from universe2.envs.pettingzoo import resolve
+from universe2.envs.pettingzoo.adapter import AgentsEnv
 from universe2.faces.parallel import RuntimeParallelEnv
 from universe2.runtimes.process import ProcessRuntime
 from universe2.server import Server, ServerConfig
@@ -182,3 +185,24 @@ def test_environments_of_pettingzoo_keep_the_contract(name: str) -> None:
     config = EnvConfig(options={"make_kwargs": {"max_cycles": 15}})
     report = check_runtime(lambda slots, config: ProcessRuntime(spec, slots, config), config, steps=20)
     assert "agents get what is theirs" in report.passed
+
+
+def test_agents_that_share_a_space_sample_apart() -> None:
+    """Or samples here would not be those of the same space on a server."""
+    shared = spaces.Discrete(1000)
+
+    class Crowd(ParallelEnv):
+        possible_agents = tuple("abcd")
+
+        def observation_space(self, agent: str) -> Any:
+            return shared
+
+        def action_space(self, agent: str) -> Any:
+            return shared
+
+    env = AgentsEnv(Crowd())
+    for space in (env.observation_space, env.action_space):
+        apart = spaces.Dict({agent: spaces.Discrete(1000) for agent in "abcd"})
+        space.seed(3)
+        apart.seed(3)
+        assert space.sample() == apart.sample()
