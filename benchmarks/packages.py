@@ -102,10 +102,17 @@ def child(name: str, env_id: str) -> None:
 
 
 def measured(name: str, env_id: str, python: str) -> dict[str, Any]:
-    command = [python, "-m", "benchmarks.packages", "--child", name, env_id]
+    command = [
+        python,
+        "-m",
+        "benchmarks.packages",
+        "--child",
+        name,
+        env_id,
+    ]  # some leave files where they run
     try:
         done = subprocess.run(
-            command, cwd=HERE.parent, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, cwd=CACHE / name, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return {"ways": {"here": f"not done after {SECONDS} s"}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import gymnasium as gym
@@ -75,6 +76,7 @@ class ScreenEnv(gym.Wrapper):
             )
         self._spec, self._size = spec, size
         self._to_native, self.map, self._keys = native_actions(env, spec)
+        self._instruction = lru_cache(1)(self._instruct)  # a mission seldom changes between steps
         self.observation_space = screen_observation_space(size)
         self.action_space = screen_action_space()
 
@@ -90,11 +92,11 @@ class ScreenEnv(gym.Wrapper):
     def _observation(self, native: Any) -> dict[str, Any]:
         frame = drawn(self.env, self._spec)
         told = instructed(self.env.observation_space, native)
+        return {"screen": resized(frame, self._size), "instruction": self._instruction(told)}
+
+    def _instruct(self, told: str) -> str:
         told = told or f"Play {self._spec.name} and get as much reward as you can."
-        return {
-            "screen": resized(frame, self._size),
-            "instruction": clean_instruction(f"{told} {self._keys}"),
-        }
+        return clean_instruction(f"{told} {self._keys}")
 
 
 def drawn(env: gym.Env, spec: EnvSpec) -> np.ndarray:
