@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -20,9 +20,18 @@ HEALTH = "/grpc.health.v1.Health"
 UNIVERSE = "/universe2.wire.v1.Universe"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
+Answering = Callable[[str], list[threading.Thread]]
+
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def answering() -> Answering:
+    """Threads of this test's server: those of an earlier one may still be ending."""
+    before = set(threading.enumerate())
+    return lambda name: [t for t in set(threading.enumerate()) - before if t.name.startswith(name)]
+
+
+@pytest.fixture
+def server(answering: Answering) -> Iterator[Server]:
     server = Server(
         ServerConfig(port=0, sessions=1, queue=0, token=TOKEN),
         lambda _id, slots, config: CountingRuntime(COUNTING, slots, config),
@@ -81,15 +90,27 @@ def test_a_request_that_does_not_come_is_not_waited_for_long(
 
 
 def test_calls_that_need_no_token_leave_the_threads_of_those_that_do(
-    server: Server, channel: grpc.Channel, mute: Iterator[bytes]
+    answering: Answering, server: Server, channel: grpc.Channel, mute: Iterator[bytes]
 ) -> None:
     calls = [channel.stream_unary(f"{HEALTH}/Check").future(mute) for _ in range(100)]
     for _ in range(3):
         assert server_info(server.address, TOKEN, 5.0).slots_total
-    held = [thread for thread in threading.enumerate() if thread.name.startswith("grpc-open")]
-    assert len(held) <= OPEN_THREADS
+    assert 0 < len(answering("grpc-open")) <= OPEN_THREADS
     for call in calls:
         call.cancel()
+
+
+def test_a_server_that_stopped_leaves_no_threads(
+    answering: Answering, server: Server, channel: grpc.Channel
+) -> None:
+    assert server_info(server.address, TOKEN, 5.0).slots_total
+    assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0).status
+    here = answering("grpc")
+    assert len(here) >= 2  # one has answered each of the two
+    server.stop(1.0)
+    for thread in here:
+        thread.join(5.0)
+    assert not answering("grpc")
 
 
 def test_watchers_of_health_that_come_and_go_stop_nothing(server: Server, channel: grpc.Channel) -> None:

@@ -34,7 +34,7 @@ from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
 from universe2.server.opening import Asked, OpenRuntime, read_asks
 from universe2.server.session import Send, Session, error_header, failure
-from universe2.server.silence import Hanger, Punctual, Silence
+from universe2.server.silence import OPEN_THREADS, Hanger, Punctual, Silence
 from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -84,6 +84,9 @@ class Server:
         self._watching = threading.Semaphore(MAX_VIEWERS)
         self._stopping = threading.Event()
         self._draining = threading.Event()
+        calls = config.sessions + config.queue + MAX_VIEWERS + SPARE_THREADS
+        self._pool = ThreadPoolExecutor(calls, thread_name_prefix="grpc")
+        self._open_pool = ThreadPoolExecutor(OPEN_THREADS, thread_name_prefix="grpc-open")
         self._grpc = self._build()
         self.port = self._bind()
         most = config.sessions + SPARE_THREADS
@@ -128,7 +131,11 @@ class Server:
             sessions = list(self._sessions.values())
         for session in sessions:
             session.end(ServerLostError("the server is shutting down"))
-        stopped.wait(grace + 5.0)
+        if stopped.wait(
+            grace + 5.0
+        ):  # gRPC leaves its threads to who gave them
+            self._pool.shutdown(wait=False)
+            self._open_pool.shutdown(wait=False)
         self._door.wait(grace)
         with contextlib.ExitStack() as stack:  # one that fails to close leaves no other open
             stack.callback(self.metrics.close)
@@ -156,13 +163,12 @@ class Server:
             # None but identity: gRPC inflates a message before it looks how large it is.
             ("grpc.compression_enabled_algorithms_bitset", 1),
         ]
-        guards: list[grpc.ServerInterceptor] = [Punctual(self._silence, but=f"/{SERVICE}/Session")]
+        guards: list[grpc.ServerInterceptor] = [
+            Punctual(self._silence, but=f"/{SERVICE}/Session", open_pool=self._open_pool)
+        ]
         if self._holders:
             guards.insert(0, TokenInterceptor(self._holders))
-        pool = ThreadPoolExecutor(
-            self.config.sessions + self.config.queue + MAX_VIEWERS + SPARE_THREADS, thread_name_prefix="grpc"
-        )
-        server = grpc.server(pool, interceptors=guards, options=options)
+        server = grpc.server(self._pool, interceptors=guards, options=options)
         methods = {
             "Info": grpc.unary_unary_rpc_method_handler(
                 self._info, pb.InfoRequest.FromString, pb.InfoReply.SerializeToString

@@ -70,12 +70,15 @@ class Silence:
 
 
 class Punctual(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
-    """Holds the messages of all calls to ``silence``'s limit, but those of the method ``but``."""
+    """Holds the messages of all calls to ``silence``'s limit, but those of the method ``but``.
 
-    def __init__(self, silence: Silence, but: str) -> None:
+    Calls that need no token run on the threads of ``open_pool``.
+    """
+
+    def __init__(self, silence: Silence, but: str, open_pool: ThreadPoolExecutor) -> None:
         self._silence = silence
         self._but = but
-        self._open_pool = ThreadPoolExecutor(OPEN_THREADS, thread_name_prefix="grpc-open")
+        self._open_pool = open_pool
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         handler = continuation(details)
