@@ -79,8 +79,13 @@ def draw_without_a_display() -> None:
     Does nothing where ``MUJOCO_GL`` is set, or without libEGL, where MuJoCo could not even be imported then.
     """
     shown = {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"}.intersection(os.environ)
-    if sys.platform == "linux" and not shown and importlib.util.find_spec("mujoco") and find_library("EGL"):
+    if sys.platform == "linux" and not shown and importlib.util.find_spec("mujoco") and _egl():
         os.environ["MUJOCO_GL"] = "egl"
+
+
+@functools.cache  # to look for it can take a compiler's start
+def _egl() -> str | None:
+    return find_library("EGL")
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:

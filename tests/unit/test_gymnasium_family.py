@@ -120,7 +120,7 @@ def test_mujoco_draws_without_a_display(
     monkeypatch.setattr("os.environ", dict(environment))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: installed or None)
-    monkeypatch.setattr("universe2.envs.gymnasium.find_library", lambda name: library)
+    monkeypatch.setattr("universe2.envs.gymnasium._egl", lambda: library)
     draw_without_a_display()
     assert os.environ.get("MUJOCO_GL") == expected
 
