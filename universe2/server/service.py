@@ -131,9 +131,7 @@ class Server:
             sessions = list(self._sessions.values())
         for session in sessions:
             session.end(ServerLostError("the server is shutting down"))
-        if stopped.wait(
-            grace + 5.0
-        ):  # gRPC leaves its threads to who gave them
+        if stopped.wait(grace + 5.0):  # gRPC leaves its threads to who gave them
             self._pool.shutdown(wait=False)
             self._open_pool.shutdown(wait=False)
         self._door.wait(grace)
