@@ -80,6 +80,13 @@ def test_sessions_dropped_without_closing_leave_nothing(server: Server) -> None:
     assert eventually(lambda: open_files() <= files + 4), (files, open_files())
 
 
+def test_threads_of_sessions_end(server: Server) -> None:
+    threads = own_threads()
+    for _ in range(5):
+        open_remote(COUNTING.id, 1, EnvConfig(), [server.address]).close()
+    assert eventually(lambda: own_threads() <= threads + 2), [t.name for t in threading.enumerate()]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_thousand_sessions_dropped_leave_nothing(server: Server) -> None:
