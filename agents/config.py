@@ -209,13 +209,13 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
         _check_table(checked(f'tasks."{env_id}"', task, "table"), TaskConfig, f'tasks."{env_id}"')
         parsed.append(TaskConfig(env_id=env_id, **task))
     if "out_dir" not in known:
-        raise UsageError("a training config needs out_dir, the folder for checkpoints and logs")
+        raise UsageError("a training config needs out_dir (or --out-dir), the folder for all that it leaves")
     return TrainConfig(tasks=tuple(parsed), **known)
 
 
-def load_config(path: Path) -> TrainConfig:
-    """The TrainConfig in a TOML file."""
-    return from_table(read_toml(path, "config"))
+def load_config(path: Path, **instead: Any) -> TrainConfig:
+    """The TrainConfig in a TOML file, ``instead`` in place of what the file says."""
+    return from_table({**read_toml(path, "config"), **instead})
 
 
 def _check_table(table: Mapping[str, Any], cls: type, where: str) -> None:

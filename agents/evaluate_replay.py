@@ -32,8 +32,8 @@ from universe2.core.spaces import check_actions, stack
 from universe2.core.spec import EnvConfig
 from universe2.trace import Episode, EpisodeStore, StoredEpisode, unpack_actions
 
-_Judge = Callable[[StoredEpisode, str], None]
-"""is told of each episode once: its problem, or nothing"""
+_Judge = Callable[[StoredEpisode, str, bool], None]
+"""is told of each episode once: its problem, or nothing, and whether that leaves open if it is true"""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ class Verdict:
     seed: int
     problem: str
     """empty if it is verified"""
+    open: bool = False
+    """the problem is that it can't be replayed here and now, which says nothing about the episode"""
 
 
 def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified".
 
     Until then it is "self-reported", whatever it was and whatever is raised. An episode that the run's
-    suite doesn't ask for, that can't be read or can't be replayed is a problem, too. Raises UsageError if
+    suite doesn't ask for, that can't be read or can't be replayed is a problem, too; one that comes out
+    otherwise, or is not what it should be, makes the run one that "differs". Raises UsageError if
     the run can't be read, or lists another suite than the one whose hash it bears.
     """
     store.set_tier(run_id, "self-reported")
@@ -73,8 +76,11 @@ def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
         groups.setdefault(key, []).append(episode)
     for episodes in groups.values():
         _verify_group(episodes, place, verdicts.append)
-    if verdicts and not any(verdict.problem for verdict in verdicts):
+    problems = [verdict for verdict in verdicts if verdict.problem]
+    if verdicts and not problems:
         store.set_tier(run_id, "replay-verified", digest)
+    elif not all(verdict.open for verdict in problems):
+        store.set_tier(run_id, "differs", digest)
     return verdicts
 
 
@@ -100,23 +106,23 @@ def _verify_group(episodes: list[StoredEpisode], place: Place, note: Callable[[V
     """Episodes of one environment under one config."""
     waiting = {episode.id: episode for episode in episodes}
 
-    def judge(episode: StoredEpisode, problem: str) -> None:
+    def judge(episode: StoredEpisode, problem: str, left_open: bool) -> None:
         del waiting[episode.id]
-        note(Verdict(episode.task, episode.seed, problem))
+        note(Verdict(episode.task, episode.seed, problem, left_open))
 
     try:
         _replay_group(episodes, place, judge)
     except (UsageError, UnknownEnvError, MissingDependencyError) as error:
         # It is of these episodes; a lost server would be of the whole pass.
         for episode in list(waiting.values()):
-            judge(episode, f"it can't be replayed: {error}")
+            judge(episode, f"it can't be replayed: {error}", True)
 
 
 def _replay_group(episodes: list[StoredEpisode], place: Place, judge: _Judge) -> None:
     spec, config = find(episodes[0].env_id), _config_of(episodes[0])
     now = spec.hash(config)
     for episode in (e for e in episodes if e.spec_hash != now):
-        judge(episode, f"the environment's spec hash was {episode.spec_hash} and is {now}")
+        judge(episode, f"the environment's spec hash was {episode.spec_hash} and is {now}", True)
     episodes = [e for e in episodes if e.spec_hash == now]
     # Two tasks may play the same seed: one pass each, so that a pass's seeds are distinct.
     while episodes:
@@ -154,7 +160,7 @@ class _Replay:
     def run(self) -> None:
         self._play.run(self._act, self._finished, abandon=self._trace_ended)
         for seed in list(self._open):
-            self._close(seed, "faults cut every try to replay it")
+            self._close(seed, "faults cut every try to replay it", left_open=True)
 
     def _act(self, slots_K: np.ndarray, obs_K: Any, reward_K: np.ndarray, first_K: np.ndarray) -> Any:
         self._at[slots_K[first_K]] = 0
@@ -173,8 +179,8 @@ class _Replay:
         if replayed.whole:
             self._close(replayed.seed, _difference(self._open[replayed.seed], replayed))
 
-    def _close(self, seed: int, problem: str) -> None:
-        self._judge(self._open.pop(seed), problem)
+    def _close(self, seed: int, problem: str, left_open: bool = False) -> None:
+        self._judge(self._open.pop(seed), problem, left_open)
 
 
 def _difference(stored: StoredEpisode, replayed: Episode) -> str:

@@ -198,11 +198,12 @@ class Entry:
 
     name: str
     tier: str
+    """"self-reported", "replay-verified", or "differs": a replay came out otherwise"""
     tasks: dict[str, TaskScore]
     score: Interval | None
     """IQM over the tasks that have a reference; None unless each of them is complete"""
     rank: int | None
-    """None if there is no score, or one without an interval"""
+    """None if there is no score, one without an interval, or one that is known to be untrue"""
     shared: bool
     """another entry has the same rank"""
     improvement: Interval | None
@@ -262,7 +263,11 @@ def rank(
     tasks = [score.task for score in first]
     unscored = [score.task for score in first if score.reference is None]
     scores = {name: _aggregate(found) for name, (_, found) in entries.items()}
-    known = {name: score for name, score in scores.items() if score is not None and score.known}
+    known = {
+        name: score
+        for name, score in scores.items()
+        if score is not None and score.known and entries[name][0] != "differs"
+    }
     ranks = dict(zip(known, shared_ranks(list(known.values())), strict=True))
     lines = [
         Entry(

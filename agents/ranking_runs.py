@@ -23,6 +23,7 @@ from universe2.core.files import checked
 from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run
 
+_TRUTH = ("differs", "self-reported", "replay-verified")
 LEVELS = ("start_level", "num_levels")
 """options that choose levels: a reference is a mean over many"""
 
@@ -49,13 +50,16 @@ class SuiteRanking:
     """task → its options, other than which levels are played, where they aren't the environment's defaults:
     its reference, which is of the defaults, may not be a scale of this task"""
     older: int
-    """runs left out because a newer or more complete one of the same policy is there"""
+    """runs left out because a newer or more complete one of the same policy is there; those in which
+    nothing was played don't count"""
     unread: list[str]
     """of all the stores: which runs are left out because they can't be read, and why"""
+    replayed: bool
+    """the marks were made just now, in this process, and aren't the files' own"""
 
 
-def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
-    """All rankings in the stores, the one with the newest run first.
+def read_rankings(paths: Iterable[str | Path], replayed: bool = False) -> list[SuiteRanking]:
+    """All rankings in the stores, the one with the newest run first. ``replayed``: all were, just now.
 
     Raises UsageError if a file is not a store, or there is no run that can be read.
     """
@@ -76,7 +80,7 @@ def read_rankings(paths: Iterable[str | Path]) -> list[SuiteRanking]:
         raise UsageError(f"no run can be ranked: {'; '.join(unread)}")
     if not suites:
         raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
-    rankings = [_rank_suite(found, unread) for found in suites.values()]
+    rankings = [_rank_suite(found, unread, replayed) for found in suites.values()]
     return sorted(rankings, key=lambda r: -max(run.started for run in r.runs.values()))
 
 
@@ -100,7 +104,7 @@ def _read(store: EpisodeStore, number: int) -> _Found:
     return _Found(run, suite, store.tier(run), returns, store.cut_counts(number))
 
 
-def _rank_suite(found: list[_Found], unread: list[str]) -> SuiteRanking:
+def _rank_suite(found: list[_Found], unread: list[str], replayed: bool) -> SuiteRanking:
     found = sorted(found, key=lambda f: f.run.started)
     tasks = found[-1].suite.content["tasks"]
     chosen = _chosen(found, tasks)
@@ -118,21 +122,26 @@ def _rank_suite(found: list[_Found], unread: list[str]) -> SuiteRanking:
         runs=runs,
         env_ids={task["name"]: task["env_id"] for task in tasks},
         scaled={task["name"]: other for task in tasks if (other := _other_than_default(task))},
-        older=len(found) - len(chosen),
+        older=sum(one not in chosen and any(one.returns.values()) for one in found),
         unread=unread,
+        replayed=replayed,
     )
 
 
 def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list[_Found]:
-    """One of each policy, oldest policy first: its newest complete run, or its newest if none is."""
+    """One of each policy, oldest policy first: its newest complete run, or its newest if none is; of
+    copies of one run the one that a replay bore out."""
 
     def complete(one: _Found) -> bool:
         return all(len(one.returns.get(task["name"], ())) == task["episodes"] for task in tasks)
 
+    def goodness(one: _Found) -> tuple[bool, float, int]:
+        return complete(one), one.run.started, _TRUTH.index(one.tier)
+
     chosen: dict[tuple[str, str, str], _Found] = {}
     for one in found:
         key = (one.run.name, one.run.policy_hash, manner(one.run))
-        if key not in chosen or complete(one) or not complete(chosen[key]):
+        if key not in chosen or goodness(one) >= goodness(chosen[key]):
             chosen[key] = one
     return list(chosen.values())
 
@@ -259,12 +268,14 @@ def notes(suite: SuiteRanking) -> list[str]:
             said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
         if entry.tier == "replay-verified":
             marked = True
+        elif entry.tier == "differs":
+            said.append(f"{entry.name} has no rank: replayed, its episodes come out otherwise.")
         elif suite.runs[entry.name].tier == "replay-verified":
             said.append(
                 f"{entry.name} is marked replay-verified, but was changed since, or marked by an older "
                 "universe2: it counts as self-reported until `universe2 evaluate --verify` replays it."
             )
-    if marked:
+    if marked and not suite.replayed:
         said.append(
             "replay-verified is what the file says of itself. To know it, replay: "
             "`universe2 leaderboard --verify` or `universe2 evaluate --verify`."
@@ -290,7 +301,7 @@ def ranking_markdown(suite: SuiteRanking) -> str:
         cells = [show(e.tasks[task].raw) for e in ranking.entries]
         reference = ranking.entries[0].tasks[task].reference
         lines.append(f"| {_cell(task)} | {' | '.join(cells)} | {reference.reference if reference else '–'} |")
-    return "\n".join([*lines, "", *notes(suite), ""])
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(suite)), ""])
 
 
 def _cell(text: str) -> str:

@@ -256,11 +256,14 @@ def _footer(suites: Sequence[SuiteRanking]) -> str:
     said = dict.fromkeys(note for suite in suites for note in notes(suite))
     runs: list[tuple[str, Run]] = [pair for suite in suites for pair in suite.runs.items()]
     listed = "".join(f"<li>{escape(note)}</li>" for note in said)
+    whose = (
+        "when this page was made" if all(suite.replayed for suite in suites) else "the mark is the file's own"
+    )
     commands = "".join(f"<pre>{escape(run.command)}</pre>" for _, run in runs if run.command)
     return (
         f"<footer><h2>How to read this</h2><ul>{listed}<li>self-reported: as the run wrote it. "
         "replay-verified: every stored action was stepped again and gave the same observations, rewards "
-        "and ends, to the bit; the mark is the file's own.</li></ul>"
+        f"and ends, to the bit; {whose}.</li></ul>"
         f"<h2>Made with</h2><ul>{''.join(_run_line(name, run) for name, run in runs)}</ul>{commands}</footer>"
     )
 

@@ -71,6 +71,10 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     learner = Learner(model_sizes(config), tasks, config.seed, device, ranks, bf16, workers)
     try:
         saved = learner.load_state(path).result() if resume else None
+        if resume and (why := _over(config, learner.counts)):
+            if ranks.rank == 0:
+                (console or Console()).print(f"nothing to do: {why}", highlight=False)
+            return path
         if config.init_from and not resume:
             learner.load_weights(config.init_from, config.anew).result()
         with ExitStack() as stack:
@@ -82,6 +86,15 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         learner.close()
         leave_ranks()
     return path
+
+
+def _over(config: TrainConfig, counts: Mapping[str, float]) -> str:
+    """Which limit a run that is to go on has reached; empty if none."""
+    if counts.get("steps", 0) >= config.total_steps:
+        return f"the run has its {config.total_steps:,} steps; raise total_steps"
+    if counts.get("seconds", 0.0) >= config.seconds:
+        return f"the run has had its {config.seconds:g} s, which count from its start; raise seconds"
+    return ""
 
 
 def script_of(algorithm: str) -> Script:

@@ -449,9 +449,31 @@ def test_ids_that_are_not_known_beforehand_are_listed_when_asked_for() -> None:
     assert ServerConfig(families=("pettingzoo",)).families == ("pettingzoo",)
 
 
+def test_an_instruction_is_shown_whole_below_the_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "20")
+    screen = TerminalScreen()
+    screen.show(np.zeros((64, 64, 3), np.uint8), f"return 3 | {'word ' * 12}end")
+    screen.close()
+    told = capsys.readouterr().out.rpartition("▀")[2]
+    assert "return 3" in told
+    assert told.count("word") == 12
+    assert "end" in told
+
+
+def test_play_without_a_screen_or_a_keyboard(run: Callable[..., tuple[int, str]]) -> None:
+    check(run("play", GAME, "--terminal"), 2, "play needs a display, or a terminal")
+
+
+def test_play_for_several_without_scripted_players(run: Callable[..., tuple[int, str]]) -> None:
+    check(run("play", "pettingzoo/classic/rps-v2"), 2, "has no scripted ones to play against")
+
+
 def test_a_mouse_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "34")
+    monkeypatch.setenv("LINES", "36")
     keyboard, terminal = pty.openpty()
     with os.fdopen(terminal) as stdin, os.fdopen(keyboard, "wb", buffering=0) as typing:
         monkeypatch.setattr(sys, "stdin", stdin)

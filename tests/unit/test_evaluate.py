@@ -158,7 +158,7 @@ def test_replay_notices_a_changed_environment(store: EpisodeStore) -> None:
     verdicts = verify(store, result.run_id, Place(slots=2))
     assert len(verdicts) == 4
     assert all("return was" in v.problem for v in verdicts)
-    assert store.runs()[0].tier == "self-reported"
+    assert store.tier(store.run(result.run_id)) == "differs"
 
 
 def verified_after(store: EpisodeStore, column: str, value: Any) -> list[Verdict]:
@@ -199,7 +199,8 @@ def test_replay_notices_forged_rows(
     (bad,) = [v for v in verdicts if v.problem]
     assert bad.seed == 101
     assert problem in bad.problem
-    assert store.runs()[0].tier == "self-reported"
+    assert bad.open == (column == "spec_hash" or "can't be replayed" in problem)
+    assert store.runs()[0].tier == ("self-reported" if bad.open else "differs")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_replay_notices_episodes_of_another_suite(
     (told,) = [v.problem for v in verdicts if v.problem]
     assert told.startswith("not an episode of the suite: ")
     assert problem in told
-    assert store.runs()[0].tier == "self-reported"
+    assert store.runs()[0].tier == "differs"
 
 
 @pytest.mark.parametrize(
@@ -252,6 +253,7 @@ def test_episodes_of_an_environment_that_is_gone_are_named(store: EpisodeStore) 
     register(count_spec(random=0.0, heuristic=10.0))
     assert [v.seed for v in verdicts] == [100, 101, 102]
     assert all(f"can't be replayed: no environment '{ENV}'" in v.problem for v in verdicts)
+    assert store.runs()[0].tier == "self-reported"
 
 
 def test_policies_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,8 @@ def test_the_newest_run_of_a_policy_counts(store: EpisodeStore) -> None:
     add(store, 2.0, [2.0, 2.0, 2.0], policy="elsewhere/run")
     assert means(store) == {"agent": 2.0}
     assert ranked(store).older == 1
+    add(store, 3.0, [])  # refused before anything was played
+    assert (means(store), ranked(store).older) == ({"agent": 2.0}, 1)
 
 
 def test_temperatures_are_policies_of_their_own(store: EpisodeStore) -> None:
@@ -116,7 +118,7 @@ def test_an_interrupted_run_replaces_no_complete_one(store: EpisodeStore) -> Non
     add(store, 4.0, [5.0])
     add(store, 5.0, [])
     assert means(store) == {"agent": 20.0}
-    assert ranked(store).older == 4
+    assert ranked(store).older == 3  # nothing was played in the last
 
 
 def test_seeds_that_the_suite_does_not_ask_for_count_nowhere(store: EpisodeStore) -> None:
@@ -182,6 +184,35 @@ def test_a_mark_that_nothing_was_replayed_for_counts_as_self_reported(store: Epi
     (entry,) = ranked(store).ranking.entries
     assert entry.tier == "replay-verified"
     assert "what the file says of itself" in " ".join(notes(ranked(store)))
+    (suite,) = read_rankings([store.path], replayed=True)
+    assert "what the file says of itself" not in " ".join(notes(suite))
+
+
+def test_a_run_whose_replay_differs_has_no_rank(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0])
+    add(store, 2.0, [60.0, 60.0, 60.5], name="forged")
+    store.set_tier(2, "differs", store.digest(2))
+    suite = ranked(store)
+    assert [(entry.name, entry.rank) for entry in suite.ranking.entries] == [("agent", 1), ("forged", None)]
+    assert "forged has no rank: replayed, its episodes come out otherwise" in " ".join(notes(suite))
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE episodes SET return = 5 WHERE run = 2")  # another run now: nobody has replayed it
+    db.close()
+    assert {entry.tier for entry in ranked(store).ranking.entries} == {"self-reported"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_copies_of_a_run_the_one_that_was_borne_out_counts(
+    store: EpisodeStore, tmp_path: Path, first: bool
+) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0])
+    with EpisodeStore(tmp_path / "copy.sqlite") as copy:
+        add(copy, 1.0, [7.0, 8.0, 9.0])
+        store.set_tier(1, "replay-verified", store.digest(1))
+        paths = [store.path, copy.path] if first else [copy.path, store.path]
+        (suite,) = read_rankings(paths)
+    (entry,) = suite.ranking.entries
+    assert (entry.tier, entry.tasks[ENV].raw.point) == ("replay-verified", 2.0)
 
 
 def test_a_scale_of_other_options_is_told(store: EpisodeStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -57,6 +58,20 @@ class Walk(Toy):
 
 class Killed(BaseException):
     """Nothing cleans up after it but what cleans up after a kill: nothing is saved."""
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [({"total_steps": 600}, "the run has its 600 steps"), ({"seconds": 1e-3}, "had its 0.001 s")],
+)
+def test_a_run_that_has_reached_its_limit_says_so_when_it_is_to_go_on(config, limit, told):
+    path = train(config, console=quiet())
+    before = path.stat().st_mtime_ns
+    console = quiet()
+    more = {"total_steps": 10_000, **limit}
+    assert train(dataclasses.replace(config, **more), resume=True, console=console) == path
+    assert f"nothing to do: {told}" in console.file.getvalue().replace("\n", " ")
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(config, monkeypatch, tmp_path):

@@ -67,6 +67,15 @@ def test_a_device_that_nobody_has_is_named(config):
         train(TrainConfig(**{**vars(config), "device": "tpu"}), console=quiet())
 
 
+def test_what_is_said_elsewhere_counts_before_the_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('seconds = 5\n[tasks."arcade/Maze-v0"]\nslots = 4\n')
+    with pytest.raises(UsageError, match="out_dir"):
+        load_config(path)
+    found = load_config(path, out_dir="here", seconds=7.0)
+    assert (found.out_dir, found.seconds) == ("here", 7.0)
+
+
 def test_quotas_follow_the_shares():
     tasks = (TaskConfig(env_id="a/B-v0"), TaskConfig(env_id="a/C-v0", share=3.0))
     config = TrainConfig(tasks=tasks, out_dir="x", rollout=32, batch_steps=4096)

@@ -59,8 +59,8 @@ def command(
     single one of some task, has no rank. Each suite gets a table of its own.
 
     "checked" is what the file says of itself, and no longer if the run was changed since. To know
-    it, use --verify: stored actions are stepped again, and runs that come out otherwise are
-    self-reported (and the exit code is 1).
+    it, use --verify: stored actions are stepped again, and a run that comes out otherwise "differs"
+    and has no rank (and the exit code is 1).
 
     Examples:
 
@@ -83,7 +83,7 @@ def command(
     console = Console()
     stores = db or [Path("runs/episodes.sqlite")]
     failed = {path: verify_store(path, place) for path in stores} if verify else {}
-    suites = read_rankings(stores)
+    suites = read_rankings(stores, replayed=verify)
     told: set[str] = set()
     for suite in suites:
         console.print(_ranking_table(suite))
@@ -142,7 +142,8 @@ def _ranking_table(suite: SuiteRanking) -> Table:
     for entry in suite.ranking.entries:
         style = "bold" if entry.rank == 1 else ""
         rank, name = rank_text(entry.rank, entry.shared), escape(entry.name)
-        table.add_row(rank, name, show(entry.score), show(entry.improvement), entry.tier, style=style)
+        checked = f"[red]{entry.tier}[/]" if entry.tier == "differs" else entry.tier
+        table.add_row(rank, name, show(entry.score), show(entry.improvement), checked, style=style)
     return table
 
 

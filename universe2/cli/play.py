@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,7 @@ def command(
     """
     from universe2.cli.play_terminal import TerminalScreen
     from universe2.cli.play_window import WindowScreen, window_available
+    from universe2.core.errors import UsageError
     from universe2.core.seeding import check_seed
     from universe2.core.shell import typed_options
     from universe2.faces.make import token_from
@@ -52,6 +54,11 @@ def command(
     try:
         obs, _ = env.reset(seed=seed)  # before the screen is cleared: what fails here is to be read
         in_window = not terminal and window_available()
+        if not in_window and not steps and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError(
+                "play needs a display, or a terminal to draw in and read keys from: this is neither "
+                "(--steps N draws N pictures all the same)"
+            )
         screen = WindowScreen(size, env_id) if in_window else TerminalScreen(mouse=_listens_to_pointer(env))
         _play(env, screen, obs, fps, steps)
     except KeyboardInterrupt:
@@ -65,12 +72,14 @@ def command(
 def _open(env_id: str, remote: str | None, token: str | None, size: int, options: dict[str, Any]) -> Any:
     """The environment with a screen; of a match the first player, against scripted ones."""
     from universe2.cli.play_match import AgainstScripted
-    from universe2.core.errors import UnknownEnvError
+    from universe2.core.errors import UnknownEnvError, UsageError
     from universe2.core.registry import find
     from universe2.faces.make import make, make_parallel
 
     try:
         several = find(env_id).multi_agent
+        if several and "expert" not in find(env_id).options:
+            raise UsageError(f"{env_id} is for several agents and has no scripted ones to play against")
     except UnknownEnvError:
         if remote is None:
             raise
@@ -92,7 +101,7 @@ def _play(env: Any, screen: Any, obs: Any, fps: float, steps: int) -> None:
     total, count = 0.0, 0
     while not (steps and count >= steps):
         due = time.monotonic() + 1.0 / fps
-        screen.show(obs["screen"], f"{obs['instruction']}  |  return {total:g}")
+        screen.show(obs["screen"], f"return {total:g}  |  {obs['instruction']}")
         action = screen.action(due)
         if action is None:
             return

@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -25,6 +26,8 @@ _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _KEYS = {"H": "Home", "F": "End", "1~": "Home", "3~": "Delete", "4~": "End", "5~": "PageUp", "6~": "PageDown"}
 _TYPED = re.compile(r"\x1b[\[O]([0-9;]*[A-Za-z~])|(.)", re.DOTALL)  # an escape sequence or a character
 _MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")  # button, column, line, down or up
+_CAPTION = 3
+"""lines below the picture; the instruction is the task, and may need them"""
 _DOWN = {0: "press", 2: "right-click", 64: "wheel-up", 65: "wheel-down"}
 
 
@@ -50,7 +53,7 @@ class TerminalScreen:
         """Draw ``picture``, uint8 (H, W, 3), as large as the terminal allows."""
         columns, lines = shutil.get_terminal_size()
         height, width = picture.shape[:2]
-        wide = max(8, min(columns, int((lines - 2) * 2 * width / height)))
+        wide = max(8, min(columns, int((lines - _CAPTION - 1) * 2 * width / height)))
         tall = max(4, int(wide * height / width) // 2 * 2)
         self._drawn = (wide, tall // 2)
         pixels = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BOX))
@@ -61,8 +64,9 @@ class TerminalScreen:
             )
             for y in range(0, tall, 2)
         ]
-        text = caption.replace("\n", " ")[:columns]
-        sys.stdout.write("\x1b[H" + "\x1b[0m\n".join(rows) + f"\x1b[0m\n{text}\x1b[K\n")
+        told = textwrap.wrap(caption, columns, max_lines=_CAPTION, placeholder=" …") + [""] * _CAPTION
+        below = "".join(f"{line}\x1b[K\n" for line in told[:_CAPTION])
+        sys.stdout.write("\x1b[H" + "\x1b[0m\n".join(rows) + f"\x1b[0m\n{below}")
         sys.stdout.flush()
 
     def action(self, due: float) -> np.ndarray | None:

@@ -28,7 +28,8 @@ def command(
         float | None, typer.Option(help="Seconds to wait for servers that are full [90].", min=0)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Training time limit, instead of the config's.")
+        float | None,
+        typer.Option(help="Time limit of the whole run, --resume included, instead of the config's."),
     ] = None,
     out_dir: Annotated[Path | None, typer.Option(help="Instead of the config's.", file_okay=False)] = None,
     skip_missing: Annotated[
@@ -54,17 +55,14 @@ def command(
     from universe2.agents.config import load_config
     from universe2.agents.train import train
 
-    chosen = load_config(config)
-    if remote:
-        chosen = dataclasses.replace(chosen, remotes=tuple(remote))
-    if token_file is not None:
-        chosen = dataclasses.replace(chosen, token_file=str(token_file))
-    if wait is not None:
-        chosen = dataclasses.replace(chosen, wait=wait)
-    if seconds is not None:
-        chosen = dataclasses.replace(chosen, seconds=seconds)
-    if out_dir is not None:
-        chosen = dataclasses.replace(chosen, out_dir=str(out_dir))
+    given = {
+        "remotes": remote or None,
+        "token_file": None if token_file is None else str(token_file),
+        "wait": wait,
+        "seconds": seconds,
+        "out_dir": None if out_dir is None else str(out_dir),
+    }
+    chosen = load_config(config, **{key: value for key, value in given.items() if value is not None})
     if skip_missing:
         chosen = dataclasses.replace(chosen, tasks=runnable(chosen))
     typer.echo(f"checkpoint: {train(chosen, resume)}")

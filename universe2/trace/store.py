@@ -4,10 +4,11 @@ Two tables. ``runs``: who played which suite, when, with what. ``episodes``: one
 cut ones too, marked by their fault; only rows with ``fault = 0`` count in a score, and there is
 at most one such row per run, task and seed. Several processes may append at once (WAL; each
 append is one transaction). A row that somebody edited into something else is refused by what it is
-called, not handed out. "replay-verified" counts only beside the digest of what was replayed, so a run that
-was changed or went on afterwards is self-reported again; whoever forges a run can write a fitting digest,
-too: it tells accidents and stale marks, not liars. Stores of schema 1 had no digest and are brought up to
-date when they are opened: their marks count no more. This file doesn't know how episodes are
+called, not handed out. What a replay found ("replay-verified" or "differs") counts only beside the
+digest of what was replayed, so a run that was changed or went on afterwards is self-reported again;
+whoever forges a run can write a fitting digest, too: it tells accidents and stale marks, not liars.
+Stores of schema 1 had no digest and are brought up to date when they are opened: their marks count
+no more. This file doesn't know how episodes are
 played or ranked.
 """
 
@@ -106,7 +107,8 @@ class Run:
     outcome: str = "running"
     """"running", "finished", or why it stopped early"""
     tier: str = "self-reported"
-    """"self-reported" or "replay-verified", as the file says; ``EpisodeStore.tier`` says whether it holds"""
+    """"self-reported", "replay-verified" or "differs", as the file says; ``EpisodeStore.tier`` says whether
+    it holds"""
     verified: str = ""
     """``EpisodeStore.digest`` of what was verified"""
     id: int = 0
@@ -209,7 +211,7 @@ class EpisodeStore:
             )
 
     def set_tier(self, run_id: int, tier: str, verified: str = "") -> None:
-        """What is known about the run's truth: "self-reported" or "replay-verified".
+        """What is known about the run's truth: "self-reported", "replay-verified" or "differs".
 
         ``verified`` is the ``digest`` of what was replayed, taken before it was read.
         """
@@ -217,9 +219,9 @@ class EpisodeStore:
             self._db.execute("UPDATE runs SET tier=?, verified=? WHERE id=?", (tier, verified, run_id))
 
     def tier(self, run: Run) -> str:
-        """``run.tier``, or "self-reported" if the run isn't what was verified."""
-        holds = run.tier == "replay-verified" and run.verified == self.digest(run.id)
-        return "replay-verified" if holds else "self-reported"
+        """``run.tier``, or "self-reported" if the run isn't what was replayed."""
+        holds = run.tier in ("replay-verified", "differs") and run.verified == self.digest(run.id)
+        return run.tier if holds else "self-reported"
 
     def digest(self, run_id: int) -> str:
         """SHA-256 over all that a replay shows to be true: the suite's hash and the whole episodes.
