@@ -62,7 +62,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("limit", "told"),
-    [({"total_steps": 600}, "the run has its 600 steps"), ({"seconds": 1e-3}, "had its 0.001 s")],
+    [({"total_steps": 600}, "the run has its 600 steps"), ({"seconds": 1e-3}, "the run has had its 0.001 s")],
 )
 def test_a_run_that_has_reached_its_limit_says_so_when_it_is_to_go_on(config, limit, told):
     path = train(config, console=quiet())
