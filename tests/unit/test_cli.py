@@ -219,6 +219,7 @@ def test_a_game_whose_file_raises(run: Run, broken_game: str) -> None:
     assert all(word in rows[broken_game]["status"] for word in words)
     assert not rows[broken_game]["runnable"]
     assert rows[GAME]["runnable"]
+    assert (rows[GAME]["family"], rows[GAME]["missing"], rows[GAME]["multi_agent"]) == ("arcade", [], False)
 
 
 PLACES = [
@@ -444,6 +445,7 @@ def test_ids_that_are_not_known_beforehand_are_listed_when_asked_for() -> None:
     assert rows["pettingzoo/classic/rps-v2"]["runnable"]
     assert not rows["pettingzoo/atari/pong-v3"]["runnable"]
     assert "pip install" in rows["pettingzoo/atari/pong-v3"]["status"]
+    assert "pip install" in rows["pettingzoo/atari/pong-v3"]["missing"][0]["get"]
     assert "pettingzoo" in families()
     assert not [spec for spec in list_envs() if spec.family == "pettingzoo"]
     assert ServerConfig(families=("pettingzoo",)).families == ("pettingzoo",)

@@ -24,6 +24,8 @@ class Finding(NamedTuple):
     detail: str
     remedy: str = ""
     required: bool = False
+    partly: bool = False
+    """not ``ok``, and yet of use"""
 
 
 def command(
@@ -60,7 +62,8 @@ def command(
         return
     findings = examine()
     for finding in findings:
-        mark = "[green]ok     [/green]" if finding.ok else "[yellow]missing[/yellow]"
+        state = "ok" if finding.ok else "partly" if finding.partly else "missing"
+        mark = f"[{'green' if finding.ok else 'yellow'}]{state:7}[/]"
         console.print(f"{mark} [bold]{finding.name}[/bold]  {escape(finding.detail)}", highlight=False)
         if not finding.ok:
             console.print(f"        get it: {escape(finding.remedy)}", highlight=False)
@@ -244,7 +247,8 @@ def _families() -> list[Finding]:
         missing = {r.install for spec in specs for r in spec.missing}
         count = sum(spec.runnable for spec in specs)
         detail = f"{count} of {len(specs)} environments can run here"
-        findings.append(Finding(f"family {family}", not missing, detail, "; ".join(sorted(missing))))
+        remedy = "; ".join(sorted(missing))
+        findings.append(Finding(f"family {family}", not missing, detail, remedy, partly=count > 0))
     return findings
 
 

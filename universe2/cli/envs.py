@@ -51,9 +51,20 @@ def command(
     if json_lines:
         for spec in specs:
             observation, action, status = _row(spec, interface)
-            row = {"id": spec.id, "observation": observation, "action": action}
-            told = {"runnable": status == "yes", "status": status, "description": spec.description}
-            print(json.dumps({**row, **told, "options": dict(spec.options)}, default=repr))
+            row = {
+                "id": spec.id,
+                "family": spec.family,
+                "multi_agent": spec.multi_agent,
+                "observation": observation,
+                "action": action,
+                "runnable": status == "yes",
+                "status": status,
+                "missing": [{"name": need.name, "get": need.install} for need in spec.missing],
+                "description": spec.description,
+                "options": dict(spec.options),
+                "reference": dict(spec.reference),
+            }
+            print(json.dumps(row, default=repr))
         return
     console = Console(highlight=False)
     if one:
@@ -68,9 +79,7 @@ def command(
     for point, why in broken().items():
         console.print(f"[yellow]{escape(point)} failed: {escape(why)}[/]", soft_wrap=True)
     runnable = sum(spec.runnable for spec in specs)
-    console.print(
-        f"{len(specs)} environments, {runnable} can run here. `universe2 doctor` says what is missing."
-    )
+    console.print(f"{counted(specs)}, {runnable} can run here. `universe2 doctor` says what is missing.")
 
 
 def _print_family(name: str, specs: Sequence[EnvSpec], interface: str, console: Console) -> None:
@@ -82,7 +91,7 @@ def _print_family(name: str, specs: Sequence[EnvSpec], interface: str, console: 
     kinds: dict[tuple[str, str, str], list[str]] = {}
     for spec in specs:
         kinds.setdefault(_row(spec, interface), []).append(spec.id)
-    console.print(f"[bold]{name}[/]  {len(specs)} environments")
+    console.print(f"[bold]{name}[/]  {counted(specs)}")
     for (observation, action, status), ids in kinds.items():
         if observation:
             console.print(f"  observation {escape(observation)}", style="cyan", soft_wrap=True)
@@ -92,6 +101,10 @@ def _print_family(name: str, specs: Sequence[EnvSpec], interface: str, console: 
         console.print(Padding(Columns(ids, padding=(0, 2)), (0, 0, 1, 4)))
 
 
+def counted(specs: Sequence[EnvSpec]) -> str:
+    return f"{len(specs)} environment{'' if len(specs) == 1 else 's'}"
+
+
 def _print_one(spec: EnvSpec, interface: str, console: Console) -> None:
     from rich.markup import escape
 
@@ -99,8 +112,9 @@ def _print_one(spec: EnvSpec, interface: str, console: Console) -> None:
     console.print(f"[bold]{escape(spec.id)}[/]  {escape(spec.description)}", soft_wrap=True)
     rows = {"observation": observation, "action": action, "runs here": status}
     options = {f"  {name}": repr(default) for name, default in spec.options.items()}
+    width = max(map(len, [*rows, *options]))
     for name, text in {**rows, "options, with their defaults (docs/options.md)": "", **options}.items():
-        console.print(f"  {name:18} {escape(text)}".rstrip(), soft_wrap=True)
+        console.print(f"  {name:{width}} {escape(text)}".rstrip(), soft_wrap=True)
 
 
 def _row(spec: EnvSpec, interface: str) -> tuple[str, str, str]:
