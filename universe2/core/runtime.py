@@ -88,7 +88,8 @@ class Runtime(ABC):
     ) -> list[np.ndarray]:
         """An RGB picture, uint8 (H, W, 3), of each slot, the caller's to keep. None of them may be busy.
 
-        ``size`` is (height, width); None means the environment's own.
+        ``size`` is (height, width), 8 to 2048 pixels each; None means the environment's own.
+        Raises UsageError.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ from universe2.core import screen, shareable
 from universe2.core.batch import Batch, Column, Fault, InfoColumns, fault_batch
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.ledger import SlotLedger
+from universe2.core.pictures import check_size
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import mix_each
 from universe2.core.spaces import as_rows, check_actions
@@ -389,10 +390,7 @@ class CompiledRuntime(Runtime):
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
         slots_K = self._idle(slots)
-        height, width = size or self._size
-        if not (8 <= height <= 2048 and 8 <= width <= 2048):
-            raise UsageError(f"a picture is 8 to 2048 pixels high and wide, got {(height, width)}")
-        return list(self._pictures(slots_K, height, width))
+        return list(self._pictures(slots_K, *(self._size if size is None else check_size(size))))
 
     def _pictures(self, slots_K: np.ndarray, height: int, width: int) -> np.ndarray:
         """uint8 (K, height, width, 3): the slots as they are."""
