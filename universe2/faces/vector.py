@@ -17,9 +17,8 @@ from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
-from universe2.faces.env import FPS, OnFault
 from universe2.faces.face import Face, check_asked
-from universe2.faces.one_slot import fault_line
+from universe2.faces.one_slot import OnFault, fault_line
 from universe2.faces.owed import owed, refusal
 
 _MODES = {
@@ -55,9 +54,10 @@ class RuntimeVectorEnv(Face, VectorEnv):
         copy: bool = True,
         on_fault: OnFault = "truncate",
         render_mode: str | None = None,
+        render_size: tuple[int, int] | None = None,
     ) -> None:
         self.closed = True  # until it is made: Gymnasium 1.2 closes what is collected
-        check_asked(render_mode, on_fault)
+        self.render_size = check_asked(render_mode, render_size, on_fault)
         self.runtime = runtime
         self.closed = False
         self.num_envs = runtime.num_slots
@@ -70,7 +70,7 @@ class RuntimeVectorEnv(Face, VectorEnv):
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["rgb_array"],
-            "render_fps": FPS,
+            "render_fps": runtime.render_fps,
         }
         self.render_mode = render_mode
         self.copy = copy
@@ -120,7 +120,9 @@ class RuntimeVectorEnv(Face, VectorEnv):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One uint8 (H, W, 3) picture per slot, or None without ``render_mode``."""
-        return None if self.render_mode is None else tuple(self.runtime.render(self._all_N))
+        if self.render_mode is None:
+            return None
+        return tuple(self.runtime.render(self._all_N, self.render_size))
 
     def close_extras(self, **kwargs: Any) -> None:
         self.runtime.close()

@@ -76,7 +76,8 @@ class CompiledRuntime(Runtime):
         self.spec, self.num_slots, self.config = spec, num_slots, config or EnvConfig()
         self.options = check_options(spec, self.config)
         self.game = cast(Game, load(spec.entry))
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
+        found = spec.spaces(self.config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = found
         self._drivers = self._open_drivers()
         self._keys_A = self.game.keys()
         self._table = screen.keyboard_table(self.game.actions)

@@ -71,7 +71,8 @@ class NativeRuntime(Runtime):
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be at least 1, got {threads}")
         self.spec, self.num_slots, self.config = spec, num_slots, config or EnvConfig()
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
+        found = spec.spaces(self.config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = found
         self._on_screen = self.config.interface == "screen"
         self._same_step = self.config.autoreset == "same_step"
         self._entry = cast(Any, load(spec.entry))

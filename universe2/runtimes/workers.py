@@ -68,7 +68,7 @@ class WorkerRuntime(Runtime):
         slots = list(range(num_slots))
         assignment = [slots[i : i + per_worker] for i in range(0, num_slots, per_worker)]
         self.spec, self.config, self.num_slots = spec, config, num_slots
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = spec.spaces(config)
         self._rendering = threading.Lock()
         """pictures are collected by whoever asked for them, so one asks at a time"""
         self._worker_of = np.arange(num_slots) // per_worker
