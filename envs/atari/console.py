@@ -81,15 +81,16 @@ class Console:
         """what is seen, while the library's own screen is out of date"""
 
     def reset(self, seed: int) -> None:
-        """Begin the episode of ``seed``."""
-        self._enter(self._start)
+        """Begin the episode of ``seed``: again if it ends before the player's turn, as in Gymnasium's
+        AtariPreprocessing.
+        """
         self._key = mix(seed)
-        self._held, self._used = _NOOP, 0
-        self._picture = self._start_picture
-        for _ in range(mix(self._key) % (self._noop_max + 1)):
-            self._act(_NOOP)
-        if self._fire_first:
-            self._act(_FIRE)
+        self._begin()
+        before = [_NOOP] * (mix(self._key) % (self._noop_max + 1)) + [_FIRE] * self._fire_first
+        for action in before:
+            self._act(action)
+            if self._over():
+                self._begin()
         self._lives = self._ale.lives()
         first = self._start_frame if self._picture is not None else self._grab(0)
         self.frames = (first, first)
@@ -99,7 +100,7 @@ class Console:
         ale, wanted, reward, over, grabbed = self._ale, self._actions[index], 0, False, []
         for left in range(self._frameskip - 1, -1, -1):
             reward += self._act(self._held if self._sticks() else wanted)
-            over = self._used >= self._max_frames or ale.game_over() or self._died()
+            over = self._over() or self._died()
             if left < 2 or over:
                 grabbed.append(self._grab(left % 2))
             if over:
@@ -136,6 +137,14 @@ class Console:
         self._enter(ale_py.ALEState(saved[_STATE.size : end]))
         picture = np.frombuffer(saved, np.uint8, offset=end)
         self._picture = picture.reshape(self._start_picture.shape)
+
+    def _begin(self) -> None:
+        self._enter(self._start)
+        self._held, self._used = _NOOP, 0
+        self._picture = self._start_picture
+
+    def _over(self) -> bool:
+        return self._used >= self._max_frames or bool(self._ale.game_over())
 
     def _enter(self, state: Any) -> None:
         self._ale.reset_game()

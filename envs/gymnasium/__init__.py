@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import math
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ from gymnasium.envs.registration import EnvSpec as GymSpec
 from universe2.core.canonical import canonical
 from universe2.core.errors import MissingDependencyError, Universe2Error, UsageError
 from universe2.core.screen import screen_action_space, screen_observation_space
-from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
+from universe2.core.spec import FPS, EnvConfig, EnvSpec, Requirement, Spaces
 from universe2.envs.gymnasium.seeds import seeded
 from universe2.envs.gymnasium.texts import with_texts
 
@@ -145,10 +146,16 @@ def _probed(probe: _Probe) -> Spaces:
     try:
         if probe.interface == "screen":
             live = ScreenEnv(env, probe.spec, probe.size).map.action_mask()
-            return Spaces(screen_observation_space(probe.size), screen_action_space(), live)
-        return Spaces(env.observation_space, env.action_space)
+            return Spaces(screen_observation_space(probe.size), screen_action_space(), live, fps_of(env))
+        return Spaces(env.observation_space, env.action_space, render_fps=fps_of(env))
     finally:
         env.close()
+
+
+def fps_of(env: gym.Env) -> float:
+    """The pictures per second that the environment is meant to be shown at, or the usual number."""
+    fps = (env.metadata or {}).get("render_fps")
+    return fps if isinstance(fps, (int, float)) and 0 < fps < math.inf else FPS
 
 
 def _spec(spec: GymSpec) -> EnvSpec:

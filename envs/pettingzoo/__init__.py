@@ -18,7 +18,7 @@ from pettingzoo.env_registry.exceptions import FailedToImport
 
 from universe2.core.errors import InterfaceError, MissingDependencyError
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces
-from universe2.envs.gymnasium import blaming_make_kwargs
+from universe2.envs.gymnasium import blaming_make_kwargs, fps_of
 from universe2.envs.pettingzoo.adapter import AgentsEnv
 
 PREFIX = "pettingzoo/"
@@ -85,20 +85,31 @@ def _spec(spec: ZooSpec) -> EnvSpec:
 def make(creator: Any, make_kwargs: Any = None, anew: bool = False) -> gym.Env:
     """The environment of PettingZoo's spec (or of a class), as one that steps all agents at once.
 
-    ``make_kwargs`` are its own, such as ``{"render_mode": "rgb_array"}``. With ``anew`` each episode has
-    an environment of its own.
+    ``make_kwargs`` are its own; without a ``render_mode`` among them it draws to arrays if it can. With
+    ``anew`` each episode has an environment of its own.
     """
+    kwargs = dict(make_kwargs or {})
 
     def one() -> ParallelEnv:
-        kwargs = make_kwargs or {}
         if isinstance(creator, ZooSpec):
             return make_parallel("parallel", creator, **kwargs)
         return creator(**kwargs)
 
     try:
-        return AgentsEnv(one(), one if anew else None)
+        env = one()
+        if "render_mode" not in kwargs and _draws_if_asked(env):  # which only an environment can tell
+            env.close()
+            kwargs["render_mode"] = "rgb_array"
+            env = one()
+        return AgentsEnv(env, one if anew else None)
     except FailedToImport as error:
         raise MissingDependencyError(str(error)) from error
+
+
+def _draws_if_asked(env: ParallelEnv) -> bool:
+    """Was it made without a render mode, and does it have the one for arrays?"""
+    modes = (getattr(env, "metadata", None) or {}).get("render_modes", [])
+    return "rgb_array" in modes and getattr(env, "render_mode", "unknown") is None
 
 
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
@@ -109,6 +120,6 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     with blaming_make_kwargs(spec, options["make_kwargs"]):
         env = make(**spec.kwargs, **options)
     try:
-        return Spaces(env.observation_space, env.action_space)
+        return Spaces(env.observation_space, env.action_space, render_fps=fps_of(env))
     finally:
         env.close()

@@ -45,6 +45,7 @@ class AgentsEnv(gym.Env):
         self._names = list(self.observation_space.spaces)
         self._nothing = {name: _nothing(space) for name, space in self.observation_space.spaces.items()}
         self.render_mode = getattr(env, "render_mode", None)
+        self.metadata = getattr(env, "metadata", None) or {}
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         if self._used and self._another is not None:

@@ -173,9 +173,10 @@ def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     observation = screen_observation_space(size)
     if options["observe"]:
         observation = Dict({**observation.spaces, **extra_spaces(parts_of(options["observe"]), size)})
+    fps = 1000 / options["step_ms"]
     if options["actions"] == "structured":
-        return Spaces(observation, action_space())
-    return Spaces(observation, screen_action_space(), ALL_LIVE.action_mask() if screen else None)
+        return Spaces(observation, action_space(), render_fps=fps)
+    return Spaces(observation, screen_action_space(), ALL_LIVE.action_mask() if screen else None, fps)
 
 
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:

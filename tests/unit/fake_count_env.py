@@ -49,7 +49,7 @@ def count_spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
 class CountRuntime(Runtime):
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
         self.spec, self.num_slots, self.config = spec, num_slots, config
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = spec.spaces(config)
         self._options = spec.resolve(config.options)
         self._ledger = SlotLedger(num_slots, config.autoreset)
         self._actions: dict[int, float] = {}

@@ -53,6 +53,22 @@ def test_an_episode_is_a_function_of_its_seed() -> None:
     assert trajectory(one, 2**62 + 1) != first
 
 
+@pytest.mark.parametrize("fire_reset", [False, True])
+def test_an_episode_that_is_handed_out_is_not_over(fire_reset: bool) -> None:
+    """Where doing nothing ends the game it begins again, for as much of nothing as is left."""
+    one = console("breakout", noop_max=30, fire_reset=fire_reset, max_frames=7)
+    shown: list[int] = []
+    advance = one._advance
+    one._advance = lambda action: (shown.append(action), advance(action))[1]
+    most = 0
+    for seed in range(12):
+        shown.clear()
+        one.reset(seed)
+        assert one.info()["episode_frame_number"] == len(shown) % 7
+        most = max(most, len(shown))
+    assert most > 7
+
+
 def test_start_is_that_of_a_freshly_loaded_cartridge() -> None:
     """Restoring the saved state is the same as loading the cartridge and resetting the game."""
     ours = console("ms_pacman", sticky=0.0, frameskip=1)

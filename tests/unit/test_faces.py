@@ -10,15 +10,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.utils.env_checker import data_equivalence
 
 import universe2
-from universe2.core.batch import Batch, Fault
+from universe2.core.batch import Batch, Fault, info_columns
 from universe2.core.errors import (
     ClosedError,
     DeadlineError,
     FaultError,
     IdleError,
     InvalidActionError,
+    InvalidSeedError,
     ServerLostError,
     Universe2Error,
     UsageError,
@@ -213,9 +215,62 @@ def test_vector_disabled_resets_by_mask() -> None:
         env.step([0, 0])
     with pytest.raises(UsageError, match="slot 0: its episode ended"):
         env.step([0, 0])
-    obs, infos = env.reset(seed=[77], options={"reset_mask": np.array([True, False])})
+    one = {"reset_mask": np.array([True, False])}
+    obs, infos = env.reset(seed=[77, 99], options=one)
     assert obs["count"].tolist() == [[77, 0, -1], [4, 3, 0]]
     assert infos["seed"].tolist() == [77, 4]
+    assert infos["_seed"].tolist() == [True, False]
+    with pytest.raises(InvalidSeedError, match="expected 2 seeds, one per slot, got 1"):
+        env.reset(seed=[77], options=one)
+
+
+class _Telling(CountingRuntime):
+    """Tells ``told``, slot by slot, and gives its rows one by one if it is ``slow``."""
+
+    told: tuple[dict[str, Any], ...] = ()
+    slow = False
+
+    def reset(self, slots: Any, seeds: Any) -> None:
+        for part in np.split(np.arange(len(slots)), len(slots)) if self.slow else [np.arange(len(slots))]:
+            super().reset(np.asarray(slots)[part], np.asarray(seeds)[part])
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.info = info_columns([self.told[slot] for slot in batch.slots])
+        return batch
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_vector_infos_are_gymnasium_s(slow: bool) -> None:
+    told = (
+        {"d": {"x": 1, "deep": {"y": np.ones(2)}}, "text": "a", "mixed": {"x": 1}},
+        {"lone": 1.5, "mixed": 3},
+        {"d": {"x": 3, "z": True}, "text": "c"},
+    )
+    inner = _Telling(COUNTING, 3, EnvConfig())
+    inner.told, inner.slow = told, slow
+    infos = RuntimeVectorEnv(inner).reset(seed=0)[1]
+    assert infos.pop("mixed").tolist() == [{"x": 1}, 3, None]  # which Gymnasium has no format for
+    theirs: dict[str, Any] = {}
+    gymnasium_s = gym.vector.VectorEnv()
+    gymnasium_s.num_envs = 3
+    for slot, info in enumerate(told):
+        rest = {key: value for key, value in info.items() if key != "mixed"}
+        theirs = gymnasium_s._add_info(theirs, rest, slot)
+    for key in ("seed", "_seed", "_mixed"):
+        del infos[key]
+    assert data_equivalence(infos, theirs)
+
+
+def test_the_seed_in_infos_is_the_one_that_was_used() -> None:
+    inner = _Telling(COUNTING, 2, EnvConfig())
+    inner.told = ({"seed": "mine"}, {})
+    infos = RuntimeVectorEnv(inner).reset(seed=[5, 6])[1]
+    assert infos["seed"].tolist() == [5, 6]
+    assert infos["_seed"].tolist() == [True, True]
+    single = _Telling(COUNTING, 1, EnvConfig(autoreset="disabled"))
+    single.told = ({"seed": "mine"},)
+    assert RuntimeEnv(single).reset(seed=5)[1]["seed"] == 5
 
 
 def test_vector_copies_so_that_old_observations_stay() -> None:
@@ -270,6 +325,17 @@ def test_pool_gives_whatever_is_ready_of_several_members() -> None:
     with pytest.raises(ClosedError):
         pool.recv(timeout=1)
     pool.close()
+
+
+@pytest.mark.parametrize("seed", [True, -1, 2**63, 1.5, None])
+def test_pool_refuses_what_is_no_seed(seed: Any) -> None:
+    with Pool([("a", runtime(1))]) as pool, pytest.raises(InvalidSeedError, match="seed must"):
+        pool.reset(seed)
+
+
+def test_pool_refuses_groups_of_no_slots() -> None:
+    with Pool([("a", runtime(1))]) as pool, pytest.raises(UsageError, match=r"group must be .*got 0"):
+        pool.reset(0, group=0)
 
 
 def test_pool_has_deadlines() -> None:

@@ -45,6 +45,58 @@ def test_gymnasium_opens_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     env.close()
 
 
+def test_pictures_have_the_size_that_was_asked_for() -> None:
+    asked: Any = {"render_mode": "rgb_array", "render_size": [32, 48]}
+    for env in (universe2.make(BREAKOUT, **asked), gym.make(f"universe2:{BREAKOUT}", **asked)):
+        env.reset(seed=0)
+        picture: Any = env.render()
+        assert picture.shape == (32, 48, 3)
+        env.close()
+    envs = universe2.make_vec(BREAKOUT, 2, **asked)
+    envs.reset(seed=0)
+    assert [picture.shape for picture in envs.render() or ()] == [(32, 48, 3)] * 2
+    envs.close()
+    match = universe2.make_parallel("arcade/Duel-v0", **asked)
+    match.reset(seed=0)
+    assert match.render().shape == (32, 48, 3)  # type: ignore[union-attr]
+    match.close()
+
+
+def test_a_film_s_frames_come_in_the_size_and_at_the_speed_asked_for() -> None:
+    """RecordVideo itself needs moviepy; this is what it does with frames."""
+    made = universe2.make(BREAKOUT, render_mode="rgb_array", render_size=(128, 96))
+    env = gym.wrappers.RenderCollection(made)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(0)
+    frames: Any = env.render()
+    assert [frame.shape for frame in frames] == [(128, 96, 3)] * 4
+    assert env.metadata["render_fps"] == 15
+    env.close()
+
+
+@pytest.mark.parametrize("face", ["make", "make_vec", "make_parallel"])
+def test_a_wrong_render_size_is_refused(face: str) -> None:
+    make, env_id = getattr(universe2, face), "arcade/Duel-v0" if face == "make_parallel" else BREAKOUT
+    with pytest.raises(UsageError, match=r'render_size=\(64, 64\) has no effect .* render_mode="rgb_array"'):
+        make(env_id, render_size=(64, 64))
+    for wrong in ((4, 64), 64, "ab", (64, 64, 3)):
+        with pytest.raises(UsageError, match=r"render_size must be \(height, width\), each 8 to 2048"):
+            make(env_id, render_mode="rgb_array", render_size=wrong)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "fps"), [("gymnasium/CartPole-v1", 50), ("gymnasium/Taxi-v4", 4), (BREAKOUT, 15)]
+)
+def test_pictures_are_shown_as_fast_as_the_environment_says(env_id: str, fps: float) -> None:
+    for face in (universe2.make, universe2.make_vec):
+        env: Any = face(env_id)
+        assert env.metadata["render_fps"] == fps
+        env.close()
+    assert universe2.find("web/click-test-v0").spaces(EnvConfig(options={"step_ms": 40})).render_fps == 25
+    assert RuntimeEnv.metadata["render_fps"] == 15
+
+
 def test_a_refused_render_mode_names_what_does_it() -> None:
     for make in (universe2.make, universe2.make_vec):
         with pytest.raises(

@@ -10,7 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.utils.env_checker import data_equivalence
 
+import universe2
 from universe2.core.errors import FaultError, InterfaceError, UnknownEnvError, UsageError
 from universe2.core.registry import find, list_envs
 from universe2.core.screen import ARROWS, KEYS
@@ -193,6 +195,31 @@ def test_what_is_wrong_without_options_is_not_laid_on_them() -> None:
             find("gymnasium/CartPole-v1").spaces(config)
     finally:
         del gym.registry["Mine-v0"]
+
+
+def test_infos_of_vectors_are_gymnasium_s_own() -> None:
+    """With what the episodes came to, which RecordEpisodeStatistics tells in a dict."""
+    counted = gym.wrappers.RecordEpisodeStatistics.wrapper_spec()
+    place = "gymnasium.envs.classic_control:CartPoleEnv"
+    gym.register("Mine-v0", entry_point=place, additional_wrappers=(counted,))
+    try:
+        ours = universe2.make_vec("gymnasium/Mine-v0", 3)
+        theirs = gym.make_vec("Mine-v0", 3, "sync")
+    finally:
+        del gym.registry["Mine-v0"]
+    ours.reset(seed=[0, 1, 5])
+    theirs.reset(seed=[0, 1, 5])
+    ends = set()
+    for _ in range(12):
+        infos, expected = ours.step([1, 1, 0])[-1], theirs.step(np.array([1, 1, 0]))[-1]
+        assert infos.keys() == expected.keys()
+        for found in [infos["episode"], expected["episode"]] if infos else []:
+            del found["t"]  # of the clock
+        assert data_equivalence(infos, expected)
+        ends.add(tuple(infos.get("_episode", ())))
+    assert len(ends) > 2, "all ended at once"
+    ours.close()
+    theirs.close()
 
 
 @pytest.mark.slow

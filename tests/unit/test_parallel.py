@@ -18,6 +18,7 @@ from universe2.cli.play_match import AgainstScripted
 from universe2.core.errors import FaultError, InterfaceError, InvalidActionError, UsageError
 from universe2.core.registry import register, unregister
 from universe2.core.spec import EnvConfig
+from universe2.envs.pettingzoo import make as make_here
 from universe2.envs.pettingzoo import resolve
 from universe2.envs.pettingzoo.adapter import AgentsEnv
 from universe2.faces.parallel import RuntimeParallelEnv
@@ -175,6 +176,27 @@ def test_pettingzoo_ids_are_found_and_say_what_they_need() -> None:
             UsageError, match=r"cooperative_pong-v6: option make_kwargs .*(max_cycles|no_such_arg)"
         ):
             spec.spaces(EnvConfig(options={"make_kwargs": wrong}))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_environments_of_pettingzoo_draw_unless_told_otherwise(anew: bool) -> None:
+    spec = resolve("pettingzoo/classic/rps-v2")
+    assert spec is not None
+    env = make_here(**spec.kwargs, anew=anew)
+    for seed in (0, 1):  # a warning would be an error
+        env.reset(seed=seed)
+        assert env.render().shape[2] == 3  # type: ignore[union-attr]
+    env.close()
+    assert make_here(**spec.kwargs, make_kwargs={"render_mode": None}).render_mode is None
+    assert make_here(several_agents.Shifts).render_mode is None
+
+
+def test_pictures_of_pettingzoo_s_come_at_its_own_pace() -> None:
+    env = universe2.make_parallel("pettingzoo/classic/rps-v2", render_mode="rgb_array", render_size=(40, 60))
+    assert env.metadata["render_fps"] == 2
+    env.reset(seed=0)
+    assert env.render().shape == (40, 60, 3)  # type: ignore[union-attr]
+    env.close()
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from universe2.client import open_remote
 from universe2.core.batch import Fault
 from universe2.core.errors import FaultError, UnsupportedError, UsageError
 from universe2.core.registry import find
-from universe2.core.runtime import Runtime
+from universe2.core.runtime import Runtime, close_all
 from universe2.core.screen import KEYS
 from universe2.core.spaces import stack, unstack
 from universe2.core.spec import EnvConfig
@@ -29,6 +29,14 @@ from universe2.testing import check_runtime
 sys.path.insert(0, str(Path(__file__).parent))
 
 import every_space
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[dict[str, Runtime]]:
+    """Runtimes by their ids, for tests that leave them as they are."""
+    runtimes: dict[str, Runtime] = {}
+    yield runtimes
+    close_all(runtimes.values())
 
 
 @pytest.fixture
@@ -115,6 +123,21 @@ def test_what_it_can_not_do_is_said(runtime: ProcessRuntime) -> None:
         runtime.render([0])
     with pytest.raises(UnsupportedError):
         runtime.snapshot([0])
+
+
+@pytest.mark.parametrize("size", [(0, 0), (7, 64), (64, 2049), (-1, 64), (64,), (64, 64, 3), 64, (64.5, 64)])
+@pytest.mark.parametrize("env_id", ["gymnasium/CartPole-v1", "arcade/Maze-v0", "atari/Pong-v0"])
+def test_a_picture_of_a_wrong_size_is_refused(env_id: str, size: Any, opened: dict[str, Runtime]) -> None:
+    if env_id.startswith("atari/"):
+        pytest.importorskip("ale_py")
+    if env_id not in opened:
+        opened[env_id] = open_runtime(env_id, 1)
+        opened[env_id].reset([0], [0])
+        receive(opened[env_id], 1)
+    with pytest.raises(UsageError, match=r"size must be \(height, width\), each 8 to 2048 pixels, got "):
+        opened[env_id].render([0], size)
+    (picture,) = opened[env_id].render([0], [32, 48])  # type: ignore[arg-type]
+    assert picture.shape == (32, 48, 3)
 
 
 @pytest.mark.parametrize("remote", [False, True])

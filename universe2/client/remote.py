@@ -37,6 +37,7 @@ from universe2.core.errors import (
     error_named,
 )
 from universe2.core.ledger import Phase
+from universe2.core.pictures import check_size
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import check_actions, empty, take
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -211,7 +212,7 @@ class RemoteRuntime(Runtime):
     ) -> list[np.ndarray]:
         self._check_process()
         slots_K = self._book.ledger.check_slots(slots)
-        height, width = size or (0, 0)
+        height, width = (0, 0) if size is None else check_size(size)
         pictures: list[np.ndarray] = [np.zeros((0, 0, 3), np.uint8)] * len(slots_K)
         ask = pb.Render(height=height, width=width)
         for rows, frame in self._ask(slots_K, lambda: pb.Header(render=ask)):

@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from universe2.core.batch import Batch
 from universe2.core.errors import UnsupportedError
-from universe2.core.spec import EnvConfig, EnvSpec
+from universe2.core.spec import FPS, EnvConfig, EnvSpec
 
 
 class Runtime(ABC):
@@ -36,6 +36,8 @@ class Runtime(ABC):
     """of one slot"""
     action_mask: np.ndarray | None = None
     """bool (209,): live choices of (each agent's) screen action; None under ``interface="native"``"""
+    render_fps: float = FPS
+    """steps per second at which it should be watched; of servers' slots always the usual number"""
     result_seconds: float = 60.0
     """The longest that a slot that was asked may take until its result comes, or a fault in its place."""
 
@@ -88,7 +90,8 @@ class Runtime(ABC):
     ) -> list[np.ndarray]:
         """An RGB picture, uint8 (H, W, 3), of each slot, the caller's to keep. None of them may be busy.
 
-        ``size`` is (height, width); None means the environment's own.
+        ``size`` is (height, width), 8 to 2048 pixels each; None means the environment's own.
+        Raises UsageError.
         """
 
     @abstractmethod

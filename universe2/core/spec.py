@@ -26,6 +26,9 @@ from universe2.core.files import hint
 
 Interface = Literal["native", "screen"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
+FPS = 15
+"""Steps per second at which an environment is watched that doesn't know better; ``universe2 play`` plays
+as fast."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 """Types of an option's default → what its values must be."""
 _ID = re.compile(r"^(?P<family>[\w-]+)/(?P<name>[\w:./-]+?)(?:-v(?P<version>\d+))?$")
@@ -38,6 +41,8 @@ class Spaces(NamedTuple):
     action: spaces.Space[Any]
     action_mask: np.ndarray | None = None
     """bool (209,): live choices of (each agent's) screen action; None under ``interface="native"``"""
+    render_fps: float = FPS
+    """steps per second at which it should be watched"""
 
 
 @dataclass(frozen=True)

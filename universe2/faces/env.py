@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from universe2.core.batch import Batch, info_rows
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, next_seed
 from universe2.core.spaces import copied, unstack
-from universe2.faces.face import Face, check_asked, plain_info
-from universe2.faces.one_slot import OneSlot, fault_line
-
-OnFault = Literal["raise", "truncate"]
-FPS = 15
-"""Pictures per second for who makes a film of them; ``universe2 play`` plays as fast."""
+from universe2.core.spec import FPS
+from universe2.faces.face import plain_info
+from universe2.faces.one_slot import OneSlotFace, OnFault, fault_line
 
 
-class RuntimeEnv(Face, gym.Env[Any, Any]):
+class RuntimeEnv(OneSlotFace, gym.Env[Any, Any]):
     """One slot of a runtime, opened with ``autoreset="disabled"``.
 
     ``info["seed"]`` after a reset is the seed that the episode was begun with. A reset without
@@ -33,17 +29,17 @@ class RuntimeEnv(Face, gym.Env[Any, Any]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012
 
-    def __init__(self, runtime: Runtime, render_mode: str | None = None, on_fault: OnFault = "raise") -> None:
-        if runtime.num_slots != 1:
-            raise UsageError(f"an Env drives one slot, the runtime has {runtime.num_slots}")
-        check_asked(render_mode, on_fault)
-        self.runtime = runtime
+    def __init__(
+        self,
+        runtime: Runtime,
+        render_mode: str | None = None,
+        on_fault: OnFault = "raise",
+        render_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(runtime, render_mode, on_fault, render_size)
+        self.metadata = {**self.metadata, "render_fps": runtime.render_fps}
         self.observation_space = runtime.observation_space
         self.action_space = runtime.action_space
-        self.action_mask = runtime.action_mask
-        self.render_mode = render_mode
-        self.on_fault = on_fault
-        self._slot = OneSlot(runtime)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         """Begin an episode. ``options`` must be empty: what an environment can do is set at make."""
@@ -68,19 +64,6 @@ class RuntimeEnv(Face, gym.Env[Any, Any]):
             return self._obs(batch), float("nan"), False, True, {**info, "fault": fault_line(batch, 0)}
         ended = bool(batch.terminated[0]), bool(batch.truncated[0])
         return self._obs(batch), float(batch.reward[0]), *ended, info
-
-    def render(self) -> np.ndarray | None:
-        """uint8 (H, W, 3), or None without ``render_mode``."""
-        if self.render_mode is None:
-            return None
-        return self.runtime.render([0])[0]
-
-    def close(self) -> None:
-        """Free the slot. May be called twice."""
-        self.runtime.close()
-
-    def _about(self) -> list[str]:
-        return [self.runtime.spec.id, f"interface={self.runtime.config.interface}"]
 
     def _info(self, batch: Batch) -> dict[str, Any]:
         return plain_info(info_rows(batch.info, 1)[0])

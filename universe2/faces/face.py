@@ -8,6 +8,7 @@ from typing import Any, NoReturn, SupportsIndex
 import numpy as np
 
 from universe2.core.errors import UsageError
+from universe2.core.pictures import check_size
 
 _INSTEAD = {
     "human": "; for a window there are gymnasium.wrappers.HumanRendering and `universe2 play`",
@@ -46,13 +47,20 @@ class Face:
         raise NotImplementedError
 
 
-def check_asked(render_mode: Any, on_fault: Any) -> None:
-    """Raise UsageError unless a face knows both."""
+def check_asked(render_mode: Any, render_size: Any, on_fault: Any) -> tuple[int, int] | None:
+    """The size of pictures that was asked for. Raises UsageError for what no face knows."""
     if on_fault not in ("raise", "truncate"):
         raise UsageError(f'on_fault must be "raise" or "truncate", got {on_fault!r}')
     if render_mode not in (None, "rgb_array"):
         instead = _INSTEAD.get(str(render_mode), "")
         raise UsageError(f'render_mode must be None or "rgb_array", got {render_mode!r}{instead}')
+    if render_size is None:
+        return None
+    if render_mode is None:
+        raise UsageError(
+            f'render_size={render_size!r:.120} has no effect without pictures; give render_mode="rgb_array"'
+        )
+    return check_size(render_size, "render_size")
 
 
 def plain_info(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from universe2.core.errors import UsageError
 from universe2.core.files import read_token
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, EnvSpec, Interface
-from universe2.faces.env import OnFault, RuntimeEnv
+from universe2.faces.env import RuntimeEnv
+from universe2.faces.one_slot import OnFault
 from universe2.faces.pool import Pool
 from universe2.faces.vector import RuntimeVectorEnv
 
@@ -88,6 +89,7 @@ def make(
     interface: Interface = "native",
     screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
+    render_size: tuple[int, int] | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
 ) -> RuntimeEnv:
@@ -98,12 +100,11 @@ def make(
     )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
-        env = RuntimeEnv(runtime, render_mode, on_fault)
+        env = RuntimeEnv(runtime, render_mode, on_fault, render_size)
         env.remotes = _addresses(remote)
         asked = {"remote": remote, "interface": interface, "screen_size": config.screen_size}
-        env.spec = _gymnasium_spec(
-            runtime.spec.id, {**asked, "render_mode": render_mode, "on_fault": on_fault, **options}
-        )
+        asked |= {"render_mode": render_mode, "render_size": env.render_size, "on_fault": on_fault}
+        env.spec = _gymnasium_spec(runtime.spec.id, {**asked, **options})
         return env
 
 
@@ -126,6 +127,7 @@ def make_vec(
     autoreset: AutoresetMode | str = "next_step",
     autoreset_mode: AutoresetMode | str | None = None,
     render_mode: str | None = None,
+    render_size: tuple[int, int] | None = None,
     copy: bool = True,
     on_fault: OnFault = "truncate",
     **options: Any,
@@ -145,7 +147,7 @@ def make_vec(
     )
     with _closed_if_raising(runtime):
         refuse_several(runtime)
-        envs = RuntimeVectorEnv(runtime, copy, on_fault, render_mode)
+        envs = RuntimeVectorEnv(runtime, copy, on_fault, render_mode, render_size)
         envs.remotes = _addresses(servers)
         return envs
 
@@ -162,6 +164,7 @@ def make_parallel(
     interface: Interface = "native",
     screen_size: tuple[int, int] = _SCREEN_SIZE,
     render_mode: str | None = None,
+    render_size: tuple[int, int] | None = None,
     on_fault: OnFault = "raise",
     **options: Any,
 ) -> RuntimeParallelEnv:
@@ -174,7 +177,7 @@ def make_parallel(
         env_id, 1, config, remotes=servers, token=token, wait=wait, max_faults=max_faults, codec=codec
     )
     with _closed_if_raising(runtime):
-        env = RuntimeParallelEnv(runtime, render_mode, on_fault)
+        env = RuntimeParallelEnv(runtime, render_mode, on_fault, render_size)
         env.remotes = _addresses(servers)
         return env
 

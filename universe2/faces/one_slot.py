@@ -1,13 +1,13 @@
-"""OneSlot: the slot of a face that has just one, asked and received in turn.
+"""OneSlot: the slot of a face that has just one, asked and received in turn; OneSlotFace: such a face.
 
-It knows what is still owed after a call that was cut short, and speaks of a single action: no slots, no
-batched shapes. What an observation or info looks like is the face's affair.
+OneSlot knows what is still owed after a call that was cut short, and speaks of a single action: no slots,
+no batched shapes. What an observation or info looks like is the face's affair.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -16,7 +16,10 @@ from universe2.core.batch import Batch, Fault
 from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import FIXED, check_actions, shown
+from universe2.faces.face import Face, check_asked
 from universe2.faces.owed import owed, refusal
+
+OnFault = Literal["raise", "truncate"]
 
 
 class OneSlot:
@@ -58,6 +61,38 @@ class OneSlot:
         batch = self._runtime.recv()
         self._owing = False
         return batch
+
+
+class OneSlotFace(Face):
+    """What faces of one slot have in common: all but ``reset`` and ``step``."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        render_mode: str | None = None,
+        on_fault: OnFault = "raise",
+        render_size: tuple[int, int] | None = None,
+    ) -> None:
+        if runtime.num_slots != 1:
+            raise UsageError(f"{type(self).__name__} drives one slot, the runtime has {runtime.num_slots}")
+        self.render_size = check_asked(render_mode, render_size, on_fault)
+        self.render_mode = render_mode
+        self.on_fault = on_fault
+        self.runtime = runtime
+        self.action_mask = runtime.action_mask
+        """of (each agent's) screen action; None under ``interface="native"``"""
+        self._slot = OneSlot(runtime)
+
+    def render(self) -> np.ndarray | None:
+        """uint8 (H, W, 3), of several agents what a spectator sees; None without ``render_mode``."""
+        return None if self.render_mode is None else self.runtime.render([0], self.render_size)[0]
+
+    def close(self) -> None:
+        """Free the slot. May be called twice."""
+        self.runtime.close()
+
+    def _about(self) -> list[str]:
+        return [self.runtime.spec.id, f"interface={self.runtime.config.interface}"]
 
 
 def lift(space: spaces.Space[Any], value: Any) -> Any:

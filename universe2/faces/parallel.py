@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
@@ -19,14 +18,13 @@ from universe2.core.errors import FaultError, InvalidActionError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import check_seed, fresh_seed, next_seed
 from universe2.core.spaces import copied, unstack
-from universe2.faces.env import FPS, OnFault
-from universe2.faces.face import Face, check_asked, plain_info
-from universe2.faces.one_slot import OneSlot, fault_line
+from universe2.faces.face import plain_info
+from universe2.faces.one_slot import OneSlotFace, OnFault, fault_line
 
 _Each = dict[str, Any]
 
 
-class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
+class RuntimeParallelEnv(OneSlotFace, ParallelEnv):  # type: ignore[misc]
     """One slot of a multi-agent runtime, opened with ``autoreset="disabled"``.
 
     ``possible_agents`` is who may ever play, ``agents`` who plays now: it shrinks as agents leave, and
@@ -38,30 +36,28 @@ class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
     episode for all: truncated, reward NaN, the text in ``infos[agent]["fault"]``. Reset comes next.
     """
 
-    def __init__(self, runtime: Runtime, render_mode: str | None = None, on_fault: OnFault = "raise") -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        render_mode: str | None = None,
+        on_fault: OnFault = "raise",
+        render_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(runtime, render_mode, on_fault, render_size)
         spec = runtime.spec
-        if runtime.num_slots != 1:
-            raise UsageError(f"a ParallelEnv drives one slot, the runtime has {runtime.num_slots}")
         if not spec.multi_agent:
             raise UsageError(f"{spec.id} is for one agent; use universe2.make({spec.id!r})")
-        check_asked(render_mode, on_fault)
-        self.runtime = runtime
         self.metadata = {
             "name": spec.id,
             "render_modes": ["rgb_array"],
-            "render_fps": FPS,
+            "render_fps": runtime.render_fps,
             "is_parallelizable": True,
         }
-        self.render_mode = render_mode
-        self.on_fault = on_fault
         self.possible_agents = list(agents_of(runtime.observation_space))
         self.agents: list[str] = []
         self.observation_spaces = _parts(runtime.observation_space)
         self.action_spaces = _parts(runtime.action_space)
-        self.action_mask = runtime.action_mask
-        """of each agent's screen action; None under ``interface="native"``"""
         self._idle = {agent: _any_value(space) for agent, space in self.action_spaces.items()}
-        self._slot = OneSlot(runtime)
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """What ``agent`` sees; always the same object."""
@@ -117,17 +113,6 @@ class RuntimeParallelEnv(Face, ParallelEnv):  # type: ignore[misc]
             {agent: bool(columns.truncated[0, a]) for agent, a in about.items()},
             self._infos(batch, list(about)),
         )
-
-    def render(self) -> np.ndarray | None:
-        """uint8 (H, W, 3), what a spectator sees; None without ``render_mode``."""
-        return None if self.render_mode is None else self.runtime.render([0])[0]
-
-    def close(self) -> None:
-        """Free the slot. May be called twice."""
-        self.runtime.close()
-
-    def _about(self) -> list[str]:
-        return [self.runtime.spec.id, f"interface={self.runtime.config.interface}"]
 
     def _observations(self, batch: Batch, agents: list[str]) -> _Each:
         space = self.runtime.observation_space

@@ -14,7 +14,7 @@ import numpy as np
 from universe2.core.batch import Batch
 from universe2.core.errors import ClosedError, Universe2Error, UsageError
 from universe2.core.runtime import Runtime
-from universe2.core.seeding import mix
+from universe2.core.seeding import check_seed, mix
 from universe2.core.traffic import Traffic
 from universe2.faces.face import Face
 
@@ -60,8 +60,11 @@ class Pool(Face):
     def reset(self, seed: int, group: int = 1) -> None:
         """Reset all slots of all members, from seeds derived from ``seed``.
 
-        Each slot has its own, or each ``group`` of neighbouring slots.
+        Each slot has its own, or each ``group`` of neighbouring slots. Raises InvalidSeedError, UsageError.
         """
+        seed = check_seed(seed)
+        if group < 1:
+            raise UsageError(f"group must be at least 1, the slots that share a seed, got {group}")
         for member in self.members:
             base = mix(mix(seed) + member.index)
             self.reset_member(

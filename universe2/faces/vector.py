@@ -12,14 +12,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from universe2.core.batch import Batch, InfoColumns, info_columns
+from universe2.core.batch import Batch, Column, InfoColumns, info_columns, info_rows
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import fresh_seed, next_seed, vector_seeds
 from universe2.core.spaces import copied, empty, put, unstack
-from universe2.faces.env import FPS, OnFault
 from universe2.faces.face import Face, check_asked
-from universe2.faces.one_slot import fault_line
+from universe2.faces.one_slot import OnFault, fault_line
 from universe2.faces.owed import owed, refusal
 
 _MODES = {
@@ -27,6 +26,8 @@ _MODES = {
     "same_step": AutoresetMode.SAME_STEP,
     "disabled": AutoresetMode.DISABLED,
 }
+_Rows = tuple[np.ndarray, InfoColumns]
+"""Slots, and what is told of each."""
 log = logging.getLogger("universe2.faces")
 
 
@@ -53,9 +54,10 @@ class RuntimeVectorEnv(Face, VectorEnv):
         copy: bool = True,
         on_fault: OnFault = "truncate",
         render_mode: str | None = None,
+        render_size: tuple[int, int] | None = None,
     ) -> None:
         self.closed = True  # until it is made: Gymnasium 1.2 closes what is collected
-        check_asked(render_mode, on_fault)
+        self.render_size = check_asked(render_mode, render_size, on_fault)
         self.runtime = runtime
         self.closed = False
         self.num_envs = runtime.num_slots
@@ -68,7 +70,7 @@ class RuntimeVectorEnv(Face, VectorEnv):
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["rgb_array"],
-            "render_fps": FPS,
+            "render_fps": runtime.render_fps,
         }
         self.render_mode = render_mode
         self.copy = copy
@@ -87,13 +89,13 @@ class RuntimeVectorEnv(Face, VectorEnv):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin episodes in all slots, or in those of ``options["reset_mask"]`` (bool (N,)).
 
-        A slot without a seed continues its own chain. ``infos["seed"]`` holds the seeds used.
+        Seeds are for all slots, as in Gymnasium: those of slots that aren't reset count for nothing. A
+        slot without a seed continues its own chain. ``infos["seed"]`` holds the seeds of all slots'
+        episodes, ``infos["_seed"]`` which of them began now.
         """
         slots = self._reset_slots(dict(options or {}))
-        count = len(slots) if isinstance(seed, (list, np.ndarray)) else self.num_envs
-        seeds = vector_seeds(seed, count)
-        if count == self.num_envs:
-            seeds = [seeds[slot] for slot in slots]
+        all_seeds = vector_seeds(seed, self.num_envs)
+        seeds = [all_seeds[slot] for slot in slots]
         if self._owing:  # a step was cut short, by Ctrl-C perhaps
             for batch in owed(self.runtime):
                 self._keep(batch)
@@ -102,7 +104,7 @@ class RuntimeVectorEnv(Face, VectorEnv):
         self.runtime.reset(slots, chosen)
         self._seeds_N[slots] = chosen
         *_, infos = self._collect(len(slots), resetting=True)
-        infos.setdefault("seed", self._seeds_N.copy())
+        infos["seed"], infos["_seed"] = self._seeds_N.copy(), np.isin(self._all_N, slots)
         return self._observations(), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -118,7 +120,9 @@ class RuntimeVectorEnv(Face, VectorEnv):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One uint8 (H, W, 3) picture per slot, or None without ``render_mode``."""
-        return None if self.render_mode is None else tuple(self.runtime.render(self._all_N))
+        if self.render_mode is None:
+            return None
+        return tuple(self.runtime.render(self._all_N, self.render_size))
 
     def close_extras(self, **kwargs: Any) -> None:
         self.runtime.close()
@@ -148,7 +152,8 @@ class RuntimeVectorEnv(Face, VectorEnv):
         """Receive ``count`` rows into columns over all slots."""
         N = self.num_envs
         rewards_N, terminated_N, truncated_N = np.zeros(N), np.zeros(N, bool), np.zeros(N, bool)
-        infos: dict[str, Any] = {}
+        told: list[_Rows] = []
+        finals: list[tuple[Any, _Rows]] = []
         faults: list[str] = []
         received = 0
         while received < count:
@@ -158,18 +163,23 @@ class RuntimeVectorEnv(Face, VectorEnv):
             rewards_N[slots_K] = batch.reward
             terminated_N[slots_K] = batch.terminated
             truncated_N[slots_K] = batch.truncated | (batch.fault != 0)
-            broken = np.flatnonzero(batch.fault)
             self._keep(batch)
-            _merge(infos, batch.info, slots_K, N)
-            self._add_finals(infos, slots_K[batch.final_rows], batch.final_obs, batch.final_info)
+            told.append((slots_K, batch.info))
+            if len(batch.final_rows):
+                last = copied(self.single_observation_space, batch.final_obs)
+                finals.append((last, (slots_K[batch.final_rows], batch.final_info)))
+            broken = np.flatnonzero(batch.fault)
+            if len(broken) == 0:
+                continue
             lines = [fault_line(batch, int(row)) for row in broken]
-            for slot, line in zip(slots_K[broken], lines, strict=True):
-                _cell(infos, "fault", int(slot), line, N)
+            told.append((slots_K[broken], info_columns([{"fault": line} for line in lines])))
             if self.autoreset_mode == AutoresetMode.SAME_STEP and not resetting:
                 # what they showed last is gone: it may lie where the next was written
-                blank = empty(self.single_observation_space, len(broken))
-                self._add_finals(infos, slots_K[broken], blank, info_columns([{"fault": t} for t in lines]))
+                finals.append((empty(self.single_observation_space, len(broken)), told[-1]))
             faults += lines
+        infos = _vector_infos(told, N)
+        if finals:
+            infos |= self._finals(finals)
         self._owing = False
         for line in faults:
             log.warning("%s: %s", self.runtime.spec.id, line)
@@ -194,48 +204,40 @@ class RuntimeVectorEnv(Face, VectorEnv):
     def _observations(self) -> Any:
         return copied(self.single_observation_space, self._obs) if self.copy else self._obs
 
-    def _add_finals(
-        self, infos: dict[str, Any], slots_K: np.ndarray, finals: Any, columns: InfoColumns
-    ) -> None:
+    def _finals(self, finals: list[tuple[Any, _Rows]]) -> dict[str, Any]:
         """What ended the episodes of some slots; ``final_obs`` holds objects, whatever the space."""
-        if len(slots_K) == 0:
-            return
-        finals = copied(self.single_observation_space, finals)
-        array = infos.setdefault("final_obs", np.full(self.num_envs, None, object))
-        singles = unstack(self.single_observation_space, finals, len(slots_K))
-        for slot, final in zip(slots_K, singles, strict=True):
-            array[slot] = final
-        _merge(infos.setdefault("final_info", {}), columns, slots_K, self.num_envs)
-        for key in ("_final_obs", "_final_info"):
-            infos.setdefault(key, np.zeros(self.num_envs, bool))[slots_K] = True
+        objects, there = np.full(self.num_envs, None, object), np.zeros(self.num_envs, bool)
+        for obs, (slots_K, _) in finals:
+            singles = unstack(self.single_observation_space, obs, len(slots_K))
+            for slot, single in zip(slots_K, singles, strict=True):
+                objects[slot] = single
+            there[slots_K] = True
+        infos = _vector_infos([told for _, told in finals], self.num_envs)
+        return {"final_obs": objects, "_final_obs": there, "final_info": infos, "_final_info": there.copy()}
 
 
-def _merge(infos: dict[str, Any], columns: InfoColumns, slots_K: np.ndarray, count: int) -> None:
+def _vector_infos(told: list[_Rows], count: int) -> dict[str, Any]:
+    """Infos over all slots in Gymnasium's format; of a slot that is told of twice, the last counts."""
+    slots_K, columns = told[0]
+    if len(told) == 1 and len(slots_K) == count:
+        order = np.argsort(slots_K)
+        return _by_key({key: Column(values[order], mask[order]) for key, (values, mask) in columns.items()})
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    for slots_K, columns in told:
+        for slot, row in zip(slots_K, info_rows(columns, len(slots_K)), strict=True):
+            rows[slot] |= row
+    return _by_key(info_columns(rows))
+
+
+def _by_key(columns: InfoColumns) -> dict[str, Any]:
+    """An array and its mask ``_key`` for each key; where the values are dicts, the same of their keys."""
+    infos: dict[str, Any] = {}
     for key, (values, mask) in columns.items():
-        if len(slots_K) == count and key not in infos:
-            order = np.argsort(slots_K)
-            infos[key], infos[f"_{key}"] = values[order], mask[order]
-            continue
-        for row in np.flatnonzero(mask):
-            _cell(infos, key, int(slots_K[row]), values[row], count)
-
-
-def _cell(infos: dict[str, Any], key: str, slot: int, value: Any, count: int) -> None:
-    """infos[key][slot] = value, in Gymnasium's format: an array and its mask ``_key``."""
-    if key not in infos:
-        plain = isinstance(value, (np.generic, np.ndarray)) and value.dtype.kind in "biuf"
-        shape = (count, *np.shape(value)) if plain else (count,)
-        infos[key] = np.zeros(shape, value.dtype) if plain else np.full(count, None, object)
-        infos[f"_{key}"] = np.zeros(count, bool)
-    elif infos[key].dtype != object and (
-        np.shape(value) != infos[key].shape[1:] or np.asarray(value).dtype != infos[key].dtype
-    ):
-        old = infos[key]
-        infos[key] = np.full(count, None, object)
-        for i in range(count):
-            infos[key][i] = old[i]
-    infos[key][slot] = value
-    infos[f"_{key}"][slot] = True
+        infos[key], infos[f"_{key}"] = values, mask
+        if values.dtype == object and all(isinstance(value, dict) for value in values[mask]):
+            rows = [value if there else {} for value, there in zip(values, mask, strict=True)]
+            infos[key] = _by_key(info_columns(rows))
+    return infos
 
 
 __all__ = ["RuntimeVectorEnv"]

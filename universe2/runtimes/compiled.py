@@ -21,6 +21,7 @@ from universe2.core import screen, shareable
 from universe2.core.batch import Batch, Column, Fault, InfoColumns, fault_batch
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.ledger import SlotLedger
+from universe2.core.pictures import check_size
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import mix_each
 from universe2.core.spaces import as_rows, check_actions
@@ -75,7 +76,8 @@ class CompiledRuntime(Runtime):
         self.spec, self.num_slots, self.config = spec, num_slots, config or EnvConfig()
         self.options = check_options(spec, self.config)
         self.game = cast(Game, load(spec.entry))
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
+        found = spec.spaces(self.config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = found
         self._drivers = self._open_drivers()
         self._keys_A = self.game.keys()
         self._table = screen.keyboard_table(self.game.actions)
@@ -389,10 +391,7 @@ class CompiledRuntime(Runtime):
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
         slots_K = self._idle(slots)
-        height, width = size or self._size
-        if not (8 <= height <= 2048 and 8 <= width <= 2048):
-            raise UsageError(f"a picture is 8 to 2048 pixels high and wide, got {(height, width)}")
-        return list(self._pictures(slots_K, height, width))
+        return list(self._pictures(slots_K, *(self._size if size is None else check_size(size))))
 
     def _pictures(self, slots_K: np.ndarray, height: int, width: int) -> np.ndarray:
         """uint8 (K, height, width, 3): the slots as they are."""

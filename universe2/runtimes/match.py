@@ -16,13 +16,11 @@ from universe2.core import shareable
 from universe2.core.agents import AgentColumns
 from universe2.core.batch import Column, InfoColumns
 from universe2.core.spec import EnvConfig, EnvSpec, load
-from universe2.envs.arcade.game import OUTCOMES, RUNNING
+from universe2.envs.arcade.game import RUNNING
 from universe2.envs.arcade.match import Match
-from universe2.runtimes.compiled import CompiledRuntime
+from universe2.runtimes.compiled import TIME, CompiledRuntime
 from universe2.runtimes.compiled_driver import FAILED, canvases
 from universe2.runtimes.match_driver import WATCH, match_drivers
-
-TIME = OUTCOMES.index("time")
 
 
 class MatchRuntime(CompiledRuntime):

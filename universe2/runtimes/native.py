@@ -25,7 +25,7 @@ from universe2.core.batch import Batch, Fault, blame, check_info, checked_reward
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
-from universe2.core.pictures import resized
+from universe2.core.pictures import check_size, resized
 from universe2.core.runtime import Runtime
 from universe2.core.seeding import next_seed
 from universe2.core.spaces import as_rows, check_actions, unstack
@@ -71,7 +71,8 @@ class NativeRuntime(Runtime):
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be at least 1, got {threads}")
         self.spec, self.num_slots, self.config = spec, num_slots, config or EnvConfig()
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(self.config)
+        found = spec.spaces(self.config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = found
         self._on_screen = self.config.interface == "screen"
         self._same_step = self.config.autoreset == "same_step"
         self._entry = cast(Any, load(spec.entry))
@@ -255,10 +256,11 @@ class NativeRuntime(Runtime):
     def render(
         self, slots: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
     ) -> list[np.ndarray]:
+        wanted = None if size is None else check_size(size)
         pictures = [one.render() for _, one in self._idle(slots)]
-        if size is None:
+        if wanted is None:
             return pictures
-        return [np.require(resized(picture, size), requirements="W") for picture in pictures]
+        return [np.require(resized(picture, wanted), requirements="W") for picture in pictures]
 
     def _idle(self, slots: Any) -> list[tuple[int, NativeSlot]]:
         """Checked slots, none of them busy, never reset or lost to a fault."""

@@ -20,6 +20,7 @@ import numpy as np
 from universe2.core.batch import Batch, info_columns
 from universe2.core.errors import DeadlineError, FaultError, IdleError, UsageError, error_named
 from universe2.core.ledger import SlotLedger
+from universe2.core.pictures import check_size
 from universe2.core.runtime import Runtime
 from universe2.core.spaces import as_rows, check_actions, empty, from_leaves, leaf_values, take
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -67,7 +68,7 @@ class WorkerRuntime(Runtime):
         slots = list(range(num_slots))
         assignment = [slots[i : i + per_worker] for i in range(0, num_slots, per_worker)]
         self.spec, self.config, self.num_slots = spec, config, num_slots
-        self.observation_space, self.action_space, self.action_mask = spec.spaces(config)
+        self.observation_space, self.action_space, self.action_mask, self.render_fps = spec.spaces(config)
         self._rendering = threading.Lock()
         """pictures are collected by whoever asked for them, so one asks at a time"""
         self._worker_of = np.arange(num_slots) // per_worker
@@ -187,8 +188,9 @@ class WorkerRuntime(Runtime):
     ) -> list[np.ndarray]:
         slots_K = self._ledger.check_slots(slots)
         self._ledger.check_idle(slots_K)
+        wanted = None if size is None else check_size(size)
         with self._rendering:
-            pictures = self._rendered(slots_K, size)
+            pictures = self._rendered(slots_K, wanted)
         for result in pictures.values():
             if result.fault:
                 raise error_named(result.error, result.text) if result.error else FaultError(result.text)

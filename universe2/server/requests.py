@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from universe2.core.errors import UsageError
+from universe2.core.pictures import check_size
 from universe2.core.runtime import Runtime
 from universe2.wire.batches import I64, read_request_slots
 from universe2.wire.buffers import Buffer, BufferReader
@@ -92,9 +93,7 @@ def picture_size(height: int, width: int) -> tuple[int, int] | None:
     """What a client asked for; None for the environment's own. Raises UsageError."""
     if not height and not width:
         return None
-    if not (8 <= height <= 2048 and 8 <= width <= 2048):
-        raise UsageError(f"a picture must be 8 to 2048 pixels high and wide, not {height} × {width}")
-    return height, width
+    return check_size((height, width))
 
 
 def pictures_frame(pictures: Sequence[np.ndarray]) -> tuple[pb.Header, list[Buffer]]:

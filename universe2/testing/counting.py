@@ -47,7 +47,7 @@ class CountingRuntime(Runtime):
 
     def __init__(self, spec: EnvSpec, num_slots: int, config: EnvConfig) -> None:
         self.spec, self.config, self.num_slots = spec, config, num_slots
-        self.observation_space, self.action_space, _ = counting_spaces(spec, config)
+        self.observation_space, self.action_space, *_ = counting_spaces(spec, config)
         self.faults: set[tuple[int, int]] = set()
         self._ledger = SlotLedger(num_slots, config.autoreset)
         self._todo: queue.SimpleQueue[tuple[np.ndarray, Any] | None] = queue.SimpleQueue()
