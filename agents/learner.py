@@ -208,6 +208,7 @@ class Learner:
             raise self._broken
         with self.watch("learning"):
             batch = self._batch = self._normalised(batch)
+            before = self.scales.square.clone(), self.scales.updates.clone()
             loss, metrics = compute(self.network, batch)
             told = {name: self._metric(name, x) for name, x in {"loss/total": loss, **metrics}.items()}
             weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
@@ -219,6 +220,7 @@ class Learner:
             total = numbers[len(self.tasks)]
             if not np.isfinite(total):
                 self.optimizer.zero_grad(set_to_none=True)
+                self.scales.square, self.scales.updates = before  # so that what is saved now is sound
                 self._broken = NonFiniteLoss(
                     f"the loss is {total} after {self.version} optimiser steps; "
                     "likely causes: a learning rate that is too high, or rewards that are not finite",

@@ -13,6 +13,7 @@ from universe2.agents.group import collect_groups
 from universe2.agents.learner import Learner
 from universe2.agents.minibatches import MAX_WEIGHT, minibatches, task_weights
 from universe2.agents.model import ModelConfig
+from universe2.agents.resume import counters, restore_counters
 from universe2.core.errors import InterfaceError, TrainingError
 from universe2.core.screen import ScreenMap
 
@@ -157,6 +158,25 @@ def test_groups_with_a_slot_that_only_breaks_are_dropped(make):
         groups = collect_groups(collector, 2, seed)
         assert all([segment.slot for segment in group] == [2, 3] for group in groups)
         assert all(colours(segment)[0] == 0 for group in groups for segment in group)
+
+
+def test_a_group_that_a_fault_interrupted_is_dropped(make):
+    """The slot goes on, in another episode than its neighbour's."""
+    toys = iter([Breaks, Counter, Counter, Counter])
+    collector = make({"mixed": (lambda rng: next(toys)(rng), 4)}, length=6, quota=(4,), lockstep=True)
+    assert [[s.slot for s in group] for group in collect_groups(collector, 2, 0)] == [[2, 3]]
+    assert [[s.slot for s in group] for group in collect_groups(collector, 2, 1)] == [[0, 1], [2, 3]]
+
+
+def test_what_was_too_old_is_counted_on_after_a_resume(make):
+    collector, other = make({"count": (Counter, 1)}), make({"count": (Counter, 1)})
+    collector.dropped[0] = 7
+    told = counters(collector)
+    restore_counters(other, told)
+    assert other.dropped[0] == 7
+    del told["count"]["dropped"]  # as in older checkpoints
+    restore_counters(other, told)
+    assert other.dropped[0] == 0
 
 
 def test_a_task_that_only_breaks_ends_the_run_with_a_clear_error(make):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 import torch
 
 from universe2.agents import checkpoint
-from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
+from universe2.agents.checkpoint import read_checkpoint, write_atomically, write_checkpoint
 from universe2.agents.checkpoint_policy import load
 from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams
 from universe2.agents.losses import PPOLoss, reconstruction
@@ -225,11 +226,29 @@ def test_a_checkpoint_of_another_size_or_version_is_refused(learner, tmp_path):
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     path = tmp_path / "checkpoint"
     write_checkpoint(path, {"x": torch.ones(3)}, {"good": True})
-    with pytest.raises(ValueError, match="Out of range"):
+    with pytest.raises(TrainingError, match="a number in it is not finite"):
         write_checkpoint(path, {"x": torch.zeros(3)}, {"bad": float("nan")})
     tensors, meta = read_checkpoint(path)
     assert tensors["x"].tolist() == [1, 1, 1]
     assert meta["good"] is True
+
+
+def test_what_a_killed_write_left_is_written_over(tmp_path):
+    path = tmp_path / "checkpoint"
+    if os.fork() == 0:
+        os.fsync = lambda descriptor: os._exit(0)
+        write_atomically(path, b"half")
+    os.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    write_atomically(path, b"whole")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("checkpoint", b"whole")]
+
+
+def test_a_folder_in_a_files_place_is_no_good_one(tmp_path):
+    path = tmp_path / "checkpoint"
+    path.mkdir()
+    with pytest.raises(TrainingError, match=r"cannot write .*: Is a directory$"):
+        write_atomically(path, b"x")
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(learner, tmp_path):
