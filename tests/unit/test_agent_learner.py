@@ -172,6 +172,58 @@ def test_a_loss_that_tells_what_is_no_number_is_refused(learner, value):
         told_by_a_loss(learner, value)
 
 
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (lambda x: x.mean(), r"returns \(loss, metrics\), metrics by name.*got tensor"),
+        (lambda x: (x.mean((0, 1)), {}), r"must be a scalar tensor.*got the shape \(127,\)"),
+        (lambda x: (0.5, {}), r"must be a scalar tensor.*got 0\.5"),
+        (lambda x: (x.mean().detach(), {}), "must be a scalar tensor.*got a constant"),
+        (lambda x: (x.mean(), {"loss/total": 1.0}), 'a metric "loss/total".*choose another name'),
+    ],
+)
+def test_a_loss_function_that_returns_something_else_is_refused(learner, returned, told):
+    def fn(network, batch):
+        return returned(network(batch.obs, batch.state).value_logits)
+
+    with pytest.raises(UsageError, match=told):
+        learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def test_a_step_behind_a_failed_gradient_fails_as_that_did(learner):
+    def fails(network, batch):
+        raise ZeroDivisionError("mine")
+
+    before = weights(learner)
+    learner.forward_backward(batch_of(learner), PPOLoss())
+    learner.forward_backward_custom(batch_of(learner), fails)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        learner.optim_step(OptimParams()).result()
+    assert all(torch.equal(value, before[name]) for name, value in weights(learner).items())
+    assert learner.network.core.inputs.weight.grad is None, "half of a gradient is none"
+    update(learner, 0).result()
+    assert learner.version == 1
+
+
+def test_a_step_without_a_gradient_is_refused(learner, tmp_path):
+    update(learner, 0).result()
+    with pytest.raises(UsageError, match="no forward_backward since the last optim_step"):
+        learner.optim_step(OptimParams()).result()
+    path = learner.save_state(tmp_path / "checkpoint").result()
+    learner.forward_backward(batch_of(learner), PPOLoss())
+    learner.load_state(path)  # and what was gathered is forgotten
+    with pytest.raises(UsageError, match="no forward_backward since the last optim_step"):
+        learner.optim_step(OptimParams()).result()
+    assert learner.version == 1
+
+
+def test_one_name_is_no_list_of_tasks():
+    with pytest.raises(
+        UsageError, match=r"tasks = 'a/B-v0' is one name, and a list is expected: \['a/B-v0'\]"
+    ):
+        Learner(CONFIG, "a/B-v0")
+
+
 def test_resume_is_exact_to_the_bit(learner, tmp_path):
     for seed in range(3):
         update(learner, seed).result()
