@@ -40,7 +40,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises TrainingError if the disk is full or refuses; what was at ``path`` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # always the same name: what a killed process left is written over
+    temporary = path.with_name(f".{path.name}.tmp")
     make_folder(path.parent)
     try:
         with temporary.open("wb") as file:
@@ -50,7 +51,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        kept = "; the last good one is still there" if path.exists() else ""
+        kept = "; the last good one is still there" if path.is_file() else ""
         raise TrainingError(
             f"cannot write {path} ({len(data) / 1e6:.1f} MB): {error.strerror}{kept}"
         ) from error
@@ -62,8 +63,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Tensors by name, and ``meta`` (JSON values; floats keep every bit)."""
-    header = {_KEY: json.dumps({**meta, "version": VERSION}, allow_nan=False)}
+    """Tensors by name, and ``meta`` (JSON values; floats keep every bit).
+
+    Raises TrainingError if a number in ``meta`` isn't finite, and what ``write_atomically`` raises.
+    """
+    try:
+        header = {_KEY: json.dumps({**meta, "version": VERSION}, allow_nan=False)}
+    except ValueError as error:
+        raise TrainingError(f"cannot write {path}: a number in it is not finite ({error})") from error
     # contiguous in the plain sense, so that channels_last weights are laid out as their shapes say
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(plain, header))

@@ -25,7 +25,7 @@ from universe2.agents.sampler import ArrayState, Sampler, SlotObservations
 from universe2.agents.segments import Episode, Lane, Segment
 from universe2.agents.text import TextTable
 from universe2.core.batch import Batch, Fault
-from universe2.core.errors import DeadlineError, InterfaceError, TrainingError
+from universe2.core.errors import DeadlineError, InterfaceError, TrainingError, UsageError
 from universe2.core.screen import NVEC
 
 log = logging.getLogger("universe2.train")
@@ -67,6 +67,12 @@ class CollectParams:
     stall_s: float = 300.0
     """Give up if no environment has moved for so long."""
 
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UsageError(f"length = {self.length}: a segment has at least one transition")
+        if not self.quota or min(self.quota) < 1:
+            raise UsageError(f"quota = {self.quota}: it is a number of segments for each task, at least 1")
+
 
 def task_ids(pool: PoolLike) -> list[str]:
     """The distinct environments of a pool, in order."""
@@ -86,8 +92,13 @@ class Collector:
         self.pool, self.learner, self.params = pool, learner, params
         self.sampler = sampler or learner
         self.tasks = task_ids(pool)
+        if learner.tasks != self.tasks:
+            raise UsageError(
+                f"the learner's tasks are {learner.tasks}, the pool's {self.tasks}: they must be the same, "
+                "in the same order (see task_ids)"
+            )
         if len(params.quota) != len(self.tasks):
-            raise ValueError(f"{len(params.quota)} quotas for {len(self.tasks)} tasks")
+            raise UsageError(f"{len(params.quota)} quotas for {len(self.tasks)} tasks")
         self.texts = TextTable()
         self.lanes = [self._lane(member) for member in pool.members]
         self.queues: list[deque[Segment]] = [deque() for _ in self.tasks]
@@ -104,8 +115,10 @@ class Collector:
         """rows asked for and not received"""
         self._held: list[tuple[int, Batch]] = []
         """in lockstep: what came while others are still awaited"""
-        self._moved = [time.monotonic()] * len(self.tasks)
-        """when each task's last transition came"""
+        self._played_until = time.monotonic()
+        self._moved = [self._played_until] * len(self.tasks)
+        """when each task's last transition came; later by the pauses since, in which nobody played"""
+        self._refreshed: Future[None] | None = None
 
     def start(self, seed: int, group: int = 1) -> None:
         """Begin episodes in all slots, the same one in each ``group`` of neighbours.
@@ -121,21 +134,25 @@ class Collector:
             lane.restart(self.learner.initial_state(member.num_slots))
         self.pool.reset(seed, group)
         self._in_flight = sum(member.num_slots for member in self.pool.members)
-        self._moved = [time.monotonic()] * len(self.tasks)
+        self._played_until = time.monotonic()
+        self._moved = [self._played_until] * len(self.tasks)
 
     def collect(self, give_up: Callable[[], bool] = lambda: False) -> list[Segment]:
         """Play until the quotas are filled, or filled in part and patience is over, or ``give_up``.
 
         In lockstep there is neither patience nor giving up.
         """
+        if not self._in_flight and not any((lane.waiting | lane.faulted).any() for lane in self.lanes):
+            raise UsageError("nothing to collect: no episode has begun; call start(seed) first")
+        self._skip_pause()
         began = time.monotonic()
         half_at: float | None = None
         while self.params.lockstep or not give_up():
             now = time.monotonic()
             full = self._awaited_full(now)
-            if all(full):
+            enough = sum(map(len, self.queues)) >= min(self.params.minimum, sum(self.params.quota))
+            if all(full) and enough:
                 break
-            enough = sum(map(len, self.queues)) >= self.params.minimum
             if 2 * sum(full) >= len(full) and enough and not self.params.lockstep:
                 half_at = now if half_at is None else half_at
                 left = half_at + self.params.patience * (half_at - began) - now
@@ -168,6 +185,18 @@ class Collector:
 
     def pump(self, timeout: float) -> bool:
         """Receive what is ready within ``timeout`` seconds and answer it. Was there anything?"""
+        self._skip_pause()
+        moved = self._pump(timeout)
+        self._played_until = time.monotonic()
+        return moved
+
+    def _skip_pause(self) -> None:
+        """What was silent while nobody played, say in an update, was so for no fault of its own."""
+        now = time.monotonic()
+        self._moved = [moved + now - self._played_until for moved in self._moved]
+        self._played_until = now
+
+    def _pump(self, timeout: float) -> bool:
         self._answer()  # slots that waited for their task's quota
         came: list[tuple[int, Batch]] = []
         try:
@@ -190,25 +219,36 @@ class Collector:
         return self._answer()
 
     def lag(self, segments: Sequence[Segment]) -> dict[str, float]:
-        """Optimiser steps between acting and now: mean and maximum, and each task's mean, as metrics."""
-        lags_NT = self.learner.version - np.stack([s.done["version"] for s in segments])
-        task_N = np.array([segment.task for segment in segments])
-        each = {self.tasks[k]: float(lags_NT[task_N == k].mean()) for k in np.unique(task_N)}
+        """Optimiser steps between acting and now: mean and maximum, and each task's mean, as metrics.
+
+        Of what is learned from: of valid transitions. Nothing, without any.
+        """
+        by_task: dict[int, list[np.ndarray]] = {}
+        for segment in segments:
+            lags = self.learner.version - segment.done["version"][segment.done["valid"]]
+            by_task.setdefault(segment.task, []).append(lags)
+        each = {self.tasks[k]: np.concatenate(found) for k, found in sorted(by_task.items())}
+        each = {task: lags for task, lags in each.items() if len(lags)}
+        if not each:
+            return {}
+        whole = np.concatenate(list(each.values()))
         return {
-            "policy_lag": float(lags_NT.mean()),
-            "policy_lag_max": float(lags_NT.max()),
-            **{f"policy_lag/{task}": lag for task, lag in each.items()},
+            "policy_lag": float(whole.mean()),
+            "policy_lag_max": float(whole.max()),
+            **{f"policy_lag/{task}": float(lags.mean()) for task, lags in each.items()},
         }
 
     def refresh(self) -> None:
         """Act with the weights as they are after the calls made so far."""
         if isinstance(self.sampler, Sampler):
-            self.learner.refresh(self.sampler)
+            self._refreshed = self.learner.refresh(self.sampler)
 
     def _lane(self, member: Any) -> Lane:
         runtime = member.runtime
         if runtime.action_mask is None:
             raise InterfaceError(f'{member.env_id}: training needs interface="screen"')
+        if (mode := runtime.config.autoreset) != "same_step":
+            raise UsageError(f'{member.env_id}: autoreset = "{mode}", and training needs "same_step"')
         shape = runtime.observation_space["screen"].shape
         if shape[:2] != self.learner.config.screen_size:
             raise InterfaceError(
@@ -299,6 +339,7 @@ class Collector:
         stale = segment.done["valid"] & (segment.done["version"] < oldest)
         if not stale.any():
             return
+        self._check_policy(oldest)
         if not self.dropped[task]:
             log.warning(
                 "%s is slow beside the learner: what it played more than max_steps_off_policy = %d optimiser "
@@ -308,6 +349,17 @@ class Collector:
             )
         self.dropped[task] += int(stale.sum())
         segment.done["valid"] = segment.done["valid"] & ~stale
+
+    def _check_policy(self, oldest: int) -> None:
+        """Is it the policy that is too old? Then all that it will ever play is. Raises UsageError."""
+        if self._refreshed is not None:
+            self._refreshed.result()  # weights that are on their way count
+        if isinstance(self.sampler, Sampler) and self.sampler.version < oldest:
+            raise UsageError(
+                f"the policy that acts is of optimiser step {self.sampler.version}, the learner at "
+                f"{self.learner.version}, max_steps_off_policy = {self.params.max_steps_off_policy}: call "
+                "collector.refresh() after optim_step, that it acts with the weights of then"
+            )
 
     def _log_faults(self, index: int, batch: Batch) -> None:
         task = self.lanes[index].task

@@ -72,14 +72,16 @@ def train_group(
 
 
 def collect_groups(collector: Collector, size: int, seed: int) -> list[list[Segment]]:
-    """One segment of every slot, from new beginnings; groups that a fault left incomplete are dropped.
+    """One segment of every slot, from new beginnings; groups that a fault interrupted are dropped.
 
     Where a slot has nothing but faults, others may have filled the quota with a second segment.
     """
     collector.start(seed, size)
     segments = sorted(collector.collect(), key=_group(size))
     groups = [list(group) for _, group in groupby(segments, _group(size))]
-    return [group for group in groups if len({s.slot for s in group}) == len(group) == size]
+    whole = [group for group in groups if len({s.slot for s in group}) == len(group) == size]
+    # what follows a fault within a segment is another episode than the others'
+    return [group for group in whole if all(s.done["valid"].all() for s in group)]
 
 
 def _group(size: int) -> Callable[[Segment], tuple[int, int]]:

@@ -75,6 +75,8 @@ class Learner:
         bf16: bool = False,
         workers: int = 1,
     ) -> None:
+        if isinstance(tasks, str):
+            raise UsageError(f"tasks = {tasks!r} is one name, and a list is expected: [{tasks!r}]")
         keep_batches()
         self.config = config
         self.tasks = list(tasks)
@@ -95,6 +97,10 @@ class Learner:
         self._broken: NonFiniteLoss | None = None
         self._spoilt = False
         """are the weights such that nobody may go on from them?"""
+        self._gathered = False
+        """was there a gradient since the last step?"""
+        self._failed: Exception | None = None
+        """why there wasn't: the step that was queued behind it fails, too"""
         self._batch: SegmentBatch | None = None
         """the last one, to be looked at if its gradient isn't finite"""
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="learner")
@@ -146,7 +152,10 @@ class Learner:
         return self._submit(self._backward, batch, fn)
 
     def optim_step(self, params: OptimParams) -> Future[Metrics]:
-        """Move the weights along the gradients gathered so far, and clear them."""
+        """Move the weights along the gradients gathered so far, and clear them.
+
+        Without any since the last step it is a UsageError; if one of them failed, the step fails as it did.
+        """
         return self._submit(self._optim_step, params)
 
     def agree(self, value: float) -> float:
@@ -206,9 +215,19 @@ class Learner:
     def _backward(self, batch: SegmentBatch, compute: CustomLoss) -> Metrics:
         if self._broken is not None:
             raise self._broken
+        try:
+            told = self._add_gradient(batch, compute)
+        except Exception as error:
+            self._failed = error
+            raise
+        self._gathered = True
+        return told
+
+    def _add_gradient(self, batch: SegmentBatch, compute: CustomLoss) -> Metrics:
         with self.watch("learning"):
             batch = self._batch = self._normalised(batch)
-            loss, metrics = compute(self.network, batch)
+            before = self.scales.square.clone(), self.scales.updates.clone()
+            loss, metrics = _loss_and_metrics(compute(self.network, batch))
             told = {name: self._metric(name, x) for name, x in {"loss/total": loss, **metrics}.items()}
             weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
             # one transfer for all numbers: each would stall a GPU
@@ -219,6 +238,7 @@ class Learner:
             total = numbers[len(self.tasks)]
             if not np.isfinite(total):
                 self.optimizer.zero_grad(set_to_none=True)
+                self.scales.square, self.scales.updates = before  # so that what is saved now is sound
                 self._broken = NonFiniteLoss(
                     f"the loss is {total} after {self.version} optimiser steps; "
                     "likely causes: a learning rate that is too high, or rewards that are not finite",
@@ -261,6 +281,10 @@ class Learner:
     def _optim_step(self, params: OptimParams) -> Metrics:
         if self._broken is not None:
             raise self._broken
+        failed, gathered = self._failed, self._gathered
+        if failed is not None or not gathered:
+            self._forget_gradients()
+            raise failed or UsageError("no forward_backward since the last optim_step: there is no gradient")
         with self.watch("learning"):
             trained = self._trained()
             self.ranks.sum_gradients(trained)
@@ -268,7 +292,7 @@ class Learner:
             for group in self.optimizer.param_groups:
                 group.update(lr=params.lr, betas=params.betas, eps=params.eps)
             self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self._forget_gradients()
         self.version += 1
         # only now: a GPU is told all that it has to do before it is waited for
         if not np.isfinite(size := float(norm)):
@@ -281,6 +305,10 @@ class Learner:
             )
             raise self._broken
         return {"optim/grad_norm": size, "optim/lr": params.lr}
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self._failed, self._gathered = None, False
 
     def _save(self, path: Path, extra: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
         if self._spoilt and self._broken is not None:
@@ -310,6 +338,7 @@ class Learner:
                 f"{path} holds a network of other sizes: {meta['model']}, expected {self.config}"
             )
         self._broken, self._spoilt = None, False
+        self._forget_gradients()
         self.network.load_state_dict(under(tensors, "model."))
         self.optimizer.state.clear()
         for name, parameter in self.network.named_parameters():
@@ -384,6 +413,29 @@ class NonFiniteLoss(TrainingError):
             else:
                 named[field.name] = value
         write_checkpoint(path, named, {"kind": "batch", "error": str(self)})
+
+
+def _loss_and_metrics(found: Any) -> tuple[Tensor, Mapping[str, Any]]:
+    """What a loss function returned. Raises UsageError if it isn't what one has to return."""
+    if not (isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[1], Mapping)):
+        raise UsageError(
+            f"a loss function returns (loss, metrics), metrics by name, {{}} for none; got {found!r:.80}"
+        )
+    loss, metrics = found
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        raise UsageError(
+            "the loss must be a scalar tensor, computed from what the network says (batch.mean makes one of "
+            f"(N, T)); got {_described(loss)}"
+        )
+    if "loss/total" in metrics:
+        raise UsageError('the loss tells a metric "loss/total": that is the loss itself, choose another name')
+    return loss, metrics
+
+
+def _described(loss: Any) -> str:
+    if not isinstance(loss, Tensor):
+        return f"{loss!r:.80}"
+    return f"the shape {tuple(loss.shape)}" if loss.ndim else "a constant, which has no gradient"
 
 
 def model_config(meta: Mapping[str, Any]) -> ModelConfig:

@@ -7,6 +7,7 @@ that was killed goes on as if it had not been. Episodes under way are lost other
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +24,15 @@ _DEADLINE_S = 120.0
 
 
 def counters(collector: Collector) -> dict[str, Any]:
-    """JSON values: steps, episodes and faults of each task, and its last 100 episodes."""
+    """JSON values: steps, episodes, faults and what was too old of each task, and its last 100 episodes."""
     return {
         name: {
             "steps": collector.steps[task],
             "episodes": collector.episode_count[task],
             "faults": collector.faults[task],
-            "recent": [[episode.score, episode.length] for episode in collector.episodes[task]],
+            "dropped": collector.dropped[task],
+            # a poisonous reward must not keep the state from being saved: JSON knows no infinity
+            "recent": [[e.score, e.length] for e in collector.episodes[task] if math.isfinite(e.score)],
         }
         for task, name in enumerate(collector.tasks)
     }
@@ -43,6 +46,7 @@ def restore_counters(collector: Collector, saved: Mapping[str, Any]) -> None:
             collector.steps[task] = found["steps"]
             collector.episode_count[task] = found["episodes"]
             collector.faults[task] = found["faults"]
+            collector.dropped[task] = found.get("dropped", 0)  # older checkpoints don't say
             collector.episodes[task].extend(Episode(task, *episode) for episode in found["recent"])
 
 

@@ -23,6 +23,7 @@ from universe2.agents.returns import Transitions
 from universe2.agents.sampler import ArrayState, Sample, SlotObservations
 from universe2.agents.text import TextTable
 from universe2.core.batch import Batch
+from universe2.core.errors import UsageError
 from universe2.core.screen import NVEC
 
 ValueOf = Callable[[SlotObservations, ArrayState], np.ndarray]
@@ -258,6 +259,8 @@ def segment_batch(
     segments: Sequence[Segment], weights: Sequence[float], texts: TextTable, learner: Learner
 ) -> SegmentBatch:
     """N segments as one batch on the learner's device; ``weights`` has one number per task."""
+    if not segments:
+        raise UsageError("no segments to make a batch of: was collect() given up?")
     seen = {name: np.stack([s.seen[name] for s in segments]) for name in segments[0].seen}
     done = {name: np.stack([s.done[name] for s in segments]) for name in segments[0].done}
     state = {name: np.stack([s.state[name] for s in segments]) for name in segments[0].state}

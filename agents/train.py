@@ -217,9 +217,12 @@ class Run:
 
                 self.script(self.learner, self.collector, self.config, self.part_done, after_update)
         except NonFiniteLoss as error:
-            bad = self.path.with_name("bad_batch.safetensors")
-            error.save_batch(bad)
             log.error("%s", error)
+            self._save_after(error)
+            ranks = self.learner.ranks  # each has a batch of its own
+            own = f"-{ranks.rank}" if ranks.size > 1 else ""
+            bad = self.path.with_name(f"bad_batch{own}.safetensors")
+            error.save_batch(bad)
             raise TrainingError(f"{error}. The batch is in {bad}") from error
         except Exception as error:
             log.error("%s: %s", type(error).__name__, error)
@@ -250,6 +253,8 @@ class Run:
         try:
             self.save(exactly=False)
         except Universe2Error as second:
+            if second is error:  # the weights themselves are lost
+                return
             log.error("%s: %s", type(second).__name__, second)
             error.add_note(f"and the state could not be saved: {second}")
 
@@ -282,7 +287,10 @@ class Run:
             self._kept = self._multiple()
             kept = self.path.with_name(f"{CHECKPOINT}-{self.steps:012d}")
             kept.unlink(missing_ok=True)
-            os.link(self.path, kept)
+            try:
+                os.link(self.path, kept)
+            except OSError:  # some file systems have no hard links
+                write_atomically(kept, self.path.read_bytes())
 
     def _multiple(self) -> int:
         return self.steps // self.config.keep_every_steps if self.config.keep_every_steps else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from universe2.agents.group import collect_groups
 from universe2.agents.learner import Learner
 from universe2.agents.minibatches import MAX_WEIGHT, minibatches, task_weights
 from universe2.agents.model import ModelConfig
-from universe2.core.errors import InterfaceError, TrainingError
+from universe2.agents.resume import counters, restore_counters
+from universe2.agents.segments import segment_batch
+from universe2.core.errors import DeadlineError, InterfaceError, TrainingError, UsageError
 from universe2.core.screen import ScreenMap
+from universe2.core.spec import EnvConfig
 
 
 class Counter(Toy):
@@ -58,8 +62,8 @@ class AlwaysBreaks(Toy):
 def make():
     learners = []
 
-    def collector(tasks, length=8, quota=None, **params):
-        pool = ToyPool(tasks)
+    def collector(tasks, length=8, quota=None, pool=ToyPool, **params):
+        pool = pool(tasks)
         learner = Learner(ModelConfig("patch", 4, 16, SIZE, text_dim=8), list(tasks))
         learners.append(learner)
         quotas = quota or tuple(slots for _, slots in tasks.values())
@@ -159,6 +163,25 @@ def test_groups_with_a_slot_that_only_breaks_are_dropped(make):
         assert all(colours(segment)[0] == 0 for group in groups for segment in group)
 
 
+def test_a_group_that_a_fault_interrupted_is_dropped(make):
+    """The slot goes on, in another episode than its neighbour's."""
+    toys = iter([Breaks, Counter, Counter, Counter])
+    collector = make({"mixed": (lambda rng: next(toys)(rng), 4)}, length=6, quota=(4,), lockstep=True)
+    assert [[s.slot for s in group] for group in collect_groups(collector, 2, 0)] == [[2, 3]]
+    assert [[s.slot for s in group] for group in collect_groups(collector, 2, 1)] == [[0, 1], [2, 3]]
+
+
+def test_what_was_too_old_is_counted_on_after_a_resume(make):
+    collector, other = make({"count": (Counter, 1)}), make({"count": (Counter, 1)})
+    collector.dropped[0] = 7
+    told = counters(collector)
+    restore_counters(other, told)
+    assert other.dropped[0] == 7
+    del told["count"]["dropped"]  # as in older checkpoints
+    restore_counters(other, told)
+    assert other.dropped[0] == 0
+
+
 def test_a_task_that_only_breaks_ends_the_run_with_a_clear_error(make):
     collector = make({"broken": (AlwaysBreaks, 2)}, stall_s=0.05)
     with pytest.raises(TrainingError, match=r"no environment has moved for .* faults so far"):
@@ -214,6 +237,104 @@ def test_tasks_that_do_not_move_are_not_waited_for(make):
         assert {segment.task for segment in collector.collect()} == {0}
     with pytest.raises(TrainingError, match="no environment has moved for"):
         make({"broken": (AlwaysBreaks, 2)}, quota=(2,), stall_s=0.5).collect()
+
+
+class Pausing(ToyPool):
+    """Answers nothing for a moment, if it is told to."""
+
+    silent_s = 0.0
+
+    def recv(self, timeout=None):
+        if self.silent_s:
+            time.sleep(self.silent_s)
+            self.silent_s = 0.0
+            raise DeadlineError("nothing")
+        return super().recv(timeout)
+
+
+def hangs(collector, *members):
+    """These members answer no more."""
+    pool, send = collector.pool, collector.pool.send
+    pool.send = lambda index, *rest: None if index in members else send(index, *rest)
+
+
+def pauses(collector, seconds):
+    """As if it had last been played with so long ago."""
+    collector._played_until -= seconds
+    collector._moved = [moved - seconds for moved in collector._moved]
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_time_between_two_collects_is_no_silence(make, lockstep):
+    collector = make({"count": (Counter, 2)}, pool=Pausing, stall_s=20.0, lockstep=lockstep)
+    collector.collect()
+    pauses(collector, 50.0)  # for an update, an evaluation
+    collector.pool.silent_s = 0.1
+    assert len(collector.collect()) == 2
+
+
+def test_a_task_is_waited_for_after_a_pause_as_before(make):
+    collector = make({"many": (Counter, 2), "few": (Counter, 2)}, stall_s=60.0, patience=1e9)
+    hangs(collector, 1)
+    while len(collector.queues[0]) < 2:
+        collector.pump(0.01)
+    pauses(collector, 50.0)
+    collector._skip_pause()
+    assert collector._awaited_full(time.monotonic()) == [True, False]
+
+
+def test_a_minimum_that_the_rest_cannot_reach_ends_the_run(make):
+    """To go on with less would be to throw it away, and to come back for ever."""
+    collector = make({"well": (Counter, 2), "hangs": (Counter, 2)}, quota=(1, 3), minimum=4, stall_s=0.5)
+    hangs(collector, 1)
+    with pytest.raises(TrainingError, match="no environment has moved for"):
+        collector.collect()
+
+
+def test_a_policy_that_is_never_refreshed_is_named(make):
+    collector = make({"count": (Counter, 2)}, max_steps_off_policy=4)
+    collector.sampler = collector.learner.snapshot().result()
+    assert len(collector.collect()) == 2
+    collector.learner.version += 5
+    with pytest.raises(
+        UsageError, match=r"of optimiser step 0, the learner at 5.*call collector.refresh\(\)"
+    ):
+        collector.collect()
+    collector.refresh()
+    assert any(collector.collect() for _ in range(3))
+    collector.sampler.close()
+
+
+def test_the_lag_is_of_what_is_learned_from(make):
+    collector = make({"breaks": (Breaks, 1), "count": (Counter, 1)}, length=8)
+    segments = collector.collect()
+    collector.learner.version = 3
+    segments[0].done["version"][:4] = -1000
+    segments[0].done["valid"][:4] = False
+    lag = {"policy_lag": 3, "policy_lag_max": 3, "policy_lag/breaks": 3, "policy_lag/count": 3}
+    assert collector.lag(segments) == lag
+    assert collector.lag([]) == {}
+
+
+def test_what_cannot_be_collected_is_refused(make):
+    with pytest.raises(UsageError, match="length = 0: a segment has at least one transition"):
+        CollectParams(0, (1,))
+    with pytest.raises(UsageError, match=r"quota = \(2, 0\): it is a number of segments for each task"):
+        CollectParams(4, (2, 0))
+    started = make({"count": (Counter, 1)})
+    learner = started.learner
+    with pytest.raises(UsageError, match="2 quotas for 1 tasks"):
+        Collector(started.pool, learner, CollectParams(4, (1, 1)))
+    with pytest.raises(UsageError, match=r"tasks are \['count'\], the pool's \['other'\]"):
+        Collector(ToyPool({"other": (Counter, 1)}), learner, CollectParams(4, (1,)))
+    pool = ToyPool({"count": (Counter, 1)})
+    with pytest.raises(UsageError, match=r"call start\(seed\) first"):
+        Collector(pool, learner, CollectParams(4, (1,))).collect()
+    pool.members[0].runtime.config = EnvConfig(interface="screen", autoreset="next_step")
+    with pytest.raises(UsageError, match='count: autoreset = "next_step", and training needs "same_step"'):
+        Collector(pool, learner, CollectParams(4, (1,)))
+    with pytest.raises(UsageError, match="no segments to make a batch of"):
+        segment_batch([], [1.0], started.texts, learner)
 
 
 def test_ready_members_are_answered_in_one_call(make):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 import torch
 
 from universe2.agents import checkpoint
-from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
+from universe2.agents.checkpoint import read_checkpoint, write_atomically, write_checkpoint
 from universe2.agents.checkpoint_policy import load
 from universe2.agents.learner import Learner, NonFiniteLoss, OptimParams
 from universe2.agents.losses import PPOLoss, reconstruction
@@ -171,6 +172,58 @@ def test_a_loss_that_tells_what_is_no_number_is_refused(learner, value):
         told_by_a_loss(learner, value)
 
 
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (lambda x: x.mean(), r"returns \(loss, metrics\), metrics by name.*got tensor"),
+        (lambda x: (x.mean((0, 1)), {}), r"must be a scalar tensor.*got the shape \(127,\)"),
+        (lambda x: (0.5, {}), r"must be a scalar tensor.*got 0\.5"),
+        (lambda x: (x.mean().detach(), {}), "must be a scalar tensor.*got a constant"),
+        (lambda x: (x.mean(), {"loss/total": 1.0}), 'a metric "loss/total".*choose another name'),
+    ],
+)
+def test_a_loss_function_that_returns_something_else_is_refused(learner, returned, told):
+    def fn(network, batch):
+        return returned(network(batch.obs, batch.state).value_logits)
+
+    with pytest.raises(UsageError, match=told):
+        learner.forward_backward_custom(batch_of(learner), fn).result()
+
+
+def test_a_step_behind_a_failed_gradient_fails_as_that_did(learner):
+    def fails(network, batch):
+        raise ZeroDivisionError("mine")
+
+    before = weights(learner)
+    learner.forward_backward(batch_of(learner), PPOLoss())
+    learner.forward_backward_custom(batch_of(learner), fails)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        learner.optim_step(OptimParams()).result()
+    assert all(torch.equal(value, before[name]) for name, value in weights(learner).items())
+    assert learner.network.core.inputs.weight.grad is None, "half of a gradient is none"
+    update(learner, 0).result()
+    assert learner.version == 1
+
+
+def test_a_step_without_a_gradient_is_refused(learner, tmp_path):
+    update(learner, 0).result()
+    with pytest.raises(UsageError, match="no forward_backward since the last optim_step"):
+        learner.optim_step(OptimParams()).result()
+    path = learner.save_state(tmp_path / "checkpoint").result()
+    learner.forward_backward(batch_of(learner), PPOLoss())
+    learner.load_state(path)  # and what was gathered is forgotten
+    with pytest.raises(UsageError, match="no forward_backward since the last optim_step"):
+        learner.optim_step(OptimParams()).result()
+    assert learner.version == 1
+
+
+def test_one_name_is_no_list_of_tasks():
+    with pytest.raises(
+        UsageError, match=r"tasks = 'a/B-v0' is one name, and a list is expected: \['a/B-v0'\]"
+    ):
+        Learner(CONFIG, "a/B-v0")
+
+
 def test_resume_is_exact_to_the_bit(learner, tmp_path):
     for seed in range(3):
         update(learner, seed).result()
@@ -225,11 +278,29 @@ def test_a_checkpoint_of_another_size_or_version_is_refused(learner, tmp_path):
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     path = tmp_path / "checkpoint"
     write_checkpoint(path, {"x": torch.ones(3)}, {"good": True})
-    with pytest.raises(ValueError, match="Out of range"):
+    with pytest.raises(TrainingError, match="a number in it is not finite"):
         write_checkpoint(path, {"x": torch.zeros(3)}, {"bad": float("nan")})
     tensors, meta = read_checkpoint(path)
     assert tensors["x"].tolist() == [1, 1, 1]
     assert meta["good"] is True
+
+
+def test_what_a_killed_write_left_is_written_over(tmp_path):
+    path = tmp_path / "checkpoint"
+    if os.fork() == 0:
+        os.fsync = lambda descriptor: os._exit(0)
+        write_atomically(path, b"half")
+    os.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    write_atomically(path, b"whole")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("checkpoint", b"whole")]
+
+
+def test_a_folder_in_a_files_place_is_no_good_one(tmp_path):
+    path = tmp_path / "checkpoint"
+    path.mkdir()
+    with pytest.raises(TrainingError, match=r"cannot write .*: Is a directory$"):
+        write_atomically(path, b"x")
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(learner, tmp_path):

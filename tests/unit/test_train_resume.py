@@ -203,6 +203,17 @@ def test_checkpoints_are_kept_by_policy(config, tmp_path):
     assert [s // 250 for s in steps] == [1, 2]
 
 
+def test_checkpoints_are_kept_where_there_are_no_hard_links(config, monkeypatch):
+    def refused(*names):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    path = train(TrainConfig(**{**vars(config), "keep_every_steps": 250}), console=quiet())
+    kept = sorted(path.parent.glob("checkpoint-*"))
+    assert len(kept) == 2
+    assert all(read_checkpoint(name)[1]["counts"]["steps"] >= 250 for name in kept)
+
+
 def test_a_full_disk_keeps_the_last_good_checkpoint(config, monkeypatch):
     path = train(config, console=quiet())
     before = path.read_bytes()
@@ -337,6 +348,31 @@ def test_whatever_ends_a_run_its_state_is_saved(config, monkeypatch, error, rais
         train(config, console=quiet())
     _, meta = read_checkpoint(Path(config.out_dir, "checkpoint"))
     assert meta["counts"]["steps"] > 0
+
+
+def test_a_run_whose_loss_was_not_finite_is_saved_and_resumes(config, monkeypatch):
+    class Poisonous(Toy):
+        """Its reward of step 20 is infinite."""
+
+        count = 0
+
+        def step(self, action):
+            self.count += 1
+            return (0, 0, 0), float("inf") if self.count == 20 else 1.0, True, False
+
+    (task,) = config.tasks
+    monkeypatch.setattr(
+        train_module, "_open_pool", lambda config, ranks: ToyPool({task.env_id: (Poisonous, 8)})
+    )
+    with pytest.raises(TrainingError, match="the loss is"):
+        train(config, console=quiet())
+    path = Path(config.out_dir, "checkpoint")
+    tensors, meta = read_checkpoint(path)
+    assert meta["counts"]["steps"] > 0 < meta["optimizer_steps"]
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    monkeypatch.setattr(train_module, "_open_pool", lambda config, ranks: ToyPool({task.env_id: (Flaky, 8)}))
+    train(config, resume=True, console=quiet())
+    assert read_checkpoint(path)[1]["optimizer_steps"] > meta["optimizer_steps"]
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(config, monkeypatch):

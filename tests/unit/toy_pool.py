@@ -17,6 +17,7 @@ import numpy as np
 from universe2.core.batch import Batch, Fault
 from universe2.core.errors import DeadlineError
 from universe2.core.screen import ScreenMap, screen_observation_space
+from universe2.core.spec import EnvConfig
 
 SIZE = (32, 32)
 BLACK, RED, BLUE, GREEN = (0, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)
@@ -45,6 +46,7 @@ class Toy:
 @dataclass
 class ToyRuntime:
     action_mask: np.ndarray
+    config: EnvConfig = field(default_factory=lambda: EnvConfig(interface="screen", autoreset="same_step"))
     observation_space: Any = field(default_factory=lambda: screen_observation_space(SIZE))
     toys: list[Toy] = field(default_factory=list)
     steps: Any = None
