@@ -137,6 +137,45 @@ def test_refuses_other_files(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE t (x)")
+    db.close()
+    before = other.read_bytes()
+    with pytest.raises(UsageError, match="something else"):
+        EpisodeStore(other)
+    assert other.read_bytes() == before
+
+
+def test_a_store_that_can_not_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.trace.store._BUSY_SECONDS", 0.0)
+    EpisodeStore(tmp_path / "db").close()
+    db = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UsageError, match="can't be written: database is locked"):
+        EpisodeStore(tmp_path / "db")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"total": float("nan")}, "return is NaN"),
+        ({"seed": 2**63}, "seed has 64 bits"),
+        ({"info": {"x": 10**5000}}, "info can't be stored"),
+    ],
+)
+def test_numbers_that_a_store_can_not_hold_are_refused(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    with EpisodeStore(tmp_path / "db") as store:
+        number = store.add_run(RUN)
+        with pytest.raises(UsageError, match=told):
+            store.add_episode(episode(number, **changes))
+        assert list(store.episodes()) == []
+
+
 def test_refuses_other_versions(tmp_path: Path) -> None:
     path = tmp_path / "db"
     EpisodeStore(path).close()

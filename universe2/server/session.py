@@ -240,12 +240,15 @@ class Session:
                     log.debug("session %s: goes on through the local socket", self.id)
                 resumed = pb.Resumed(received=self._assembler.received)
                 yield encode(pb.Header(session=self.id, resumed=resumed))
-            yield from self._journal.after(0 if resume is None else resume.received)
-            self._send = send
+            again = self._journal.after(0 if resume is None else resume.received)
+            self._send = None  # the reading thread sends nothing before all that is repeated
             self._reader = threading.Thread(
                 target=self._read, args=(requests, number), daemon=True, name="session-read"
             )
+            # Before it is repeated: a client that repeats as much at the same time must be read meanwhile.
             self._reader.start()
+            yield from again
+            self._send = send
             yield from self._serve(number)
         except Universe2Error as error:
             log.info("session %s ends: %s: %s", self.id, type(error).__name__, error)
@@ -365,16 +368,18 @@ class Session:
         yield from messages
         self._metrics.reply_wait_seconds.observe(time.monotonic() - ready)
 
-    def _refusals(self, member: Member, error: Universe2Error) -> Iterator[bytes]:
+    def _refusals(self, member: Member, error: Universe2Error) -> list[bytes]:
         """A server behind this one refused requests: so are those that asked here, as far as they were."""
         slots_K = np.array(error.slots, np.int32)
         request_K = member.askers(slots_K)
         self._outstanding -= len(slots_K)
+        messages: list[bytes] = []
         for request in np.unique(request_K).tolist():
             header = error_header(error, request)
             header.member = member.number
             header.error.slots.extend(slots_K[request_K == request].tolist())
-            yield from self._post(header)
+            messages += self._post(header)
+        return messages  # all kept before any is sent: a stream that breaks there loses none
 
     def _post(self, header: pb.Header, buffers: list[Buffer] | None = None) -> list[bytes]:
         """Number and keep a frame: the messages to send."""

@@ -317,32 +317,43 @@ class EpisodeStore:
 
     def _prepare(self) -> None:
         try:
+            self._schema()  # before anything is changed: the file may be somebody else's
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA foreign_keys=ON")
             with self._writing():
-                self._create_or_check()
+                self._create_or_update()
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"{self.path} can't be written: {error}; is it, or its folder, yours?") from None
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.path} is not an episode store: {error}") from None
 
-    def _create_or_check(self) -> None:
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _schema(self) -> int:
+        """The version of the schema; 0 if the file is empty. Raises UsageError, VersionError."""
+        # The tables first: who makes a store meanwhile has then set the others, too.
         (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if tables == 0:
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif application != _APPLICATION_ID:
+            return 0
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION_ID:
             raise UsageError(f"{self.path} is an SQLite file of something else; name another file")
-        elif version == 1:
-            self._db.execute("ALTER TABLE runs ADD COLUMN verified TEXT NOT NULL DEFAULT ''")
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        if version not in (1, SCHEMA_VERSION):
             raise VersionError(
                 f"{self.path} has schema {version}, but this universe2 reads {SCHEMA_VERSION}; "
                 "use the version that wrote it, or another file"
             )
+        return int(version)
+
+    def _create_or_update(self) -> None:
+        version = self._schema()
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        elif version == 1:
+            self._db.execute("ALTER TABLE runs ADD COLUMN verified TEXT NOT NULL DEFAULT ''")
+        if version != SCHEMA_VERSION:
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -407,7 +418,16 @@ def _checked(name: str, kind: str, value: Any, where: str) -> Any:
 
 def _stored(name: str, value: Any) -> Any:
     if name in _JSON:
-        return _json(value)
+        try:
+            return _json(value)
+        except ValueError as error:
+            raise UsageError(f"{name} can't be stored as JSON: {error}") from None
+    if isinstance(value, float) and math.isnan(value):
+        raise UsageError(f"{_COLUMNS.get(name, name)} is NaN and can't be stored; was a reward no number?")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UsageError(
+            f"{name} has {value.bit_length()} bits, but a store holds whole numbers of at most 63, and a sign"
+        )
     return in_utf8(value) if isinstance(value, str) else value
 
 
