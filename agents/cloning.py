@@ -136,14 +136,16 @@ def segments_of(
 def main(
     datasets: Annotated[list[str], typer.Argument(help="Minari datasets, each a task.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.", min=1)] = 5,
     lr: Annotated[float, typer.Option(help="Adam's.")] = 3e-3,
     sizes: Annotated[str, typer.Option("--preset", help="Of the network.")] = "nano",
     bases: Annotated[int, typer.Option(help="As in a training config: for many tasks.")] = 0,
-    length: Annotated[int, typer.Option(help="Transitions per segment.")] = 32,
+    length: Annotated[int, typer.Option(help="Transitions per segment.", min=1)] = 32,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
 ) -> None:
     """Clone demonstrations into a checkpoint."""
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; name the file to write, say {out / 'checkpoint'}")
     texts, segments = TextTable(), []
     sizes_seen = set()
     for task, name in enumerate(datasets):

@@ -135,6 +135,12 @@ def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recordin
     return done
 
 
+def refuse_existing(dataset_id: str) -> None:
+    """Raises UsageError if there is such a data set already."""
+    if dataset_id in _minari().list_local_datasets():
+        raise UsageError(f"there is a dataset {dataset_id} already; minari delete {dataset_id}")
+
+
 def write_dataset(
     dataset_id: str, env_id: str, recordings: list[Recording], options: Mapping[str, Any] | None = None
 ) -> None:
@@ -148,8 +154,7 @@ def write_dataset(
 
     from universe2.core.screen import screen_action_space, screen_observation_space
 
-    if dataset_id in minari.list_local_datasets():
-        raise UsageError(f"there is a dataset {dataset_id} already; minari delete {dataset_id}")
+    refuse_existing(dataset_id)
     buffers = [
         EpisodeBuffer(
             id=number,
@@ -224,7 +229,7 @@ def _minari() -> Any:
 def main(
     env_id: Annotated[str, typer.Argument(help="An arcade game or a web task.")],
     dataset_id: Annotated[str, typer.Argument(help="Minari's name for it, like u2/runner-v0.")],
-    episodes: Annotated[int, typer.Option(help="How many.")] = 100,
+    episodes: Annotated[int, typer.Option(help="How many.", min=1)] = 100,
     slots: Annotated[int, typer.Option(help="Environments at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the episodes.")] = 0,
     size: Annotated[int, typer.Option(help="Height and width of the screen in pixels.")] = 64,
@@ -236,6 +241,7 @@ def main(
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the servers' token.")] = None,
 ) -> None:
     """Record an expert's episodes as a Minari dataset."""
+    refuse_existing(dataset_id)  # before anything is played
     token = token_from(token_file)
     options = typed_options(option or [])
     found = record(

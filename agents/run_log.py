@@ -13,7 +13,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -49,24 +49,33 @@ def task_rows(collector: Collector) -> list[dict[str, Any]]:
 class RunLog:
     """Writes a run's files in ``folder``; appends if they are there, but for rows beyond ``steps``.
 
-    Such rows were written between the last checkpoint and the run's death, and come again.
+    Such rows were written between the last checkpoint and the run's death, and come again. Until ``begin``
+    there is train.log alone: a run that is refused leaves the numbers as they are.
     """
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
-        self._folder = folder
+        self._folder, self._steps = folder, steps
         make_folder(folder)
-        path = folder / "metrics.jsonl"
-        if path.exists():
-            _cut(path, steps)
-        self._metrics = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
-        self._wandb = _wandb_run(folder)
+        self._metrics: TextIO | None = None
         self._handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._level = log.level
         log.addHandler(self._handler)
         log.setLevel(logging.INFO)
         log.propagate = False
+
+    def begin(self) -> None:
+        """Open the rest. Raises TrainingError if metrics.jsonl is damaged."""
+        path = self._folder / "metrics.jsonl"
+        if path.exists():
+            _cut(path, self._steps)
+        self._metrics = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(self._folder), purge_step=self._steps + 1 if self._steps else None)
+        self._wandb = _wandb_run(self._folder)
+
+    @property
+    def begun(self) -> bool:
+        return self._metrics is not None
 
     def write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
         """One moment of the run. Raises TrainingError if the disk is full."""
@@ -76,16 +85,17 @@ class RunLog:
             raise self._unwritable(error) from error
 
     def _write(self, seconds: float, steps: int, tasks: list[dict[str, Any]], metrics: Metrics) -> None:
-        whole = dict(metrics)
+        own = {"seconds": seconds, "steps": steps}
+        whole, of_task = _by_task([row["task"] for row in tasks], metrics)
         for row in tasks:
-            mine = f"/{row['task']}"
-            of_task = {name.removesuffix(mine): whole.pop(name) for name in metrics if name.endswith(mine)}
-            self._row({"seconds": seconds, "steps": steps, **row, **of_task})
+            mine = {**own, **row}  # which no metric of that name replaces
+            self._row({**mine, **of_task[row["task"]], **mine})
             if row["return_mean"] is not None:
                 self._scalar(f"return/{row['task']}", row["return_mean"], steps)
-        self._row({"seconds": seconds, "steps": steps, **whole})
+        self._row({**own, **whole, **own})
         for name, value in metrics.items():
             self._scalar(name, value, steps)
+        assert self._metrics is not None, "a run has begun that tells of itself"
         self._metrics.flush()
         if self._wandb is not None:
             scores = {f"return/{row['task']}": row["return_mean"] for row in tasks}
@@ -94,10 +104,11 @@ class RunLog:
     def close(self) -> None:
         """Raises TrainingError if the disk is full."""
         try:
-            self._metrics.close()
-            self._board.close()
-            if self._wandb is not None:
-                self._wandb.finish()
+            if self._metrics is not None:
+                self._metrics.close()
+                self._board.close()
+                if self._wandb is not None:
+                    self._wandb.finish()
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
@@ -111,10 +122,20 @@ class RunLog:
 
     def _row(self, row: dict[str, Any]) -> None:
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in row.items()}
+        assert self._metrics is not None, "a run has begun that tells of itself"
         self._metrics.write(json.dumps({k: _rounded(v) for k, v in finite.items()}) + "\n")
 
     def _scalar(self, name: str, value: float, steps: int) -> None:
         self._board.add_scalar(name, value, steps)
+
+
+def _by_task(tasks: list[str], metrics: Metrics) -> tuple[Metrics, dict[str, Metrics]]:
+    """(those of the whole, those of each task by their names without it)."""
+    whole, of_task = dict(metrics), {}
+    for task in sorted(tasks, key=len, reverse=True):  # one's id may be the tail of another's
+        mine = [name for name in whole if name.endswith(f"/{task}")]
+        of_task[task] = {name.removesuffix(f"/{task}"): whole.pop(name) for name in mine}
+    return whole, of_task
 
 
 def _cut(path: Path, steps: int) -> None:

@@ -207,6 +207,8 @@ class Run:
                     stack.enter_context(progress)
                 log.info("training %s from step %d", ", ".join(self.collector.tasks), self.steps)
                 self._start(saved)
+                if run_log is not None:
+                    run_log.begin()
                 self._write_config()
                 begun = True
 
@@ -261,7 +263,7 @@ class Run:
     def _end_log(self, run_log: RunLog) -> None:
         try:
             now = (self.steps, self.rows())
-            if now != self._told:
+            if run_log.begun and now != self._told:
                 run_log.write(self.seconds, *now, {})
             run_log.close()
         except TrainingError as error:  # the run has ended already, well or not
@@ -305,6 +307,7 @@ class Run:
 
     def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
         now = time.monotonic()
+        metrics = _numbers(metrics)
         self._lag = metrics.get("policy_lag", self._lag)  # a user's script may not tell it
         if not self._updated and metrics.get("loss/imitation") == 0:
             log.warning(
@@ -326,6 +329,17 @@ class Run:
         if now - self._saved >= self.config.checkpoint_seconds or self._multiple() > self._kept:
             self._saved = now
             self.save()
+
+
+def _numbers(metrics: Mapping[str, Any]) -> Metrics:
+    """As a user's script may tell them: of NumPy, or scalar tensors. Raises UsageError for anything else."""
+    found: Metrics = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(f"after_update is told {name} = {value!r:.80}: a metric is a number") from None
+    return found
 
 
 @contextmanager

@@ -10,7 +10,10 @@ import minari
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
+from universe2.agents import cloning, demonstrations
 from universe2.agents.cloning import clone, segments_of
 from universe2.agents.demonstrations import (
     Recording,
@@ -140,6 +143,9 @@ def test_the_command_records_under_options_and_the_dataset_tells_them(tmp_path, 
     assert all(len(recording.actions) <= OPTIONS["max_steps"] for recording in read_dataset("u2/short-v0"))
     told = minari.load_dataset("u2/short-v0").storage.metadata["description"]
     assert str(OPTIONS) in told
+    monkeypatch.setattr(demonstrations, "record", lambda *args, **options: pytest.fail("played"))
+    with pytest.raises(UsageError, match="there is a dataset u2/short-v0 already"):
+        demonstrations.main(RUNNER, "u2/short-v0", episodes=2)
 
 
 def test_who_has_no_expert_is_refused():
@@ -165,6 +171,7 @@ def test_a_web_solver_demonstrates():
             'atari/Pong-v0 has no expert: it lacks the option "expert"',
         ),
         (["cloning", "u2/nothing-v0", "--out", "x"], "no Minari dataset u2/nothing-v0 here"),
+        (["cloning", "u2/nothing-v0", "--out", "."], "--out . is a folder; name the file to write"),
     ],
 )
 def test_their_errors_are_a_line(arguments, told, tmp_path):
@@ -175,3 +182,19 @@ def test_their_errors_are_a_line(arguments, told, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"universe2: {told}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (demonstrations.main, [RUNNER, "u2/x-v0", "--episodes=0"]),
+        (cloning.main, ["u2/x-v0", "--out=x", "--epochs=0"]),
+        (cloning.main, ["u2/x-v0", "--out=x", "--length=0"]),
+    ],
+)
+def test_none_at_all_is_refused(main, arguments):
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "greater than or equal to 1" in done.output

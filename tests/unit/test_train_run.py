@@ -20,7 +20,7 @@ from toy_run import quiet, toy_config
 from universe2.agents import train as train_module
 from universe2.agents.checkpoint import read_checkpoint
 from universe2.agents.config import TrainConfig, from_table
-from universe2.agents.run_log import task_rows
+from universe2.agents.run_log import _by_task, task_rows
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
 
@@ -184,6 +184,54 @@ def test_an_algorithm_may_be_a_function_of_ones_own(config, tmp_path, monkeypatc
     assert from_table(meta["extra"]["config"]).algorithm == "own_algorithm:train"
     rows = [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
     assert any(row.get("mine") == 2.5 for row in rows)
+
+
+def own_rows(config, tmp_path, monkeypatch, metrics):
+    """The rows of a run that tells these."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_metrics.py").write_text("import numpy\nimport torch\n" + OWN.replace('{"mine": 2.5}', metrics))
+    sys.modules.pop("own_metrics", None)
+    path = train(TrainConfig(**{**vars(config), "algorithm": "own_metrics:train"}), console=quiet())
+    return [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_metric_may_be_a_tensor_and_replaces_no_number_of_the_row(config, tmp_path, monkeypatch):
+    told = '{"a": numpy.float32(2), "b": torch.tensor(3.0), "steps": 1e9, "task_steps/toys/Flaky-v0": 1e9}'
+    rows = own_rows(config, tmp_path, monkeypatch, told)
+    assert any(row.get("a") == 2.0 and row.get("b") == 3.0 for row in rows)
+    assert all(max(row["steps"], row.get("task_steps", 0)) < 1000 for row in rows)
+
+
+def test_a_metric_that_is_no_number_is_named(config, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"after_update is told mine = \[1\]: a metric is a number"):
+        own_rows(config, tmp_path, monkeypatch, '{"mine": [1]}')
+
+
+def test_one_tasks_name_may_be_the_tail_of_anothers():
+    metrics = {"entropy/B-v0": 1.0, "entropy/a/B-v0": 2.0, "loss/total": 3.0}
+    for tasks in (["B-v0", "a/B-v0"], ["a/B-v0", "B-v0"]):
+        whole, of_task = _by_task(tasks, metrics)
+        assert whole == {"loss/total": 3.0}
+        assert of_task == {"B-v0": {"entropy": 1.0}, "a/B-v0": {"entropy": 2.0}}
+
+
+def test_a_resume_that_is_refused_leaves_the_log_as_it_is(config, monkeypatch, tmp_path):
+    path = train(config, console=quiet()).with_name("metrics.jsonl")
+    path.write_text(path.read_text() + '{"steps": 1000000}\n')  # from after the checkpoint
+    before = path.read_text()
+
+    def refuse(self, saved):
+        raise TrainingError("not like this")
+
+    longer = dataclasses.replace(config, total_steps=1200)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Run, "_start", refuse)
+        with pytest.raises(TrainingError, match="not like this"):
+            train(longer, resume=True, console=quiet())
+    assert path.read_text() == before
+    assert "not like this" in path.with_name("train.log").read_text()
+    train(longer, resume=True, console=quiet())
+    assert "1000000" not in path.read_text()
 
 
 @pytest.mark.parametrize(
