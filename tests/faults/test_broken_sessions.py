@@ -13,7 +13,7 @@ from waiting import eventually
 from universe2.client import open_remote
 from universe2.client.stream import Stream
 from universe2.core.batch import Batch, Fault
-from universe2.core.errors import DeadlineError, ProtocolError, ServerLostError
+from universe2.core.errors import DeadlineError, ProtocolError, ServerLostError, Universe2Error
 from universe2.core.spec import EnvConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 
@@ -195,6 +195,18 @@ def test_an_error_that_nobody_expected_while_a_session_is_reopened(
         assert faults(receive(runtime, 2)) == []
     finally:
         runtime.close()
+        server.stop(1.0)
+
+
+def test_a_session_without_a_thread_to_open_it_gives_its_slots_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = served(CountingRuntime)
+    try:
+        with monkeypatch.context() as patched:
+            refuse_threads(patched, "session-open", 1)
+            with pytest.raises(Universe2Error, match="can't start new thread"):
+                open_remote(COUNTING.id, 3, EnvConfig(), [server.address])
+        assert (server.capacity.slots_free, server.capacity.sessions_open) == (8, 0)
+    finally:
         server.stop(1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import queue
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from universe2.client import open_remote
 from universe2.core.errors import ClosedError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.faces.make import make
+from universe2.server import Server, ServerConfig
 from universe2.testing.counting import COUNTING, CountingRuntime
 
 
@@ -137,6 +139,41 @@ def test_stopping_the_server_tells_its_clients_and_close_is_bounded() -> None:
     assert time.monotonic() - began < 2.0
     with pytest.raises(ClosedError):
         runtime.reset([0], [0])
+
+
+def test_stopping_the_server_waits_for_no_session_that_is_opening() -> None:
+    go, closed = threading.Event(), threading.Event()
+
+    class Late(CountingRuntime):
+        def close(self) -> None:
+            closed.set()
+
+    def slow(env_id: str, num_slots: int, config: EnvConfig) -> CountingRuntime:
+        assert go.wait(30.0)
+        return Late(COUNTING, num_slots, config)
+
+    server = Server(ServerConfig(port=0, slots=8), slow)
+    server.start()
+    told: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            open_remote(COUNTING.id, 3, EnvConfig(), [server.address], wait=0.0)
+        except Exception as error:  # noqa: BLE001  it is looked at
+            told.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        assert eventually(lambda: server.capacity.slots_free == 5)
+        began = time.monotonic()
+        server.stop(2.0)
+        assert time.monotonic() - began < 1.5
+        assert "shutting down" in str(told.get(timeout=10.0))
+        assert server.capacity.slots_free == 5
+    finally:
+        go.set()
+    assert closed.wait(10.0)
+    assert eventually(lambda: server.capacity.slots_free == 8)
 
 
 def test_an_environment_that_is_dropped_frees_its_slots(counting: EnvSpec) -> None:

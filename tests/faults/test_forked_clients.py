@@ -76,3 +76,32 @@ def test_a_forked_process_is_refused_and_leaves_its_parents_session_alone(
     )
     assert done.stdout.splitlines() == ["0 fine"], done.stdout + done.stderr
     assert server.capacity.slots_free == 4
+
+
+POOL = """
+import os, sys
+from universe2.core.errors import UsageError
+from universe2.faces.pool import Pool
+from universe2.testing.counting import COUNTING, CountingRuntime
+from universe2.core.spec import EnvConfig
+
+pool = Pool([("counting", CountingRuntime(COUNTING, 2, EnvConfig()))])
+pool.reset(1)
+pid = os.fork()
+if pid == 0:
+    try:
+        pool.recv(20.0)
+    except UsageError as error:
+        os._exit(0 if str(os.getppid()) in str(error) else 3)
+    os._exit(4)
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status), len(pool.recv(10.0)[1]), flush=True)
+pool.close()
+"""
+
+
+def test_a_pool_does_not_wait_for_ever_in_a_forked_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", POOL], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines() == ["0 2"], done.stdout + done.stderr

@@ -13,7 +13,7 @@ from universe2.server.auth import Who
 from universe2.server.capacity import Capacity
 from universe2.server.config import ServerConfig
 from universe2.server.metrics import Metrics
-from universe2.server.opening import read_asks
+from universe2.server.opening import Openings, read_asks
 from universe2.server.session import Session
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.frames import Assembler, decode, encode
@@ -38,7 +38,14 @@ def opened(cls: type[CountingRuntime]) -> tuple[Session, Assembler]:
     first = encode(pb.Header(sequence=1, open=ask))
     frame = assembler.add(first)
     assert frame is not None
-    session.open(frame, read_asks(ask), lambda _, *asked: cls(COUNTING, *asked), lambda: None, Who("tester"))
+    session.open(
+        frame,
+        read_asks(ask),
+        lambda _, *asked: cls(COUNTING, *asked),
+        lambda: None,
+        Who("tester"),
+        Openings(),
+    )
     return session, assembler
 
 

@@ -31,7 +31,9 @@ from universe2.core.errors import (
 from universe2.core.spec import EnvConfig
 from universe2.faces.pool import Pool
 from universe2.server import Server, ServerConfig
+from universe2.server.member import Member
 from universe2.server.opening import read_asks
+from universe2.server.parking import ParkingRuntime
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.v1 import universe_pb2 as pb
 
@@ -233,6 +235,27 @@ def test_a_picture_that_takes_long_holds_up_nobody_else(start: Callable[..., Ser
         assert pool.recv(10.0)[0] == 0
         asking.join(10)
         assert len(found) == 1
+
+
+def test_what_is_done_aside_keeps_no_process_from_its_end() -> None:
+    member = Member(0, ParkingRuntime(CountingRuntime(COUNTING, 1, EnvConfig()), 5))
+    begun, go, over = threading.Event(), threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        go.wait(20.0)
+
+    member.do_aside(hang, 9)
+    member.do_aside(over.set, 9)
+    assert begun.wait(10.0)
+    assert threads[0].daemon
+    member.over()
+    go.set()
+    threads[0].join(10.0)
+    assert not threads[0].is_alive()
+    assert not over.is_set(), "the session was over"
 
 
 def test_who_closes_its_part_leaves_the_others_theirs(start: Callable[..., Server]) -> None:

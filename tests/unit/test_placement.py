@@ -133,3 +133,12 @@ def test_a_family_that_none_offers_is_told_by_a_server(other: EnvSpec, servers: 
     both = [started(servers, families=("testing",)).address for _ in range(2)]
     with pytest.raises(UnknownEnvError, match="doesn't offer the family 'elsewhere', only testing"):
         open_remote(OTHER.id, 2, None, both)
+
+
+def test_a_server_whose_sessions_are_all_open_gets_no_slots(servers: list[Server]) -> None:
+    full, other = started(servers, sessions=1), started(servers)
+    first = open_remote(COUNTING.id, 1, None, [full.address])
+    second = open_remote(COUNTING.id, 4, None, [full.address, other.address], wait=0.0)
+    assert other.capacity.slots_free == 4
+    first.close()
+    second.close()

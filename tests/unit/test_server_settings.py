@@ -63,6 +63,7 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("port = 70000", "0..65535"),
         ("lease = 0", "above 0 s"),
         ("lease = nan", "above 0 s"),
+        ("open_deadline = 1e10", "open_deadline must be above 0 s and at most a day (86400 s), got"),
         ('lease = "long"', "lease must be a number, got 'long'"),
         ('slots = "5"', "slots must be a whole number, got '5'"),
         ("slots = true", "slots must be a whole number, got True"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -137,3 +138,10 @@ def test_waiting_ends_in_time_whether_one_may_read_or_not() -> None:
         assert 0.1 <= time.monotonic() - began < 5.0
     inbox.put(7)
     assert turn.wait(inbox, 0.0, read) == 7
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e12])
+def test_a_caller_may_wait_without_end(seconds: float) -> None:
+    inbox: queue.SimpleQueue[int] = queue.SimpleQueue()
+    inbox.put(7)
+    assert Turn().wait(inbox, seconds, None) == 7

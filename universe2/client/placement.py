@@ -267,7 +267,7 @@ def plan(
         if PROTOCOL not in info.protocols:
             raise VersionError(f"{address} speaks protocols {list(info.protocols)}, this client {PROTOCOL}")
     asked = [(_offering(env_id, infos), count) for env_id, count in wanted]
-    free = {address: info.slots_free for address, info in infos.items()}
+    free = {address: _free(info) for address, info in infos.items()}
     total = {address: info.slots_total for address, info in infos.items()}
     try:
         return _spread(asked, free)
@@ -277,6 +277,11 @@ def plan(
         if sum(count for _, count in wanted) <= sum(total.values()):
             error.retry_after = RETRY_SECONDS
         raise
+
+
+def _free(info: pb.InfoReply) -> int:
+    """How many slots another session would find; none if all sessions are open."""
+    return 0 if info.sessions_open >= info.sessions_total > 0 else info.slots_free
 
 
 def _reached(remotes: Sequence[str], token: str | None, deadline: float) -> dict[str, pb.InfoReply]:

@@ -19,6 +19,9 @@ REST_SECONDS = 0.02
 LOOK_SECONDS = 0.2
 """How often a caller who reads looks whether what it waits for came from elsewhere."""
 
+LONGEST_SECONDS = threading.TIMEOUT_MAX / 2
+"""Python's queues refuse to wait for much longer: also for who said inf."""
+
 _Item = TypeVar("_Item")
 
 
@@ -66,7 +69,7 @@ class Turn:
 
         ``read(seconds)`` waits for a message and deals with it; False if that isn't a caller's business now.
         """
-        end = time.monotonic() + seconds
+        end = time.monotonic() + min(seconds, LONGEST_SECONDS)
         while read is not None and self._taken.acquire(blocking=False):
             try:
                 self._lent = True

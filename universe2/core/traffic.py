@@ -7,13 +7,14 @@ business, who says how many rows are owed for it.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Sequence
 
 from universe2.core.batch import Batch
-from universe2.core.errors import ClosedError, DeadlineError, IdleError, Universe2Error
+from universe2.core.errors import ClosedError, DeadlineError, IdleError, Universe2Error, UsageError
 from universe2.core.runtime import Runtime, close_all
 
 _POLL_S = 0.5  # how often a waiting thread looks whether all is closed
@@ -24,6 +25,7 @@ class Traffic:
 
     def __init__(self, runtimes: Sequence[Runtime]) -> None:
         self._runtimes = runtimes
+        self._process = os.getpid()
         self._ready: queue.SimpleQueue[tuple[int, Batch | Universe2Error]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self.closed = False
@@ -49,9 +51,15 @@ class Traffic:
     def recv(self, timeout: float | None = None) -> tuple[int, Batch | Universe2Error]:
         """(index, what that runtime had or raised) of whichever is ready first; ``timeout`` in seconds.
 
-        Raises DeadlineError, ClosedError, and IdleError if nothing is owed. A runtime that raised
-        goes on: what it still owes can be received.
+        Raises DeadlineError, ClosedError, IdleError if nothing is owed, and UsageError in a forked process,
+        which has no threads that receive. A runtime that raised goes on: what it still owes can be received.
         """
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"the runtimes are received from in process {self._process}, and this is process "
+                f"{os.getpid()}, forked from it, where nothing would ever come: open them in the process "
+                "that plays them"
+            )
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             if self.closed:

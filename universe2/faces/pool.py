@@ -94,8 +94,8 @@ class Pool(Face):
     def recv(self, timeout: float | None = None) -> tuple[int, Batch]:
         """(member index, Batch) of whichever is ready first; ``timeout`` in seconds.
 
-        Raises DeadlineError, IdleError if nothing was sent, and what a member's runtime raised. The
-        pool goes on: what that member still owes can be received.
+        Raises DeadlineError, IdleError if nothing was sent, UsageError in a forked process, and what a
+        member's runtime raised. The pool goes on: what that member still owes can be received.
         """
         self._check_open()
         index, found = self._traffic.recv(timeout)

@@ -20,7 +20,6 @@ frame_bytes = 16777216        # … and make this much at most
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -35,6 +34,9 @@ from universe2.wire.frames import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MIN_MESSAG
 
 MOST = {"slots": 2**31 - 1, "sessions": 2**16, "queue": 2**16}
 """Slots are numbered in 32 bits; sessions, and who waits for one, take threads and file descriptors."""
+
+MOST_SECONDS = 86_400.0
+"""A day: whoever means "without end" by more would keep what is hung, and its slots, for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,11 @@ class ServerConfig:
                 f"({self.max_message_bytes})"
             )
         for name in ("lease", "open_deadline", "drain_seconds"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be above 0 s, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) <= MOST_SECONDS:
+                raise UsageError(
+                    f"{name} must be above 0 s and at most a day ({MOST_SECONDS:.0f} s), "
+                    f"got {getattr(self, name)}"
+                )
         if unknown := set(self.families) - set(families()):
             raise UsageError(f"no family {sorted(unknown)[0]!r}; there are {', '.join(families())}")
         names = [holder.name for holder in self.everyone()]

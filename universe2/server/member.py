@@ -9,10 +9,10 @@ Suffixes: N slots of the member, K slots of one call.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -49,7 +49,8 @@ class Member:
         """monotonic time at which each slot was last asked for a row, noted a little later than that"""
         self._came_N = np.zeros(runtime.num_slots)
         """monotonic time at which each slot's last row came"""
-        self._aside: ThreadPoolExecutor | None = None
+        self._aside: queue.SimpleQueue[Callable[[], None] | None] | None = None
+        self._over = False
         self._counting = threading.Lock()
         self._waiting = 0
         """requests aside that are not done"""
@@ -98,15 +99,19 @@ class Member:
         if self._waiting >= most:
             raise ProtocolError(f"the client asks and doesn't wait: {most} requests are not answered yet")
         if self._aside is None:
-            self._aside = ThreadPoolExecutor(1, thread_name_prefix="session-aside")
+            self._aside = queue.SimpleQueue()
+            # A daemon: what hangs there, in foreign code, must not keep the process from its end.
+            threading.Thread(target=self._do, args=(self._aside,), daemon=True, name="session-aside").start()
         with self._counting:
             self._waiting += 1
-        self._aside.submit(self._do, work)
+        self._aside.put(work)
 
-    def _do(self, work: Callable[[], None]) -> None:
-        work()
-        with self._counting:
-            self._waiting -= 1
+    def _do(self, aside: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+        """In the member's own thread, until the session is over."""
+        while (work := aside.get()) is not None and not self._over:
+            work()
+            with self._counting:
+                self._waiting -= 1
 
     def written(self, batch: Batch) -> tuple[Batch, pb.Batch, list[Buffer]]:
         """The batch as it is sent: rows that can't be written are faults of their environments."""
@@ -121,5 +126,6 @@ class Member:
         """The session is over: nothing more is done aside, and viewers go."""
         for viewer in self.viewers:
             viewer.end()
+        self._over = True
         if self._aside is not None:
-            self._aside.shutdown(wait=False, cancel_futures=True)
+            self._aside.put(None)

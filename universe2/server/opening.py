@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -77,8 +78,70 @@ def _check_names(ask: pb.Open) -> None:
             )
 
 
+class _Opening:
+    """What comes of one runtime that is being opened: itself, or an error. What is said first counts."""
+
+    def __init__(self) -> None:
+        self._result: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
+        self._decided = False
+        self._lock = threading.Lock()
+
+    def decide(self, result: Runtime | Exception) -> bool:
+        """False: something else was said before. From any thread."""
+        with self._lock:
+            if self._decided:
+                return False
+            self._decided = True
+            self._result.put(result)
+            return True
+
+    def wait(self, seconds: float, late: str) -> Runtime | Exception:
+        """What comes of it; within ``seconds``, or it is a DeadlineError that says ``late``."""
+        try:
+            return self._result.get(timeout=seconds)
+        except queue.Empty:
+            self.decide(DeadlineError(late))
+        except Exception as error:  # noqa: BLE001  what it is may be told, and what opens later is closed
+            self.decide(error)
+        return self._result.get()
+
+
+class Openings:
+    """All that a server is opening."""
+
+    def __init__(self) -> None:
+        self._waited_for: set[_Opening] = set()
+        self._stopped: Universe2Error | None = None
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def another(self) -> Iterator[_Opening]:
+        """One more, which is waited for inside."""
+        opening = _Opening()
+        with self._lock:
+            if self._stopped is not None:
+                opening.decide(self._stopped)
+            self._waited_for.add(opening)
+        try:
+            yield opening
+        finally:
+            with self._lock:
+                self._waited_for.discard(opening)
+
+    def stop(self, error: Universe2Error) -> None:
+        """Whoever waits hears ``error`` at once, and so does whoever comes. What opens late is closed."""
+        with self._lock:
+            self._stopped = error
+            for opening in self._waited_for:
+                opening.decide(error)
+
+
 def open_all(
-    open_runtime: OpenRuntime, members: Sequence[Asked], deadline: float, give_back: Callable[[], None]
+    open_runtime: OpenRuntime,
+    members: Sequence[Asked],
+    deadline: float,
+    give_back: Callable[[], None],
+    openings: Openings,
 ) -> list[Runtime]:
     """``open_in_time`` of all members of a session, one after the other: all of them or none.
 
@@ -87,13 +150,14 @@ def open_all(
     closed again.
     """
     if len(members) == 1:
-        return [open_in_time(open_runtime, members[0], deadline, give_back)]
+        return [open_in_time(open_runtime, members[0], deadline, give_back, openings)]
     left = _Countdown(len(members), give_back)
     end = time.monotonic() + deadline * -(-len(members) // MEMBERS_PER_DEADLINE)
     runtimes: list[Runtime] = []
     try:
         for member in members:
-            runtimes.append(open_in_time(open_runtime, member, max(end - time.monotonic(), 0.0), left.down))
+            seconds = max(end - time.monotonic(), 0.0)
+            runtimes.append(open_in_time(open_runtime, member, seconds, left.down, openings))
     except Exception:
         try:
             close_all(runtimes)
@@ -120,17 +184,21 @@ class _Countdown:
 
 
 def open_in_time(
-    open_runtime: OpenRuntime, asked: Asked, deadline: float, give_back: Callable[[], None]
+    open_runtime: OpenRuntime,
+    asked: Asked,
+    deadline: float,
+    give_back: Callable[[], None],
+    openings: Openings,
 ) -> Runtime:
     """The runtime that was asked for, if it opens within ``deadline`` seconds.
 
     Otherwise ``give_back`` is called once, at the latest when what came too late is closed again, or when
-    nothing came for ``LATE_SECONDS`` more. Raises DeadlineError, VersionError, and whatever opening raises.
+    nothing came for ``LATE_SECONDS`` more. Raises DeadlineError, VersionError, whatever opening raises, and
+    what ``openings`` was stopped with.
     """
     ask, config = asked
     give_back = _Countdown(1, give_back).down
-    done: queue.SimpleQueue[Runtime | Exception] = queue.SimpleQueue()
-    lock, late = threading.Lock(), threading.Event()
+    failed = threading.Event()
 
     def work() -> None:
         result: Runtime | Exception
@@ -142,32 +210,29 @@ def open_in_time(
             result = error
         except BaseException as error:  # noqa: BLE001  sys.exit is an environment's failure, not ours
             result = Universe2Error(f"{ask.env_id} could not be opened: {type(error).__name__}: {error}")
-        with lock:
-            if not late.is_set():
-                done.put(result)
-                return
-        try:
-            if isinstance(result, Runtime):
+        if isinstance(result, Exception):
+            failed.set()
+            give_back()  # first: who is told so finds the slots free
+            opening.decide(result)
+        elif not opening.decide(result):
+            try:
                 result.close()
-        finally:
-            give_back()
+            finally:
+                give_back()
 
-    threading.Thread(target=work, daemon=True, name="session-open").start()
-    try:
-        result = done.get(timeout=deadline)
-    except queue.Empty:
-        with lock:
-            if done.empty():
-                late.set()
-                hung = threading.Timer(LATE_SECONDS, give_back)
-                hung.daemon = True
-                hung.start()
-                raise DeadlineError(
-                    f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline:.3g} s"
-                ) from None
-        result = done.get_nowait()
+    with openings.another() as opening:
+        try:
+            threading.Thread(target=work, daemon=True, name="session-open").start()
+        except RuntimeError:  # the system has no thread left
+            give_back()
+            raise
+        late = f"{ask.env_id}: {ask.num_slots} slots were not open after {deadline:.3g} s"
+        result = opening.wait(deadline, late)
     if isinstance(result, Exception):
-        give_back()
+        if not failed.is_set():  # it may open yet, or hang
+            hung = threading.Timer(LATE_SECONDS, give_back)
+            hung.daemon = True
+            hung.start()
         raise result
     return result
 

@@ -32,7 +32,7 @@ from universe2.server.capacity import Capacity, Share, Ticket
 from universe2.server.config import ServerConfig, host_and_port
 from universe2.server.door import Caller, Door
 from universe2.server.metrics import Metrics
-from universe2.server.opening import Asked, OpenRuntime, read_asks
+from universe2.server.opening import Asked, Openings, OpenRuntime, read_asks
 from universe2.server.session import Send, Session, error_header, failure
 from universe2.server.silence import OPEN_THREADS, Hanger, Punctual, Silence
 from universe2.wire.frames import MAX_HEADER_BYTES, PROTOCOL, Assembler, Frame, Message, decode, encode
@@ -79,6 +79,7 @@ class Server:
         self.metrics = Metrics(self.capacity)
         self._holders = config.everyone()
         self._sessions: dict[str, Session] = {}
+        self._openings = Openings()
         self._silence = Silence()
         self._lock = threading.Lock()
         self._watching = threading.Semaphore(MAX_VIEWERS)
@@ -125,6 +126,7 @@ class Server:
         """Accept nothing more, end all sessions, wait at most ``grace`` seconds for them."""
         self._stopping.set()
         self._open_no_more()
+        self._openings.stop(ServerLostError("the server is shutting down and opens no more sessions"))
         stopped = self._grpc.stop(grace)
         self._door.close()
         with self._lock:
@@ -360,7 +362,9 @@ class Server:
     ) -> Session:
         session = Session(self.config, assembler, self.metrics, self._over)
         try:
-            session.open(first, members, self._open_runtime, ticket.leave, who, self._door.name)
+            session.open(
+                first, members, self._open_runtime, ticket.leave, who, self._openings, self._door.name
+            )
             with self._lock:
                 self._check_admitting()  # under the lock: later ones than this are told to drain
                 self._sessions[session.id] = session

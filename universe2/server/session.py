@@ -39,7 +39,7 @@ from universe2.server.auth import Who
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
-from universe2.server.opening import Asked, OpenRuntime, open_all
+from universe2.server.opening import Asked, Openings, OpenRuntime, open_all
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import check_pictures, picture_size, pictures_frame
 from universe2.server.silence import Hanger
@@ -145,6 +145,7 @@ class Session:
         open_runtime: OpenRuntime,
         give_back: Callable[[], None],
         who: Who,
+        openings: Openings,
         door: str = "",
     ) -> None:
         """Open the slots that a client's first frame asks for. ``give_back`` frees what it took.
@@ -154,7 +155,7 @@ class Session:
         ask = frame.header.open
         self._client_message_bytes = max(ask.max_message_bytes, MIN_MESSAGE_BYTES)
         self.lease = min(max(ask.lease_seconds, 1.0), 3600.0) if ask.lease_seconds > 0 else self._limits.lease
-        runtimes = open_all(open_runtime, members, self._limits.open_deadline, give_back)
+        runtimes = open_all(open_runtime, members, self._limits.open_deadline, give_back, openings)
         asks = [member.ask for member in members]
         self._give_back = give_back
         self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
