@@ -21,7 +21,7 @@ from universe2.core.batch import Batch, Column, info_columns
 from universe2.core.errors import ProtocolError
 from universe2.core.spaces import stack
 from universe2.wire.batches import read_batch, write_batch
-from universe2.wire.buffers import Buffer, BufferReader
+from universe2.wire.buffers import Buffer, BufferReader, dtype_named
 from universe2.wire.codecs import Coder, agree
 from universe2.wire.columns import read_values, write_values
 from universe2.wire.frames import CHUNK_OVERHEAD, Assembler, Frame, chunks, decode, encode
@@ -364,3 +364,20 @@ def test_what_a_chunk_holds_besides_its_piece_is_not_kept() -> None:
         tracemalloc.stop()
     assert frame is not None
     assert bytes(frame.buffers[0]) == piece * 20
+
+
+@pytest.mark.parametrize("name", ["<f4\n", "|b1\n", "<U\u0663"])
+def test_a_dtypes_name_is_all_of_the_text(name: str) -> None:
+    with pytest.raises(ProtocolError, match="is not one that may travel"):
+        dtype_named(name)
+    with pytest.raises(ProtocolError, match="is not an integer"):
+        read_value(value_pb2.Value(big_integer="7\n"))
+
+
+@pytest.mark.parametrize("dtype", ["<U0", "|S0"])
+def test_an_array_of_elements_without_content_is_refused(dtype: str) -> None:
+    """NumPy takes memory for each of them."""
+    with pytest.raises(ProtocolError, match="elements without content"):
+        read_value(value_pb2.Value(array=value_pb2.Array(dtype=dtype, shape=[2**28])))
+    assert read_value(write_value(np.str_(""))) == ""
+    assert read_value(write_value(np.ndarray((2,), dtype))).tolist() == [np.array("", dtype[:2])[()]] * 2

@@ -51,33 +51,33 @@ def test_what_never_fits_does_not_wait() -> None:
     ticket.leave()
 
 
-def test_a_share_holds_in_the_queue_too() -> None:
-    capacity, share = Capacity(slots=4, sessions=9, queue=9), Share(slots=2, sessions=1)
+def test_what_a_token_waits_for_counts_as_its_own() -> None:
+    capacity, share = Capacity(slots=4, sessions=9, queue=2), Share(slots=3, sessions=2)
     everything = capacity.enter(4, may_wait=False, owner="alice")
-    bobs = [capacity.enter(2, may_wait=True, owner="bob", share=share) for _ in range(2)]
-    carol = capacity.enter(2, may_wait=True, owner="carol")
+    first = capacity.enter(2, may_wait=True, owner="bob", share=share)
+    with pytest.raises(CapacityError, match=r"'bob' has 2 of its 3 \(1 of its clients in the queue") as told:
+        capacity.enter(2, may_wait=True, owner="bob", share=share)
+    assert told.value.retry_after >= 1.0
+    second = capacity.enter(1, may_wait=True, owner="bob", share=share)
+    with pytest.raises(CapacityError, match="'bob' has all of its 2 sessions open"):
+        capacity.enter(1, may_wait=True, owner="bob", share=Share(sessions=2))
     everything.leave()
-    assert [ticket.place for ticket in (*bobs, carol)] == [0, 1, 0]  # bob's second is passed over …
-    late = capacity.enter(2, may_wait=True, owner="carol")
-    carol.leave()
-    assert [bobs[1].place, late.place] == [1, 0]
-    large = capacity.enter(4, may_wait=True, owner="dave")
-    bobs[0].leave()
-    assert [bobs[1].place, large.place] == [0, 1]  # … and comes first again as soon as he has less
-    bobs[1].leave()
-    late.leave()
-    assert (large.place, capacity.slots_free, capacity.waiting) == (0, 0, 0)
-
-
-def test_who_waits_behind_a_share_alone_is_served_at_once() -> None:
-    capacity, share = Capacity(slots=4, sessions=9, queue=2), Share(sessions=1)
-    first = capacity.enter(4, may_wait=False)
-    bobs = [capacity.enter(1, may_wait=True, owner="bob", share=share) for _ in range(2)]
+    assert [first.place, second.place, capacity.slots_free] == [0, 0, 1]
     first.leave()
-    assert [ticket.place for ticket in bobs] == [0, 1]
-    assert capacity.enter(2, may_wait=False, owner="carol").place == 0
-    with pytest.raises(CapacityError, match="1 of 4 are free"):
-        capacity.enter(2, may_wait=False, owner="carol")
+    third = capacity.enter(2, may_wait=False, owner="bob", share=share)
+    second.leave()
+    third.leave()
+    assert (capacity.slots_free, capacity.sessions_open, capacity.waiting) == (4, 0, 0)
+
+
+def test_a_token_at_its_limit_leaves_the_queue_to_others() -> None:
+    capacity, share = Capacity(slots=4, sessions=9, queue=2), Share(sessions=1)
+    capacity.enter(4, may_wait=False, owner="alice")
+    capacity.enter(1, may_wait=True, owner="bob", share=share)
+    for _ in range(3):
+        with pytest.raises(CapacityError, match="'bob' has all of its 1 sessions"):
+            capacity.enter(1, may_wait=True, owner="bob", share=share)
+    assert capacity.enter(1, may_wait=True, owner="carol").place == 2
 
 
 def test_a_draining_server_serves_nobody_from_its_queue(counting: EnvSpec) -> None:

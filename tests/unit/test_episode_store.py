@@ -6,16 +6,18 @@ import re
 import sqlite3
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from universe2.core.batch import Fault
-from universe2.core.errors import UsageError, VersionError
-from universe2.trace import EpisodeStore, Run, StoredEpisode
+from universe2.core.errors import ProtocolError, UsageError, VersionError
+from universe2.trace import EpisodeStore, Run, StoredEpisode, unpack_actions
 
 RUN = Run(
     name="tester",
@@ -281,3 +283,14 @@ def test_concurrent_append(tmp_path: Path) -> None:
         assert sorted(run.name for run in store.runs()) == ["a", "b", "c"]
         for run in store.runs():
             assert len(store.returns(run.id)["test/A-v0"]) == 40
+
+
+def test_actions_that_unpack_to_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universe2.trace.recorder.MOST_ACTION_BYTES", 16)
+    space = spaces.Discrete(4)
+    packed = [zlib.compress(bytes(8 * count)) for count in (2, 3)]
+    assert unpack_actions(space, packed[0]) == [0, 0]
+    with pytest.raises(ProtocolError, match="more than 16 bytes"):
+        unpack_actions(space, packed[1])
+    with pytest.raises(ProtocolError, match="cut short"):
+        unpack_actions(space, packed[0][:-1])

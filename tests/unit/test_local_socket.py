@@ -553,3 +553,11 @@ def test_going_on_at_the_socket_is_no_breakage(server: Server, caplog: pytest.Lo
         step(runtime)
         runtime.close()
     assert "the stream broke" in caplog.text
+
+
+def test_a_server_can_not_have_its_clients_connect_to_another_program(server: Server) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind("\0somebody-elses-socket")
+        other.listen()
+        assert connect("somebody-elses-socket", MAX_MESSAGE_BYTES) is None
+    at_the_door(server).close()

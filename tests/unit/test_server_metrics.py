@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import threading
 import time
 import urllib.error
@@ -150,9 +151,20 @@ def test_metrics_over_http(counting: EnvSpec) -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{server.config.metrics_port}/metrics", timeout=5)
 
 
-def free_port() -> int:
-    import socket
+def test_a_connection_to_the_metrics_that_says_nothing_is_closed(
+    counting: EnvSpec, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("universe2.server.metrics.IDLE_SECONDS", 0.2)
+    server = start(metrics_port=free_port())
+    try:
+        with socket.create_connection(("127.0.0.1", server.config.metrics_port), 10.0) as idle:
+            assert idle.recv(1) == b""
+    finally:
+        server.stop(1.0)
+    assert "Traceback" not in capfd.readouterr().err
 
+
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

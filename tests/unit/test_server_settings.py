@@ -77,6 +77,8 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("sessions = 10000000", "sessions must be at most 65536, got 10000000"),
         ("queue = 10000000", "queue must be at most 65536"),
         ("metrics_port = 15900", "port and metrics_port are both 15900"),
+        ("families = []", "families is empty"),
+        ('[tokens.bob]\nfile = "bob"\nframe_bytes = 9', "frame_bytes must be at least 65536, got 9"),
         ("families = [[]]", "serve.toml: each of families must be a text"),
         ('slots = "5"', "serve.toml: slots must be a whole number"),
         ('token_file = "nowhere"', "serve.toml: cannot read the token file"),

@@ -40,6 +40,8 @@ from universe2.core.errors import (
 from universe2.core.registry import find, register, unregister
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server, ServerConfig
+from universe2.server.auth import Who
+from universe2.server.service import _refusal
 from universe2.server.session import error_header
 from universe2.testing.counting import COUNTING, CountingRuntime
 from universe2.wire.v1 import universe_pb2 as pb
@@ -145,6 +147,14 @@ def test_of_an_error_that_is_too_long_both_ends_are_told() -> None:
     assert told.startswith("what: ")
     assert told.endswith(": why")
     assert len(told) < 17_000
+
+
+def test_of_an_error_that_is_too_long_both_ends_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "universe2.server"):
+        _refusal(UsageError("what: " + "x" * 10**6 + ": why"), Who("tester"))
+    (line,) = caplog.messages
+    assert line.endswith(": why")
+    assert len(line) < 17_000
 
 
 def test_versions_and_definitions_must_match(server: Server) -> None:

@@ -145,6 +145,18 @@ def error_named(name: str, message: str) -> Universe2Error:
     return Universe2Error(f"{name}: {message}")
 
 
+LONGEST_ERROR = 16_384
+"""Characters of an error's message. What is wrong is named in it, and can be as long as a message."""
+
+
+def shortened(error: Exception) -> str:
+    """An error's message as it is told and logged. The cause may stand at its end."""
+    text = str(error)
+    if len(text) <= LONGEST_ERROR:
+        return text
+    return f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
+
+
 def in_utf8(text: str) -> str:
     """``text`` as UTF-8 can express it: lone surrogates are escaped. A message may quote a file name that
     isn't UTF-8, which Python keeps as such."""

@@ -1,7 +1,8 @@
 """Capacity: how many slots and sessions a server lends, who has them, and who waits for them.
 
-Who comes first is served first, also if fewer slots would do for somebody behind. Only those whose
-token has all that it may have are passed over until it has less. It doesn't know sessions or streams.
+Who comes first is served first, also if fewer slots would do for somebody behind. What a token's holders
+wait for counts as theirs: the queue holds no more of them than could be served. It doesn't know sessions or
+streams.
 """
 
 from __future__ import annotations
@@ -138,8 +139,6 @@ class Capacity:
     def _serve(self) -> None:
         """Give what is free to those who wait, in order."""
         for ticket in list(self._line):
-            if self._over_share(ticket):
-                continue
             if self._closed or ticket.count > self.slots_free or len(self._held) >= self.sessions:
                 return
             self._line.remove(ticket)
@@ -147,16 +146,19 @@ class Capacity:
             self._slots_of[ticket.owner] += ticket.count
 
     def _over_share(self, ticket: Ticket) -> CapacityError | None:
-        """What to say if the ticket's owner would have more than the share."""
+        """What to say if the ticket's owner would have, or wait for, more than the share."""
         count, owner, share = ticket.count, ticket.owner, ticket.share
-        if share.slots and self._slots_of[owner] + count > share.slots:
+        waiting = [other for other in self._line if other.owner == owner]
+        taken = self._slots_of[owner] + sum(other.count for other in waiting)
+        queued = f" ({len(waiting)} of its clients in the queue counted)" if waiting else ""
+        if share.slots and taken + count > share.slots:
             return CapacityError(
-                f"{count} slots were asked for; the token {owner!r} has {self._slots_of[owner]} of its "
-                f"{share.slots}",
+                f"{count} slots were asked for; the token {owner!r} has {taken} of its {share.slots}{queued}",
                 self.retry_after(1) if count <= share.slots else 0.0,
             )
-        if share.sessions and sum(held.owner == owner for held in self._held) >= share.sessions:
-            text = f"the token {owner!r} has all of its {share.sessions} sessions open"
+        sessions = len(waiting) + sum(held.owner == owner for held in self._held)
+        if share.sessions and sessions >= share.sessions:
+            text = f"the token {owner!r} has all of its {share.sessions} sessions open{queued}"
             return CapacityError(text, self.retry_after(1))
         return None
 

@@ -164,6 +164,8 @@ def _arguments(content: dict[str, Any], home: Path) -> dict[str, Any]:
         content["tls"] = _tls(home, checked("tls", content["tls"], "table"))
     if "families" in content:
         named = checked("families", content["families"], "list")
+        if not named:
+            raise UsageError("families is empty: name those that are offered, or leave it out to offer all")
         content["families"] = tuple(checked("each of families", family, "str") for family in named)
     return content
 
@@ -199,10 +201,11 @@ def _holder(home: Path, name: str, entry: Any) -> Holder:
     for limit in limits:
         if getattr(share, limit) < 0:
             raise UsageError(f"tokens.{name}.{limit} must be at least 0, got {getattr(share, limit)}")
-    if 0 < share.message_bytes < MIN_MESSAGE_BYTES:
-        raise UsageError(
-            f"tokens.{name}: message_bytes must be at least {MIN_MESSAGE_BYTES}, got {share.message_bytes}"
-        )
+    for limit in ("message_bytes", "frame_bytes"):
+        if 0 < getattr(share, limit) < MIN_MESSAGE_BYTES:
+            raise UsageError(
+                f"tokens.{name}: {limit} must be at least {MIN_MESSAGE_BYTES}, got {getattr(share, limit)}"
+            )
     return Holder(name, read_token(home / checked(f"tokens.{name}.file", entry["file"], "str")), share)
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from universe2.core.errors import Universe2Error
+from universe2.core.errors import Universe2Error, shortened
 from universe2.wire.frames import Message
 from universe2.wire.sockets import MessageSocket, listen
 
@@ -110,7 +110,7 @@ class Door:
         except OSError:
             log.info("a connection at the door broke")
         except Universe2Error as error:
-            log.info("a connection at the door is refused: %s", error)
+            log.info("a connection at the door is refused: %s", shortened(error))
         finally:
             connection.close()
             self._room.release()

@@ -6,8 +6,10 @@ slots, and how long a result waited for a client to take it, are counted apart.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from wsgiref.simple_server import WSGIServer
+from typing import cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -17,6 +19,23 @@ from universe2.core.errors import UsageError
 from universe2.server.capacity import Capacity
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+
+
+IDLE_SECONDS = 10.0
+"""A connection to the metrics' port that says nothing for so long is closed: each has a thread."""
+
+
+def _impatient(handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
+    """The same, which doesn't wait for ever."""
+
+    class Impatient(handler):  # type: ignore[misc,valid-type]
+        timeout = IDLE_SECONDS
+
+        def handle(self) -> None:
+            with contextlib.suppress(TimeoutError):
+                super().handle()
+
+    return Impatient
 
 
 class Metrics:
@@ -65,6 +84,8 @@ class Metrics:
             self._serving = start_http_server(port, host, self.registry)
         except OSError as error:
             raise UsageError(f"cannot serve metrics on {host}:{port}: {error.strerror}") from None
+        server, _ = self._serving
+        server.RequestHandlerClass = _impatient(cast(type[WSGIRequestHandler], server.RequestHandlerClass))
 
     def close(self) -> None:
         """Serve them no more. May be called twice."""

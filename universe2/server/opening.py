@@ -242,7 +242,7 @@ def _check_hash(ask: pb.Open, runtime: Runtime, config: EnvConfig) -> None:
     if ask.spec_hash and ask.spec_hash != spec_hash:
         runtime.close()
         raise VersionError(
-            f"{ask.env_id}: the client's definition has hash {ask.spec_hash}, the server's {spec_hash}; "
+            f"{ask.env_id}: the client's definition has hash {ask.spec_hash!r}, the server's {spec_hash!r}; "
             "their episodes would differ. Install the same releases on both sides"
         )
 

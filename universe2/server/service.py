@@ -23,6 +23,7 @@ from universe2.core.errors import (
     Universe2Error,
     UnknownEnvError,
     UsageError,
+    shortened,
 )
 from universe2.core.heap import keep_messages
 from universe2.core.registry import families
@@ -416,7 +417,8 @@ class Server:
 def _refusal(error: Exception, who: Who) -> pb.Header:
     """What a stream is told that doesn't become a session's."""
     if isinstance(error, Universe2Error):
-        log.info("a stream from %s is refused: %s: %s", who, type(error).__name__, error, extra=vars(who))
+        text = f"{type(error).__name__}: {shortened(error)}"
+        log.info("a stream from %s is refused: %s", who, text, extra=vars(who))
     else:
         log.error("a stream from %s failed", who, exc_info=error, extra=vars(who))
         error = failure(error)

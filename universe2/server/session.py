@@ -33,6 +33,7 @@ from universe2.core.errors import (
     Universe2Error,
     in_utf8,
     name_of,
+    shortened,
 )
 from universe2.core.runtime import Runtime
 from universe2.server.auth import Who
@@ -54,9 +55,6 @@ log = logging.getLogger("universe2.server")
 
 POLL = 0.05
 """Seconds for which waiting for the runtime may hold up an error reply or a heartbeat."""
-
-LONGEST_ERROR = 16_384
-"""Characters of an error's message. What is wrong is named in it, and can be as long as a message."""
 
 MAX_REPLIES = 1024
 """Replies that may wait for a client to read them."""
@@ -252,7 +250,7 @@ class Session:
             self._send = send
             yield from self._serve(number)
         except Universe2Error as error:
-            log.info("session %s ends: %s: %s", self.id, type(error).__name__, error)
+            log.info("session %s ends: %s: %s", self.id, type(error).__name__, shortened(error))
             self.close()  # first: who is told so finds the slots free
             yield from self._post(error_header(error))
         except Exception as error:
@@ -500,11 +498,8 @@ class Session:
 
 def error_header(error: Universe2Error, reply_to: int = 0) -> pb.Header:
     """An error as a frame's header."""
-    text = str(error)
-    if len(text) > LONGEST_ERROR:  # the cause may stand at its end
-        text = f"{text[: LONGEST_ERROR // 2]} […] {text[-LONGEST_ERROR // 2 :]}"
     seconds = error.retry_after if isinstance(error, CapacityError) else 0.0
-    told = pb.Error(type=name_of(error), message=in_utf8(text), retry_after_seconds=seconds)
+    told = pb.Error(type=name_of(error), message=in_utf8(shortened(error)), retry_after_seconds=seconds)
     return pb.Header(reply_to=reply_to, error=told)
 
 

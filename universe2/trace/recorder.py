@@ -23,6 +23,10 @@ from universe2.core.seeding import next_seed
 from universe2.trace.encoding import decode, encode, row_of
 from universe2.trace.hash import TrajectoryHash, outcome_bytes
 
+MOST_ACTION_BYTES = 2**27
+"""Of one episode's actions, unpacked: a million steps of 128 bytes. A few bytes can be made to unpack to any
+number, and stores come from others, too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
@@ -174,10 +178,15 @@ def _closed(
 
 def unpack_actions(space: spaces.Space[Any], packed: bytes) -> list[Any]:
     """The single actions of ``Episode.actions``. Raises ProtocolError if the bytes don't fit ``space``."""
+    unpacking = zlib.decompressobj()
     try:
-        data = memoryview(zlib.decompress(packed))
+        data = memoryview(unpacking.decompress(packed, MOST_ACTION_BYTES + 1))
     except zlib.error as error:
         raise ProtocolError(f"action trace is damaged: {error}") from None
+    if len(data) > MOST_ACTION_BYTES:
+        raise ProtocolError(f"action trace has more than {MOST_ACTION_BYTES} bytes: was the file edited?")
+    if not unpacking.eof:
+        raise ProtocolError("action trace is damaged: it is cut short")
     actions = []
     while data:
         action, used = decode(space, data)

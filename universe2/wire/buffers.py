@@ -25,13 +25,13 @@ SPARE_ROWS = 65_536
 _NATIVE = sys.byteorder == "little"
 """Is this machine's order of bytes that of the wire?"""
 
-_DTYPE = re.compile(r"^(\|b1|[<|][iu][1248]|<f[248]|<c(8|16)|<U\d{1,6}|\|S\d{1,6})$")
+_DTYPE = re.compile(r"\|b1|[<|][iu][1248]|<f[248]|<c(8|16)|<U[0-9]{1,6}|\|S[0-9]{1,6}")
 
 
 @functools.lru_cache(256)
 def dtype_named(name: str) -> np.dtype:
     """The dtype of a wire name such as ``<f4``, or ProtocolError."""
-    if not _DTYPE.match(name):
+    if not _DTYPE.fullmatch(name):
         raise ProtocolError(f"dtype {name[:40]!r} is not one that may travel")
     return np.dtype(name)
 
@@ -40,14 +40,14 @@ def dtype_named(name: str) -> np.dtype:
 def dtype_name(dtype: np.dtype) -> str:
     """The wire name of a dtype, in little-endian order; UnsupportedError if it may not travel."""
     name = np.dtype(dtype).newbyteorder("<").str
-    if not _DTYPE.match(name):
+    if not _DTYPE.fullmatch(name):
         raise UnsupportedError(f"arrays of dtype {dtype} can't travel")
     return name
 
 
 def may_travel(dtype: np.dtype) -> bool:
     """Has the dtype a wire name? NumPy's long doubles have none."""
-    return _DTYPE.match(dtype.newbyteorder("<").str) is not None
+    return _DTYPE.fullmatch(dtype.newbyteorder("<").str) is not None
 
 
 def as_buffer(values: object, dtype: np.dtype) -> np.ndarray:

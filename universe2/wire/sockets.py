@@ -9,6 +9,7 @@ sleep, since to be woken takes longer than many a message. What messages mean is
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import select
 import socket
@@ -23,6 +24,8 @@ import numpy as np
 from universe2.core.errors import ProtocolError
 
 _LENGTH = struct.Struct("<I")
+_NAME = re.compile(r"universe2-[0-9a-f]{32}")
+"""What ``listen`` names a socket: a server must not have its clients connect to others' sockets."""
 _BUFFER_BYTES = 2**20
 """asked of the kernel, which grants what its administrator allows"""
 _READ_BYTES = 2**16
@@ -208,8 +211,8 @@ def listen() -> tuple[socket.socket, str] | None:
 
 
 def connect(name: str, limit: int) -> MessageSocket | None:
-    """The socket of that name; None if it isn't on this machine, or takes nobody."""
-    if not sys.platform.startswith("linux"):
+    """The socket of that name; None if it isn't one of ``listen``, not on this machine, or takes nobody."""
+    if not sys.platform.startswith("linux") or not _NAME.fullmatch(name):
         return None
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     _give_up_after(connecting, _CONNECT_SECONDS)

@@ -17,7 +17,7 @@ from universe2.wire.buffers import dtype_name, dtype_named
 from universe2.wire.v1 import value_pb2 as pb
 
 MAX_DEPTH = 32
-_DECIMAL = re.compile(r"^-?[0-9]{1,400}$")
+_DECIMAL = re.compile(r"-?[0-9]{1,400}")
 _HASHABLE = (bool, int, float, str, bytes, tuple)
 
 
@@ -63,7 +63,7 @@ def read_value(message: pb.Value, depth: int = 0) -> Any:
     if kind == "none":
         return None
     if kind == "big_integer":
-        if not _DECIMAL.match(message.big_integer):
+        if not _DECIMAL.fullmatch(message.big_integer):
             raise ProtocolError(f"{message.big_integer[:40]!r} is not an integer")
         return int(message.big_integer)
     if kind == "array":
@@ -95,11 +95,13 @@ def _write_text(value: str) -> pb.Value:
 
 
 def _write_array(value: np.ndarray | np.generic) -> pb.Value:
+    array = np.asarray(value)  # of an empty np.str_ too, whose own dtype has no room for a character
+    if array.dtype.kind in "US" and not array.dtype.itemsize:
+        array = array.astype(f"{array.dtype.kind}1")
     try:
-        name = dtype_name(value.dtype)
+        name = dtype_name(array.dtype)
     except UnsupportedError:
         return _opaque(value)
-    array = np.asarray(value)
     data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     scalar = isinstance(value, np.generic)
     return pb.Value(array=pb.Array(dtype=name, shape=array.shape, data=data, scalar=scalar))
@@ -137,6 +139,8 @@ def _read_array(message: pb.Array) -> Any:
     shape = tuple(int(d) for d in message.shape)
     if len(shape) > 32 or len(message.data) != math.prod(shape) * dtype.itemsize:
         raise ProtocolError(f"{len(message.data)} bytes for an array {dtype} {shape}")
+    if dtype.itemsize == 0 and math.prod(shape) > 0:  # NumPy would take memory that no byte here pays for
+        raise ProtocolError(f"an array of {dtype} has elements without content, of shape {shape}")
     if message.scalar and shape:
         raise ProtocolError(f"a scalar of shape {shape}")
     if dtype.itemsize == 0 or math.prod(shape) == 0:
