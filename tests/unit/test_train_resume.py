@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_pool import Toy, ToyFault, ToyPool, ToyRuntime
-from toy_run import Flaky, quiet, toy_config
+from toy_pool import Toy, ToyPool, ToyRuntime
+from toy_run import BreaksOnce, Flaky, quiet, toy_config
 
 from universe2.agents import train as train_module
 from universe2.agents.checkpoint import read_checkpoint, write_checkpoint
@@ -23,19 +23,6 @@ from universe2.agents.config import TaskConfig, TrainConfig, from_table
 from universe2.agents.learner import Learner
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UnsupportedError, UsageError
-
-
-class BreaksOnce(Toy):
-    """Breaks at the step of that number, if any."""
-
-    breaks_at = 0
-    count = 0
-
-    def step(self, action):
-        self.count += 1
-        if self.count == self.breaks_at:
-            raise ToyFault
-        return (0, 0, 0), 1.0, True, False
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from toy_pool import Toy, ToyFault, ToyPool
+from toy_pool import Toy, ToyPool
 from toy_run import quiet, toy_config
 
 from universe2.agents import train as train_module
@@ -23,19 +23,6 @@ from universe2.agents.config import TrainConfig, from_table
 from universe2.agents.run_log import _by_task, task_rows
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
-
-
-class BreaksOnce(Toy):
-    """Breaks at the step of that number, if any."""
-
-    breaks_at = 0
-    count = 0
-
-    def step(self, action):
-        self.count += 1
-        if self.count == self.breaks_at:
-            raise ToyFault
-        return (0, 0, 0), 1.0, True, False
 
 
 class Poisonous(Toy):

@@ -20,6 +20,19 @@ class Flaky(Toy):
         return (0, 0, 0), float(action[0] == 1), True, False
 
 
+class BreaksOnce(Toy):
+    """Breaks at the step of that number, if any."""
+
+    breaks_at = 0
+    count = 0
+
+    def step(self, action):
+        self.count += 1
+        if self.count == self.breaks_at:
+            raise ToyFault
+        return (0, 0, 0), 1.0, True, False
+
+
 def toy_config(tmp_path, monkeypatch):
     """A run of moments, once its pool is made of toys."""
     toys = {"toys/Flaky-v0": (Flaky, 8)}
