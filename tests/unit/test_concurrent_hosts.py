@@ -98,6 +98,6 @@ def test_two_threads_get_each_their_own_pictures(runtime: WorkerRuntime) -> None
 
 
 def test_pictures_come_in_the_order_asked(runtime: WorkerRuntime) -> None:
-    pictures = runtime.render([2, 0], (3, 5))
+    pictures = runtime.render([2, 0], (8, 16))
     assert [int(picture[0, 0, 0]) for picture in pictures] == [2, 0]
-    assert pictures[0].shape == (3, 5, 3)
+    assert pictures[0].shape == (8, 16, 3)
