@@ -155,7 +155,7 @@ def test_a_store_that_can_not_be_written_says_so(tmp_path: Path, monkeypatch: py
     EpisodeStore(tmp_path / "db").close()
     db = sqlite3.connect(tmp_path / "db", isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UsageError, match="(can.t be written|cannot write to .*): database is locked"):
+    with pytest.raises(UsageError, match=r"cannot write to .*: database is locked"):
         EpisodeStore(tmp_path / "db")
     db.close()
 
