@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fake_count_env
 import pytest
+from command_line import run
 from fake_count_env import count_spec
 from typer.testing import CliRunner
 
@@ -34,15 +34,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     fake_count_env.DRIFT[0] = 0.0
     unregister(ENV)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of ``universe2 …``."""
-    monkeypatch.setattr(sys, "argv", ["universe2", *arguments])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    code = exit_info.value.code
-    return code if isinstance(code, int) else 0 if code is None else 1
 
 
 def test_evaluate_verify_rank(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

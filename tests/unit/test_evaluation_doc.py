@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from command_line import run
 
 from universe2.agents.evaluate_suite import DEFAULT_SEED, parse_suite
-from universe2.cli import main
 from universe2.core.screen import ARROWS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -18,13 +18,6 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_tex
 def block(language: str) -> str:
     (found,) = PAGE.split(f"```{language}\n")[1:]
     return found.split("```")[0]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["universe2", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_the_suite_and_the_policy_play_and_are_ranked(
