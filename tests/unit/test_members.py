@@ -31,6 +31,7 @@ from universe2.core.errors import (
 from universe2.core.spec import EnvConfig
 from universe2.faces.pool import Pool
 from universe2.server import Server, ServerConfig
+from universe2.server.backlog import Backlog
 from universe2.server.member import Member
 from universe2.server.opening import read_asks
 from universe2.server.parking import ParkingRuntime
@@ -238,7 +239,7 @@ def test_a_picture_that_takes_long_holds_up_nobody_else(start: Callable[..., Ser
 
 
 def test_what_is_done_aside_keeps_no_process_from_its_end() -> None:
-    member = Member(0, ParkingRuntime(CountingRuntime(COUNTING, 1, EnvConfig()), 5))
+    member = Member(0, ParkingRuntime(CountingRuntime(COUNTING, 1, EnvConfig()), 5), Backlog(2, 9))
     begun, go, over = threading.Event(), threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 
@@ -247,8 +248,8 @@ def test_what_is_done_aside_keeps_no_process_from_its_end() -> None:
         begun.set()
         go.wait(20.0)
 
-    member.do_aside(hang, 9)
-    member.do_aside(over.set, 9)
+    member.do_aside(hang, 4)
+    member.do_aside(over.set, 4)
     assert begun.wait(10.0)
     assert threads[0].daemon
     member.over()

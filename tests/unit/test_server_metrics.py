@@ -28,6 +28,7 @@ from universe2.core.errors import (
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.server import Server
 from universe2.server.auth import Holder
+from universe2.server.backlog import Backlog
 from universe2.server.logs import JsonFormatter
 from universe2.server.member import Member
 from universe2.testing.counting import COUNTING, CountingRuntime
@@ -125,7 +126,7 @@ def test_a_row_that_comes_before_its_request_is_noted_came_at_once() -> None:
             self.recv()
             seconds.append(member.waited(np.array([0], np.int32), time.monotonic()))
 
-    member = Member(0, AtOnce(COUNTING, 2, EnvConfig()))
+    member = Member(0, AtOnce(COUNTING, 2, EnvConfig()), Backlog(1, 1))
     member.runtime.reset([0], [4])
     member.runtime.recv()
     slots, actions = (memoryview(np.zeros(1, kind).tobytes()) for kind in ("<i4", "<i8"))

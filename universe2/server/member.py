@@ -18,6 +18,7 @@ import numpy as np
 
 from universe2.core.batch import Batch
 from universe2.core.errors import ProtocolError
+from universe2.server.backlog import Backlog
 from universe2.server.parking import ParkingRuntime
 from universe2.server.requests import HANDLERS, Outcome
 from universe2.server.viewers import Viewer
@@ -32,9 +33,9 @@ SLOW = frozenset({"render", "snapshot"})
 
 
 class Member:
-    """Slots of one environment. ``number`` is its place in the session."""
+    """Slots of one environment. ``number`` is its place in the session; ``aside`` all its members share."""
 
-    def __init__(self, number: int, runtime: ParkingRuntime) -> None:
+    def __init__(self, number: int, runtime: ParkingRuntime, aside: Backlog) -> None:
         self.number = number
         self.runtime = runtime
         self.coder: Coder | None = None
@@ -49,7 +50,8 @@ class Member:
         """monotonic time at which each slot was last asked for a row, noted a little later than that"""
         self._came_N = np.zeros(runtime.num_slots)
         """monotonic time at which each slot's last row came"""
-        self._aside: queue.SimpleQueue[Callable[[], None] | None] | None = None
+        self._backlog = aside
+        self._aside: queue.SimpleQueue[tuple[Callable[[], None], int] | None] | None = None
         self._over = False
         self._counting = threading.Lock()
         self._waiting = 0
@@ -91,25 +93,27 @@ class Member:
         kind = frame.header.WhichOneof("body")
         return kind != "heartbeat" and (self._waiting > 0 or kind in SLOW)
 
-    def do_aside(self, work: Callable[[], None], most: int) -> None:
-        """Have ``work``, which doesn't raise, done by the member's own thread, in order.
+    def do_aside(self, work: Callable[[], None], size: int) -> None:
+        """Have ``work``, which keeps ``size`` bytes and doesn't raise, done by the member's own thread.
 
-        Raises ProtocolError if ``most`` are waiting already.
+        In the order of the calls. Raises ProtocolError if too much is waiting already.
         """
-        if self._waiting >= most:
-            raise ProtocolError(f"the client asks and doesn't wait: {most} requests are not answered yet")
+        if not self._backlog.add(size):
+            raise ProtocolError(f"the client asks and doesn't wait for what is asked before: {self._backlog}")
         if self._aside is None:
             self._aside = queue.SimpleQueue()
             # A daemon: what hangs there, in foreign code, must not keep the process from its end.
             threading.Thread(target=self._do, args=(self._aside,), daemon=True, name="session-aside").start()
         with self._counting:
             self._waiting += 1
-        self._aside.put(work)
+        self._aside.put((work, size))
 
-    def _do(self, aside: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    def _do(self, aside: queue.SimpleQueue[tuple[Callable[[], None], int] | None]) -> None:
         """In the member's own thread, until the session is over."""
-        while (work := aside.get()) is not None and not self._over:
+        while (next_ := aside.get()) is not None and not self._over:
+            work, size = next_
             work()
+            self._backlog.remove(size)
             with self._counting:
                 self._waiting -= 1
 

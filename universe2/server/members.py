@@ -12,6 +12,7 @@ from universe2.core.batch import Batch
 from universe2.core.errors import DeadlineError, ProtocolError, Universe2Error
 from universe2.core.runtime import close_all
 from universe2.core.traffic import Traffic
+from universe2.server.backlog import Backlog
 from universe2.server.member import Member
 from universe2.server.opening import describe
 from universe2.server.parking import ParkingRuntime
@@ -22,11 +23,14 @@ from universe2.wire.v1 import universe_pb2 as pb
 
 
 class Members:
-    """The runtimes that ``asks`` asked for, in their order. It owns them."""
+    """The runtimes that ``asks`` asked for, in their order. It owns them.
 
-    def __init__(self, runtimes: Sequence[ParkingRuntime] = (), asks: Sequence[pb.Open] = ()) -> None:
+    ``aside`` counts what waits to be done aside.
+    """
+
+    def __init__(self, runtimes: Sequence[ParkingRuntime], asks: Sequence[pb.Open], aside: Backlog) -> None:
         self._asks = asks
-        self._all = [Member(number, runtime) for number, runtime in enumerate(runtimes)]
+        self._all = [Member(number, runtime, aside) for number, runtime in enumerate(runtimes)]
         self._traffic: Traffic | None = None
 
     def begin(self) -> tuple[pb.Opened, list[Buffer]]:

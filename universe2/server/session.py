@@ -37,6 +37,7 @@ from universe2.core.errors import (
 )
 from universe2.core.runtime import Runtime
 from universe2.server.auth import Who
+from universe2.server.backlog import Backlog
 from universe2.server.member import Member
 from universe2.server.members import Members
 from universe2.server.metrics import Metrics
@@ -46,7 +47,7 @@ from universe2.server.requests import check_pictures, picture_size, pictures_fra
 from universe2.server.silence import Hanger
 from universe2.server.viewers import Viewer
 from universe2.wire.buffers import Buffer
-from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode
+from universe2.wire.frames import MIN_MESSAGE_BYTES, PROTOCOL, Assembler, Frame, Message, encode, size_of
 from universe2.wire.journal import Journal
 from universe2.wire.sharing import Lender
 from universe2.wire.v1 import universe_pb2 as pb
@@ -57,7 +58,7 @@ POLL = 0.05
 """Seconds for which waiting for the runtime may hold up an error reply or a heartbeat."""
 
 MAX_REPLIES = 1024
-"""Replies that may wait for a client to read them."""
+"""Replies that may wait for a client to read them, and requests for what its environments do one by one."""
 
 MOVE_SECONDS = 1.0
 """How long a session may be without a stream before the log says so: one that moves to the socket is, too."""
@@ -109,14 +110,16 @@ class Session:
         self._limits = limits
         self._metrics = metrics
         self._over = over
-        self._events: queue.SimpleQueue[_End | _Leave | int | tuple[pb.Header, list[Buffer]]] = (
+        self._events: queue.SimpleQueue[_End | _Leave | int | pb.Header | tuple[pb.Header, list[Buffer]]] = (
             queue.SimpleQueue()
         )
         self._assembler = assembler
+        self._replies = Backlog(MAX_REPLIES, 2 * limits.max_frame_bytes)
+        """those among the events"""
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
-        self._members = Members()
+        self._members = Members((), (), self._replies)
         self._give_back: Callable[[], None] = lambda: None
         self._turn = threading.Lock()
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
@@ -156,7 +159,11 @@ class Session:
         runtimes = open_all(open_runtime, members, self._limits.open_deadline, give_back, openings)
         asks = [member.ask for member in members]
         self._give_back = give_back
-        self._members = Members([self._patient(*pair) for pair in zip(runtimes, asks, strict=True)], asks)
+        self._members = Members(
+            [self._patient(*pair) for pair in zip(runtimes, asks, strict=True)],
+            asks,
+            Backlog(MAX_REPLIES, 2 * self._assembler.max_frame_bytes),
+        )
         opened, masks = self._members.begin()
         self._journal.limit += self._members.slot_bytes()
         if ask.same_host:
@@ -202,7 +209,7 @@ class Session:
 
     def tell(self, header: pb.Header) -> None:
         """Have the client told, as soon as its stream is free. From any thread."""
-        self._events.put((header, []))
+        self._events.put(header)
 
     def log_if_left(self) -> None:
         """Say once in the log that its stream is over, if no other takes it up within ``MOVE_SECONDS``."""
@@ -325,6 +332,8 @@ class Session:
                         yield from self._receive(POLL)
                 elif isinstance(event, int):
                     self._outstanding += event
+                elif isinstance(event, pb.Header):
+                    yield from self._post(event)
                 elif isinstance(event, _Leave):
                     if event.stream == stream:
                         return
@@ -334,6 +343,7 @@ class Session:
                     self.close()
                     return
                 else:
+                    self._replies.remove(size_of(*event))
                     yield from self._post(*event)
 
     def _receive(self, timeout: float) -> Iterator[bytes]:
@@ -438,7 +448,7 @@ class Session:
             return
         member = self._members.numbered(header.member)
         if self._members.several and member.must_wait(frame):
-            member.do_aside(lambda: self._carry_out_aside(member, frame), MAX_REPLIES)
+            member.do_aside(lambda: self._carry_out_aside(member, frame), size_of(*frame))
         else:
             self._carry_out(member, frame)
 
@@ -467,8 +477,8 @@ class Session:
                 return
         else:
             event[0].reply_to, event[0].member = header.sequence, member.number
-            if self._events.qsize() >= MAX_REPLIES:
-                raise ProtocolError(f"the client asks and doesn't read: {MAX_REPLIES} replies are waiting")
+            if not self._replies.add(size_of(*event)):
+                raise ProtocolError(f"the client asks and doesn't read its replies: {self._replies}")
         self._events.put(event)
 
     def _answered_at_once(self, rows: int) -> bool:

@@ -57,6 +57,11 @@ def as_buffer(values: object, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
 
 
+def nbytes(buffer: Buffer) -> int:
+    """How many bytes are written for it."""
+    return len(buffer) if isinstance(buffer, bytes) else buffer.nbytes
+
+
 class BufferReader:
     """Takes buffers in order. ``copy`` makes arrays that own their memory and can be written."""
 

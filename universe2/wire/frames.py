@@ -14,7 +14,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from universe2.core.errors import ProtocolError
-from universe2.wire.buffers import Buffer
+from universe2.wire.buffers import Buffer, nbytes
 from universe2.wire.v1 import universe_pb2 as pb
 
 PROTOCOL = 1
@@ -51,12 +51,17 @@ class Frame(NamedTuple):
     buffers: list[memoryview]
 
 
+def size_of(header: pb.Header, buffers: Sequence[Buffer]) -> int:
+    """About as many bytes as ``encode`` makes of a frame, which it doesn't make."""
+    return header.ByteSize() + sum(map(nbytes, buffers))
+
+
 def encode(header: pb.Header, buffers: Sequence[Buffer] = ()) -> bytes:
     """The serialised frame."""
     head = header.SerializeToString()
     parts: list[Buffer] = [_prefix(_HEADER, len(head)), head]
     for buffer in buffers:
-        size = len(buffer) if isinstance(buffer, bytes) else buffer.nbytes
+        size = nbytes(buffer)
         parts.append(_prefix(_BUFFERS, size))
         if size:  # an array with an axis of length 0 has no bytes to join
             parts.append(buffer)
