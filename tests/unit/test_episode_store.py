@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,9 +159,67 @@ def test_a_store_that_can_not_be_written_says_so(tmp_path: Path, monkeypatch: py
     EpisodeStore(tmp_path / "db").close()
     db = sqlite3.connect(tmp_path / "db", isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UsageError, match=r"cannot write to .*: database is locked"):
-        EpisodeStore(tmp_path / "db")
+    with EpisodeStore(tmp_path / "db") as store:
+        assert store.runs() == []
+        with pytest.raises(UsageError, match=r"cannot write to .*: database is locked"):
+            store.add_run(RUN)
     db.close()
+
+
+@pytest.fixture
+def not_mine() -> Iterator[Path]:
+    """A folder with a store of one run, in which this process may write nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with EpisodeStore(folder / "a store") as store:
+            store.add_run(RUN)
+        folder.chmod(0o555)
+        if root := os.geteuid() == 0:
+            os.seteuid(65534)  # root may write everywhere
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+def test_what_can_not_be_written_can_be_read(not_mine: Path) -> None:
+    with EpisodeStore(not_mine / "a store", must_exist=True) as store:
+        assert [run.name for run in store.runs()] == ["tester"]
+        assert store.returns(1) == {}
+        with pytest.raises(UsageError, match=r"cannot write to .*readonly database"):
+            store.set_tier(1, "differs")
+    with pytest.raises(UsageError, match=r"can't be written: .*yours"):
+        EpisodeStore(not_mine / "a store")
+
+
+def test_what_is_not_written_back_yet_is_not_left_out_in_silence(not_mine: Path) -> None:
+    folder = not_mine
+    with _as_owner(folder):
+        (folder / "a store-wal").write_bytes(b"episodes")
+        (folder / "a store-wal").chmod(0o444)
+    with pytest.raises(UsageError, match=r"what a store-wal beside it holds can't be read"):
+        EpisodeStore(folder / "a store", must_exist=True)
+
+
+def test_an_old_store_that_can_not_be_written_says_so(not_mine: Path) -> None:
+    with _as_owner(not_mine), closing(sqlite3.connect(not_mine / "a store")) as db:
+        db.execute("PRAGMA user_version=1")
+    with pytest.raises(UsageError, match=r"has schema 1 and can't be brought up to date"):
+        EpisodeStore(not_mine / "a store", must_exist=True)
+
+
+@contextmanager
+def _as_owner(folder: Path) -> Iterator[None]:
+    """May write there meanwhile."""
+    mine = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    folder.chmod(0o755)
+    yield
+    folder.chmod(0o555)
+    os.seteuid(mine)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,13 @@ called, not handed out. What a replay found ("replay-verified" or "differs") cou
 digest of what was replayed, so a run that was changed or went on afterwards is self-reported again;
 whoever forges a run can write a fitting digest, too: it tells accidents and stale marks, not liars.
 Stores of schema 1 had no digest and are brought up to date when they are opened: their marks count
-no more. This file doesn't know how episodes are
-played or ranked.
+no more. A store that must exist and can't be written, on a medium or in a folder of somebody else's, can be
+read all the same. This file doesn't know how episodes are played or ranked.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -25,15 +23,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from universe2.core.batch import Fault
-from universe2.core.errors import UsageError, VersionError, in_utf8
+from universe2.core.errors import UsageError, VersionError
+from universe2.trace.columns import COLUMNS, as_json, read_field, read_row, written
 
 SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x75320001  # "u2", 1: what SQLite keeps in the file's header
 _BUSY_SECONDS = 30.0
-_MAX_INFO_ITEMS = 64
+_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -141,25 +138,12 @@ class StoredEpisode:
     id: int = 0
 
 
-_JSON = {"suite_content", "references", "versions", "hardware", "config", "info"}
-_COLUMNS = {"references": "reference_scores", "total": "return"}
-_KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bytes": (bytes,),
-    "int": (int,),
-    "bool": (int,),
-    "Fault": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-"""type of a field → what SQLite gives for it. A column's type binds nobody: SQLite keeps a text as a REAL."""
-
-
 class EpisodeStore:
     """One file of runs and episodes. Use it from one thread; open another for another thread.
 
     The file and its folder are made if need be. Raises UsageError if the file is something
-    else, VersionError if a later version of the schema wrote it.
+    else, VersionError if a later version of the schema wrote it. With ``must_exist`` nothing is made, and a
+    file that can't be written is opened to be read.
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
@@ -172,16 +156,19 @@ class EpisodeStore:
             raise UsageError(
                 f"cannot make the folder {self.path.parent} for the episode store: {error.strerror}"
             ) from None
+        self._db = self._connected(str(self.path))
         try:
-            # isolation_level None: transactions begin and end where this file says so.
-            self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-        except sqlite3.OperationalError as error:
-            raise UsageError(f"can't open {self.path}: {error}; is the folder writable?") from None
-        try:
-            self._prepare()
+            self._prepare(must_exist)
         except BaseException:
             self._db.close()
             raise
+
+    def _connected(self, name: str, uri: bool = False) -> sqlite3.Connection:
+        try:
+            # isolation_level None: transactions begin and end where this file says so.
+            return sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri)
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"can't open {self.path}: {error}; is the folder writable?") from None
 
     def __enter__(self) -> EpisodeStore:
         return self
@@ -207,7 +194,7 @@ class EpisodeStore:
         with self._writing():
             self._db.execute(
                 "UPDATE runs SET suite_hash=?, suite_content=? WHERE id=?",
-                (suite_hash, _json(content), run_id),
+                (suite_hash, as_json(content), run_id),
             )
 
     def set_tier(self, run_id: int, tier: str, verified: str = "") -> None:
@@ -257,7 +244,7 @@ class EpisodeStore:
     def run(self, run_id: int) -> Run:
         """One run. Raises UsageError if it isn't here or can't be read."""
         for row in self._select("runs", Run, "WHERE id = ?", (run_id,)):
-            return Run(**_values(Run, row, f"{self.path}, run {run_id}"))
+            return Run(**read_row(Run, row, f"{self.path}, run {run_id}"))
         raise UsageError(f"{self.path} holds no run {run_id}")
 
     def whole(self, run_id: int) -> list[tuple[int, str, int]]:
@@ -292,7 +279,7 @@ class EpisodeStore:
 
     def _episode(self, row: tuple[Any, ...]) -> StoredEpisode:
         where = f"{self.path}, episode {row[-1]}"
-        columns = _values(StoredEpisode, row, where)
+        columns = read_row(StoredEpisode, row, where)
         flags = {key: bool(columns[key]) for key in ("terminated", "truncated")}
         try:
             fault = Fault(columns["fault"])
@@ -305,7 +292,7 @@ class EpisodeStore:
         found: dict[str, dict[int, float]] = {}
         query = "SELECT id, task, seed, return FROM episodes WHERE run = ? AND fault = 0 ORDER BY seed"
         for number, task, seed, total in self._read(query, (run_id,)):
-            found.setdefault(task, {})[seed] = _checked(
+            found.setdefault(task, {})[seed] = read_field(
                 "total", "float", total, f"{self.path}, episode {number}"
             )
         return found
@@ -315,17 +302,42 @@ class EpisodeStore:
         query = "SELECT task, COUNT(*) FROM episodes WHERE run = ? AND fault <> 0 GROUP BY task"
         return dict(self._read(query, (run_id,)))
 
-    def _prepare(self) -> None:
+    def _prepare(self, may_be_read_only: bool) -> None:
         try:
-            self._schema()  # before anything is changed: the file may be somebody else's
+            version = self._schema()  # before anything is changed: the file may be somebody else's
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA foreign_keys=ON")
-            with self._writing():
-                self._create_or_update()
+            if version != SCHEMA_VERSION:
+                with self._writing():
+                    self._create_or_update()
         except sqlite3.OperationalError as error:
+            if may_be_read_only and error.sqlite_errorname.startswith(_NOT_WRITABLE):
+                self._open_read_only()
+                return
             raise UsageError(f"{self.path} can't be written: {error}; is it, or its folder, yours?") from None
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.path} is not an episode store: {error}") from None
+
+    def _open_read_only(self) -> None:
+        """Raises UsageError where that can't be."""
+        left = Path(f"{self.path}-wal")
+        if left.exists() and left.stat().st_size:
+            raise UsageError(
+                f"{self.path} can't be written, and what {left.name} beside it holds can't be read without: "
+                "copy both to where they can be, or let who writes them end"
+            )
+        self._db.close()
+        # immutable: without it SQLite would make files beside this one, even to read
+        self._db = self._connected(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            version = self._schema()
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"can't read {self.path}: {error}") from None
+        if version != SCHEMA_VERSION:
+            raise UsageError(
+                f"{self.path} has schema {version} and can't be brought up to date here, "
+                "where it can't be written: copy it to where it can"
+            )
 
     def _schema(self) -> int:
         """The version of the schema; 0 if the file is empty. Raises UsageError, VersionError."""
@@ -374,7 +386,7 @@ class EpisodeStore:
         for f in fields(item):
             value = getattr(item, f.name)
             if f.name != "id":
-                row[_COLUMNS.get(f.name, f.name)] = _stored(f.name, value)
+                row[COLUMNS.get(f.name, f.name)] = written(f.name, value)
         marks = ", ".join("?" * len(row))
         statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"
         try:
@@ -386,7 +398,7 @@ class EpisodeStore:
         return number
 
     def _select(self, table: str, kind: type, where: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        names = ", ".join(_COLUMNS.get(f.name, f.name) for f in fields(kind))
+        names = ", ".join(COLUMNS.get(f.name, f.name) for f in fields(kind))
         yield from self._read(f"SELECT {names} FROM {table} {where} ORDER BY id", values)
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -394,58 +406,3 @@ class EpisodeStore:
             yield from self._db.execute(query, values)
         except sqlite3.DatabaseError as error:
             raise UsageError(f"can't read {self.path}: {error}; is it damaged?") from None
-
-
-def _values(kind: type, row: tuple[Any, ...], where: str) -> dict[str, Any]:
-    return {f.name: _checked(f.name, str(f.type), v, where) for f, v in zip(fields(kind), row, strict=True)}
-
-
-def _checked(name: str, kind: str, value: Any, where: str) -> Any:
-    """What a column holds, as a field of type ``kind``. Raises UsageError if it can't be one."""
-    column = _COLUMNS.get(name, name)
-    if name not in _JSON:
-        if not isinstance(value, _KINDS[kind]):
-            raise UsageError(f"{where}: {column} is {value!r:.80}, not of type {kind}; was the file edited?")
-        return value
-    try:
-        content = json.loads(value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {column} is not JSON ({error}); was the file edited?") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{where}: {column} is {content!r:.80}, not a table; was the file edited?")
-    return content
-
-
-def _stored(name: str, value: Any) -> Any:
-    if name in _JSON:
-        try:
-            return _json(value)
-        except ValueError as error:
-            raise UsageError(f"{name} can't be stored as JSON: {error}") from None
-    if isinstance(value, float) and math.isnan(value):
-        raise UsageError(f"{_COLUMNS.get(name, name)} is NaN and can't be stored; was a reward no number?")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise UsageError(
-            f"{name} has {value.bit_length()} bits, but a store holds whole numbers of at most 63, and a sign"
-        )
-    return in_utf8(value) if isinstance(value, str) else value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(plain(value), sort_keys=True, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: NumPy numbers as numbers, large arrays by shape, NaN as text."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        small = value.size <= _MAX_INFO_ITEMS
-        return plain(value.tolist()) if small else f"<{value.dtype} array {value.shape}>"
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
