@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from universe2.faces.registration import register_with_gymnasium
 
 if TYPE_CHECKING:
+    from universe2.core import errors as errors
     from universe2.core.errors import Universe2Error as Universe2Error
     from universe2.core.registry import find as find
     from universe2.core.registry import list_envs as list_envs
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Universe2Error": "universe2.core.errors",
+    "errors": "universe2.core",
     "find": "universe2.core.registry",
     "list_envs": "universe2.core.registry",
     "register": "universe2.faces.registration",

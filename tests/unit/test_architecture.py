@@ -84,6 +84,7 @@ def test_public_names() -> None:
         "EnvConfig",
         "EnvSpec",
         "Universe2Error",
+        "errors",
         "find",
         "list_envs",
         "make",

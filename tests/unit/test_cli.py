@@ -34,7 +34,6 @@ from universe2.core.errors import MissingDependencyError
 from universe2.core.registry import families, find, list_envs, register, unregister
 from universe2.core.screen import ARROWS, BUTTONS, KEYS
 from universe2.core.spec import EnvConfig
-from universe2.envs.web.observations import PARTS
 from universe2.server import Server, ServerConfig
 
 GAME, TYPO, MAZE = "arcade/Breakout-v0", "arcade/Braekout-v0", "arcade/Maze-v0"
@@ -408,13 +407,6 @@ def test_one_environment_with_its_options() -> None:
     row = json.loads(line)
     assert (row["id"], row["options"]["max_steps"]) == (MAZE, 500)
     assert row["description"].startswith("Eat every pellet")
-
-
-def test_every_option_is_in_the_docs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "options.md").read_text("utf-8")
-    specs = [*list_envs(), *list_envs("pettingzoo")]
-    names = {name for spec in specs for name in spec.options} | set(PARTS)
-    assert not {name for name in names if f"`{name}`" not in page}
 
 
 @pytest.mark.parametrize("width", ["80", "200"])

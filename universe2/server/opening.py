@@ -101,8 +101,6 @@ class _Opening:
             return self._result.get(timeout=seconds)
         except queue.Empty:
             self.decide(DeadlineError(late))
-        except Exception as error:  # noqa: BLE001  what it is may be told, and what opens later is closed
-            self.decide(error)
         return self._result.get()
 
 
