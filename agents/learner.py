@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from universe2.core.heap import keep_batches
 log = logging.getLogger("universe2.train")
 T = TypeVar("T")
 CustomLoss = Callable[[Network, SegmentBatch], tuple[Tensor, Mapping[str, Tensor | float]]]
+_Compute = Callable[[SegmentBatch], tuple[Tensor, Mapping[str, Tensor | float]]]
 
 
 @dataclass(frozen=True)
@@ -140,16 +141,18 @@ class Learner:
         What the loss tells of each task comes as ``name/task``, of those that are in the batch.
         """
         return self._submit(
-            self._backward, batch, lambda network, b: loss(self._parts(b.obs, b.state), b, self.scales)
+            self._backward, batch, lambda b: loss(self._parts(b.obs, b.state), b, self.scales)
         )
 
     def forward_backward_custom(self, batch: SegmentBatch, fn: CustomLoss) -> Future[Metrics]:
         """Like ``forward_backward``, for a loss that calls the network itself: fn(network, batch).
 
+        With several workers each call ``network(obs, state)`` is shared among them, and can be
+        differentiated once.
         It returns (loss, metrics). Metrics are numbers or tensors, by name: scalars, which are means of the
         batch (``batch.mean``), or (tasks,), a part of each task (``batch.by_task``). Others are a UsageError.
         """
-        return self._submit(self._backward, batch, fn)
+        return self._submit(self._backward, batch, lambda b: fn(cast("Network", self._parts), b))
 
     def optim_step(self, params: OptimParams) -> Future[Metrics]:
         """Move the weights along the gradients gathered so far, and clear them.
@@ -212,7 +215,7 @@ class Learner:
         sampler.version = self.version
         return sampler
 
-    def _backward(self, batch: SegmentBatch, compute: CustomLoss) -> Metrics:
+    def _backward(self, batch: SegmentBatch, compute: _Compute) -> Metrics:
         if self._broken is not None:
             raise self._broken
         try:
@@ -223,11 +226,11 @@ class Learner:
         self._gathered = True
         return told
 
-    def _add_gradient(self, batch: SegmentBatch, compute: CustomLoss) -> Metrics:
+    def _add_gradient(self, batch: SegmentBatch, compute: _Compute) -> Metrics:
         with self.watch("learning"):
             batch = self._batch = self._normalised(batch)
             before = self.scales.square.clone(), self.scales.updates.clone()
-            loss, metrics = _loss_and_metrics(compute(self.network, batch))
+            loss, metrics = _loss_and_metrics(compute(batch))
             told = {name: self._metric(name, x) for name, x in {"loss/total": loss, **metrics}.items()}
             weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
             # one transfer for all numbers: each would stall a GPU

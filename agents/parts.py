@@ -27,7 +27,10 @@ Y = TypeVar("Y")
 
 
 class InParts:
-    """``network``, called the same, on ``workers`` threads; with one it is the network itself."""
+    """``network``, called the same, on ``workers`` threads; with one it is the network itself.
+
+    All else that is asked of it is the network's own.
+    """
 
     def __init__(self, network: Network, workers: int = 1) -> None:
         self.network, self.workers = network, workers
@@ -50,6 +53,11 @@ class InParts:
         logits, value_logits, *others = found
         picture = others[len(names)] if len(others) > len(names) else None
         return Output(logits, value_logits, dict(zip(names, others, strict=False)), picture)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":  # not set yet
+            raise AttributeError(name)
+        return getattr(self.network, name)
 
     def each(self, call: Callable[[X], Y], parts: Sequence[X]) -> list[Y]:
         """``call`` of every part, each on a thread of its own, with this thread's modes for gradients."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -121,6 +122,27 @@ def test_a_custom_loss_calls_the_network_itself(learner):
 
     metrics = learner.forward_backward_custom(batch_of(learner), fn).result()
     assert metrics["mine"] == pytest.approx(2 * metrics["loss/total"])
+
+
+def test_a_custom_loss_is_computed_by_all_workers(learner, monkeypatch):
+    monkeypatch.setattr("universe2.agents.parts._LEAST", 1)
+    several = Learner(learner.config, learner.tasks, workers=2)
+    several.network.load_state_dict(learner.network.state_dict())
+    threads = set()
+
+    def fn(network, batch):
+        network.value.register_forward_hook(lambda *_: threads.add(threading.get_ident()))
+        value = network(batch.obs, batch.state).value_logits.square().mean()
+        return value + network.policy.weight.square().sum(), {}
+
+    for one, count in ((learner, 1), (several, 2)):
+        threads.clear()
+        one.forward_backward_custom(batch_of(one), fn).result()
+        assert len(threads) == count
+    for name in ("policy", "value"):
+        alone, shared = (getattr(one.network, name).weight.grad for one in (learner, several))
+        torch.testing.assert_close(shared, alone)
+    several.close()
 
 
 def test_what_is_told_of_each_task_is_the_mean_of_its_own_transitions(learner):
