@@ -70,7 +70,8 @@ def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer])
         "",
         f"`{command}` runs what is missing of it and writes this page from "
         f"[the results](../benchmarks/scores/study). {len(found.found)} of {len(found.cells)} cells are "
-        f"there, {seconds / 3600:.2f} hours of one core in all (of a cell that was stopped and resumed, its last part).",
+        f"there, {seconds / 3600:.2f} hours of one core in all (of a cell that was stopped and "
+        "resumed, its last part).",
     ]
     if missing := len(found.cells) - len(found.found):
         lines += ["", f"**{missing} cells are missing**: what needs them is left out or counts fewer seeds."]
