@@ -147,11 +147,11 @@ class Learner:
     def forward_backward_custom(self, batch: SegmentBatch, fn: CustomLoss) -> Future[Metrics]:
         """Like ``forward_backward``, for a loss that calls the network itself: fn(network, batch).
 
-        With several workers each call ``network(obs, state)`` is shared among them, and can be
-        differentiated once.
         It returns (loss, metrics). Metrics are numbers or tensors, by name: scalars, which are means of the
         batch (``batch.mean``), or (tasks,), a part of each task (``batch.by_task``). Others are a UsageError.
+        Several workers share each call ``network(obs, state)``, which can be differentiated once.
         """
+        # all that is asked of the parts beside a call, the network answers
         return self._submit(self._backward, batch, lambda b: fn(cast("Network", self._parts), b))
 
     def optim_step(self, params: OptimParams) -> Future[Metrics]:

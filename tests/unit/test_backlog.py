@@ -24,7 +24,7 @@ def test_it_is_full_by_number_or_by_bytes() -> None:
         *(True, True, False, True, False)
     ]
     backlog.remove(40)
-    assert len(backlog) == 2
+    assert str(backlog) == "2 of 60 bytes, where 3 of 100 may"
     assert not backlog.add(41)
     assert backlog.add(40)
 

@@ -167,59 +167,54 @@ def test_a_store_that_can_not_be_written_says_so(tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture
-def not_mine() -> Iterator[Path]:
-    """A folder with a store of one run, in which this process may write nothing."""
+def folder() -> Iterator[Path]:
+    """With a store of one run. Its parents are open to all, which those of ``tmp_path`` are not."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with EpisodeStore(folder / "a store") as store:
+        with EpisodeStore(Path(name) / "a store") as store:
             store.add_run(RUN)
-        folder.chmod(0o555)
-        if root := os.geteuid() == 0:
-            os.seteuid(65534)  # root may write everywhere
-        try:
-            yield folder
-        finally:
-            if root:
-                os.seteuid(0)
-            folder.chmod(0o755)
-
-
-def test_what_can_not_be_written_can_be_read(not_mine: Path) -> None:
-    with EpisodeStore(not_mine / "a store", must_exist=True) as store:
-        assert [run.name for run in store.runs()] == ["tester"]
-        assert store.returns(1) == {}
-        with pytest.raises(UsageError, match=r"cannot write to .*readonly database"):
-            store.set_tier(1, "differs")
-    with pytest.raises(UsageError, match=r"can't be written: .*yours"):
-        EpisodeStore(not_mine / "a store")
-
-
-def test_what_is_not_written_back_yet_is_not_left_out_in_silence(not_mine: Path) -> None:
-    folder = not_mine
-    with _as_owner(folder):
-        (folder / "a store-wal").write_bytes(b"episodes")
-        (folder / "a store-wal").chmod(0o444)
-    with pytest.raises(UsageError, match=r"what a store-wal beside it holds can't be read"):
-        EpisodeStore(folder / "a store", must_exist=True)
-
-
-def test_an_old_store_that_can_not_be_written_says_so(not_mine: Path) -> None:
-    with _as_owner(not_mine), closing(sqlite3.connect(not_mine / "a store")) as db:
-        db.execute("PRAGMA user_version=1")
-    with pytest.raises(UsageError, match=r"has schema 1 and can't be brought up to date"):
-        EpisodeStore(not_mine / "a store", must_exist=True)
+        yield Path(name)
 
 
 @contextmanager
-def _as_owner(folder: Path) -> Iterator[None]:
-    """May write there meanwhile."""
+def not_mine(folder: Path) -> Iterator[None]:
+    """This process may write nothing there meanwhile."""
     mine = os.geteuid()
-    if os.getuid() == 0:
-        os.seteuid(0)
-    folder.chmod(0o755)
-    yield
     folder.chmod(0o555)
-    os.seteuid(mine)
+    if mine == 0:
+        os.seteuid(65534)  # root may write everywhere
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+        folder.chmod(0o755)
+
+
+def test_what_can_not_be_written_can_be_read(folder: Path) -> None:
+    with not_mine(folder):
+        with EpisodeStore(folder / "a store", must_exist=True) as store:
+            assert [run.name for run in store.runs()] == ["tester"]
+            assert store.returns(1) == {}
+            with pytest.raises(UsageError, match=r"cannot write to .*readonly database"):
+                store.set_tier(1, "differs")
+        with pytest.raises(UsageError, match=r"can't be written: .*yours"):
+            EpisodeStore(folder / "a store")
+
+
+def test_what_is_not_written_back_yet_is_not_left_out_in_silence(folder: Path) -> None:
+    left = folder / "a store-wal"
+    left.write_bytes(b"episodes")
+    left.chmod(0o444)
+    told = r"what a store-wal beside it holds can't be read"
+    with not_mine(folder), pytest.raises(UsageError, match=told):
+        EpisodeStore(folder / "a store", must_exist=True)
+
+
+def test_an_old_store_that_can_not_be_written_says_so(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "a store")) as db:
+        db.execute("PRAGMA user_version=1")
+    told = r"has schema 1 and can't be brought up to date"
+    with not_mine(folder), pytest.raises(UsageError, match=told):
+        EpisodeStore(folder / "a store", must_exist=True)
 
 
 @pytest.mark.parametrize(

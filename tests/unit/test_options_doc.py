@@ -23,7 +23,7 @@ def test_every_argument_is_there_with_its_default() -> None:
     }
     taken = {
         name: parameter.default
-        for maker in reversed(MAKERS)
+        for maker in reversed(MAKERS)  # where defaults differ, the table has make's
         for name, parameter in inspect.signature(maker).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }

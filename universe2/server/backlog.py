@@ -16,9 +16,6 @@ class Backlog:
         self._lock = threading.Lock()
         self._count = self._bytes = 0
 
-    def __len__(self) -> int:
-        return self._count
-
     def add(self, size: int) -> bool:
         """One more, of ``size`` bytes. False: it finds no room, and is not counted."""
         with self._lock:

@@ -116,10 +116,12 @@ class Session:
         self._assembler = assembler
         self._replies = Backlog(MAX_REPLIES, 2 * limits.max_frame_bytes)
         """those among the events"""
+        self._aside = Backlog(MAX_REPLIES, 2 * assembler.max_frame_bytes)
+        """requests that wait for a member's own thread"""
         self._journal = Journal(2 * limits.max_frame_bytes)
         self._lender: Lender | None = None
         self._client_message_bytes = MIN_MESSAGE_BYTES
-        self._members = Members((), (), self._replies)
+        self._members = Members((), (), self._aside)
         self._give_back: Callable[[], None] = lambda: None
         self._turn = threading.Lock()
         """whose turn it is to receive and to post; what follows is whoever's who has it"""
@@ -159,11 +161,8 @@ class Session:
         runtimes = open_all(open_runtime, members, self._limits.open_deadline, give_back, openings)
         asks = [member.ask for member in members]
         self._give_back = give_back
-        self._members = Members(
-            [self._patient(*pair) for pair in zip(runtimes, asks, strict=True)],
-            asks,
-            Backlog(MAX_REPLIES, 2 * self._assembler.max_frame_bytes),
-        )
+        patient = [self._patient(*pair) for pair in zip(runtimes, asks, strict=True)]
+        self._members = Members(patient, asks, self._aside)
         opened, masks = self._members.begin()
         self._journal.limit += self._members.slot_bytes()
         if ask.same_host:
