@@ -43,7 +43,8 @@ class SuiteProgress:
         self.stop()
 
     def stop(self) -> None:
-        """The bars stay as they are. May be called twice."""
+        """The bars stay as they are, if there is anything to see. May be called twice."""
+        self._progress.live.transient = not any([*self._returns.values(), *self._cut.values()])
         self._progress.stop()
 
     def episode(self, task: Task, episode: StoredEpisode) -> None:

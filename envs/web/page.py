@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from gymnasium.spaces import Dict
 
-from universe2.core.errors import UsageError
+from universe2.core.errors import InterfaceError, UsageError
 from universe2.core.screen import ALL_LIVE, screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
 from universe2.envs.web.actions import action_space
@@ -187,6 +187,11 @@ def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
         if options[name] not in allowed:
             known = ", ".join(allowed)
             raise UsageError(f"{spec.id}: option {name} must be one of {known}, got {options[name]!r}")
+    if options["actions"] != "screen" and config.interface == "screen":
+        raise InterfaceError(
+            f'{spec.id}: option actions is {options["actions"]!r}, but under interface="screen" '
+            "actions are those of the screen: leave one out"
+        )
     if options["expert"]:
         _check_expert(spec, options)
     try:

@@ -409,6 +409,18 @@ def test_one_environment_with_its_options() -> None:
     assert row["description"].startswith("Eat every pellet")
 
 
+def test_options_without_effect_under_an_interface_are_not_shown() -> None:
+    app = typer.Typer()
+    app.command()(envs.command)
+
+    def options(interface: str) -> set[str]:
+        (line,) = CliRunner().invoke(app, [MAZE, "--json", "--interface", interface]).output.splitlines()
+        return set(json.loads(line)["options"])
+
+    assert options("native") - options("screen") == {"size"}
+    assert options("screen") < options("native")
+
+
 @pytest.mark.parametrize("width", ["80", "200"])
 def test_the_list_of_environments_puts_equal_spaces_together(width: str) -> None:
     """Each id is there once, whatever the width; ``--json`` gives each a line of its own."""

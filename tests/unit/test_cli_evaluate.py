@@ -179,6 +179,19 @@ def test_a_lost_server_is_named_with_its_task_and_what_is_kept(
         assert store.runs()[0].outcome == "failed: node7:15900: the connection broke"
 
 
+def test_a_server_that_is_lost_at_once_leaves_no_bars(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def open_runtime(*_: Any, **__: Any) -> Any:
+        raise ServerLostError("node7:15900: nobody listens there")
+
+    monkeypatch.setattr(universe2, "open_runtime", open_runtime, raising=False)
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    assert run(monkeypatch, *play) == 1
+    said = capsys.readouterr()
+    assert (said.out.strip(), said.err.count("\n")) == ("", 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from universe2.core.errors import UsageError
+from universe2.core.errors import InterfaceError, UsageError
 from universe2.core.registry import find, list_envs
 from universe2.core.spec import EnvConfig
 from universe2.envs.web import chromium, flights, miniwob, sites
@@ -49,6 +49,12 @@ def test_listing_imports_neither_selenium_nor_a_browser() -> None:
 def test_bad_options_are_refused(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=name):
         find(CLICK_TEST).spaces(EnvConfig(options={name: value}))
+
+
+def test_actions_by_element_are_none_of_the_screens() -> None:
+    structured = EnvConfig(interface="screen", options={"actions": "structured"})
+    with pytest.raises(InterfaceError, match="actions is 'structured', but under interface=\"screen\""):
+        find("web/click-test-v0").spaces(structured)
 
 
 def test_options_change_the_hash() -> None:
