@@ -165,6 +165,12 @@ class Learner:
         """The largest ``value`` that any rank gave: every rank gets the same answer."""
         return value if self.ranks.size == 1 else self._submit(self.ranks.maximum, value).result()
 
+    def total(self, numbers: np.ndarray) -> np.ndarray:
+        """The sum of every rank's ``numbers`` (float64, of one shape): every rank gets it."""
+        mine = torch.tensor(numbers, dtype=torch.float64, device=self.ranks.device)
+        summed: Tensor = self._submit(self.ranks.sum, mine).result()
+        return summed.cpu().numpy()
+
     def save_state(
         self,
         path: str | Path,

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,20 +28,30 @@ log = logging.getLogger("universe2")
 """Of all layers: the client's own account of a lost server belongs in train.log, too."""
 
 
-def task_rows(collector: Collector) -> list[dict[str, Any]]:
-    """One row per task: steps, episodes, faults, what was too old, the mean of its last 100 episodes."""
-    rows = []
-    for task, env_id in enumerate(collector.tasks):
+def task_numbers(collector: Collector) -> np.ndarray:
+    """float64 (tasks, 7), which ranks may add up: steps, episodes, faults, transitions that were too old;
+    of the last episodes, at most 100, the number, and the sums of scores and of lengths."""
+    numbers = []
+    of_task = (collector.steps, collector.episode_count, collector.faults, collector.dropped)
+    for task in range(len(collector.tasks)):
         recent = list(collector.episodes[task])  # a copy: the display asks from a thread of its own
+        counts = [count[task] for count in of_task]
+        sums = (len(recent), sum(e.score for e in recent), sum(e.length for e in recent))
+        numbers.append((*counts, *sums))
+    return np.array(numbers, np.float64)
+
+
+def task_rows(tasks: Sequence[str], numbers: np.ndarray) -> list[dict[str, Any]]:
+    """One row per task, of ``task_numbers``: the counts, and the means of its last episodes."""
+    rows = []
+    for task, (steps, episodes, faults, dropped, recent, score, length) in zip(tasks, numbers, strict=True):
+        counts = {"task_steps": steps, "episodes": episodes, "faults": faults, "dropped": dropped}
         rows.append(
             {
-                "task": env_id,
-                "task_steps": collector.steps[task],
-                "episodes": collector.episode_count[task],
-                "faults": collector.faults[task],
-                "dropped": collector.dropped[task],
-                "return_mean": float(np.mean([e.score for e in recent])) if recent else None,
-                "length_mean": float(np.mean([e.length for e in recent])) if recent else None,
+                "task": task,
+                **{name: int(count) for name, count in counts.items()},
+                "return_mean": float(score / recent) if recent else None,
+                "length_mean": float(length / recent) if recent else None,
             }
         )
     return rows

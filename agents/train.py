@@ -34,7 +34,7 @@ from universe2.agents.model import ModelConfig, preset
 from universe2.agents.ppo import train_ppo
 from universe2.agents.progress import Progress
 from universe2.agents.resume import counters, in_progress, restore_counters, restore_in_progress
-from universe2.agents.run_log import RunLog, task_rows
+from universe2.agents.run_log import RunLog, task_numbers, task_rows
 from universe2.agents.sampler import Sampler
 from universe2.agents.threads import use_threads, use_workers
 from universe2.agents.vtrace import train_vtrace
@@ -155,6 +155,8 @@ class Run:
         """the saved counters of those tasks"""
         self._warned = ""
         """why episodes under way were not saved the last time that they weren't"""
+        self._elsewhere: float | np.ndarray = 0.0
+        """what other ranks count of each task, as of the last update"""
         self._told: tuple[int, list[dict[str, Any]]] | None = None
         """steps and rows as the log has them, of the last update that it tells of"""
         self._updated = False
@@ -188,7 +190,7 @@ class Run:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        return task_rows(self.collector)
+        return task_rows(self.collector.tasks, task_numbers(self.collector) + self._elsewhere)
 
     def go(self, console: Console | None = None, saved: Saved | None = None) -> None:
         """Train to the end. The state is saved whatever ends it."""
@@ -308,6 +310,9 @@ class Run:
     def _after_update(self, metrics: Metrics, run_log: RunLog | None) -> None:
         now = time.monotonic()
         metrics = _numbers(metrics)
+        if self.learner.ranks.size > 1:
+            mine = task_numbers(self.collector)
+            self._elsewhere = self.learner.total(mine) - mine
         self._lag = metrics.get("policy_lag", self._lag)  # a user's script may not tell it
         if not self._updated and metrics.get("loss/imitation") == 0:
             log.warning(

@@ -20,7 +20,7 @@ from toy_run import quiet, toy_config
 from universe2.agents import train as train_module
 from universe2.agents.checkpoint import read_checkpoint
 from universe2.agents.config import TrainConfig, from_table
-from universe2.agents.run_log import _by_task, task_rows
+from universe2.agents.run_log import _by_task, task_numbers, task_rows
 from universe2.agents.train import train
 from universe2.core.errors import TrainingError, UsageError
 
@@ -132,7 +132,7 @@ def test_the_display_may_read_while_episodes_end():
     recent.extend(EndsAnother() for _ in range(3))
     counts = {"steps": [0], "episode_count": [3], "faults": [0], "dropped": [0]}
     collector = SimpleNamespace(tasks=["a"], episodes=[recent], **counts)
-    (row,) = task_rows(collector)
+    (row,) = task_rows(collector.tasks, task_numbers(collector))
     assert row["return_mean"] == 1.0
 
 

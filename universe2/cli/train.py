@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,9 @@ def command(
     chosen = load_config(config, **{key: value for key, value in given.items() if value is not None})
     if skip_missing:
         chosen = dataclasses.replace(chosen, tasks=runnable(chosen))
-    typer.echo(f"checkpoint: {train(chosen, resume)}")
+    path = train(chosen, resume)
+    if os.environ.get("RANK", "0") == "0":  # torchrun's others have written nothing
+        typer.echo(f"checkpoint: {path}")
 
 
 def runnable(config: TrainConfig) -> tuple[TaskConfig, ...]:
