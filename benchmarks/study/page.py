@@ -13,6 +13,7 @@ from benchmarks.study.plan import (
     FRAME_SKIP,
     GROUP,
     HORIZON,
+    JOINT_BASES,
     LORA_RANK,
     MINIBATCH,
     MIXED_MINIBATCH,
@@ -33,6 +34,8 @@ from universe2.agents.ranking_runs import show
 MARKS = {0.0: "random", 1.0: "reference"}
 FAMILIES = {"arcade": "games", "web": "pages"}
 JOINT_TARGET, GAP_TARGET, TRANSFER_TARGET = 0.9, 0.10, 2.0
+BEFORE = "ratios of 0.79 [0.67, 0.92] on games, 1.03 [0.88, 1.19] on pages and 0.87 [0.77, 0.98] on all"
+"""What BASES bases reached in the joint network's place; those results are in the repository's history."""
 
 
 class Section(NamedTuple):
@@ -74,7 +77,8 @@ def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer])
         "resumed, its last part).",
     ]
     if missing := len(found.cells) - len(found.found):
-        lines += ["", f"**{missing} cells are missing**: what needs them is left out or counts fewer seeds."]
+        which = "1 cell is missing" if missing == 1 else f"{missing} cells are missing"
+        lines += ["", f"**{which}**: what needs them is left out or counts fewer seeds."]
     return [
         *lines,
         "",
@@ -87,10 +91,10 @@ def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer])
         f"alone and in a mix gets equally many steps: {budget.steps:,} on a game, "
         f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g}, and "
         f"{TUNED['web']['lr']:g} on a page after pre-training. Where one network plays all tasks of "
-        f"question 2 or 4, the weights of its encoder are mixed by the instruction out of {BASES} bases "
-        f"([`bases`](training.md)), and it learns from minibatches of {MIXED_MINIBATCH:,} transitions "
-        f"(with one encoder for all, of {MINIBATCH // 2}); it knows no task by its number, and all else is "
-        "shared.",
+        "question 2 or 4, the weights of its encoder are mixed by the instruction out of "
+        f"{JOINT_BASES} and {BASES} bases ([`bases`](training.md)), and it learns from minibatches of "
+        f"{MIXED_MINIBATCH:,} transitions (with one encoder for all, of {MINIBATCH // 2}); it knows no task "
+        "by its number, and all else is shared.",
         "",
         "Scores are (return − random) / (reference − random): 0 is random play, with the same frame skip, "
         "and 1 the scripted player, without one, over whole episodes, of games on held-out levels; question "
@@ -163,6 +167,10 @@ def joint(found: Results, budget: Budget) -> Section:
     lines = [
         "One network for all tasks, equally many steps on each: IQM at least "
         f"{JOINT_TARGET:g} × the specialists'?",
+        "",
+        f"{JOINT_BASES} bases were chosen by what {BASES} had done, in the full plan and with three seeds: "
+        f"{BEFORE}. Training had pulled the games' mixtures apart until each had nearly a base of its own, "
+        f"and {BASES} are too few for forty tasks.",
         "",
     ]
     rows: list[Row] = []

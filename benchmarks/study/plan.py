@@ -43,7 +43,9 @@ HORIZON = 128
 GROUP = 8
 LORA_RANK = 8
 BASES = 32
-"""of the encoders of a network that plays many tasks; one that plays a single task needs none"""
+"""of the encoders of a network to start from; one that plays a single task needs none"""
+JOINT_BASES = 64
+"""of the one that plays all tasks: more than there are, since each ends with nearly a base of its own"""
 MIXED_MINIBATCH = 1024
 """Transitions, where encoders are mixed: that is done anew for every minibatch."""
 PAGE_PART = 1 / 32
@@ -205,7 +207,7 @@ def cells(budget: Budget, preset: str = "nano") -> list[Cell]:
     """All cells of a plan: the first seeds of everything first, parents before their children."""
     found = [
         *_specialists(budget),
-        *_joint(budget, "joint", budget.games, budget.pages),
+        *_joint(budget, "joint", budget.games, budget.pages, bases=JOINT_BASES),
         *_transfer(budget),
         *_ablations(budget),
         # what the bases are compared with; each seed of it costs as much as ten other cells

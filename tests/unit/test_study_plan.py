@@ -13,6 +13,7 @@ from benchmarks.study.plan import (
     BASES,
     BUDGETS,
     FRAME_SKIP,
+    JOINT_BASES,
     MINIBATCH,
     MIXED_MINIBATCH,
     RECIPE,
@@ -71,13 +72,13 @@ def test_what_is_tuned_keeps_what_pages_and_games_share(budget):
 
 
 def test_encoders_are_mixed_where_one_network_plays_many_tasks_and_in_what_comes_of_it(budget):
-    mixed = {cell.arm for cell in cells(budget) if cell.config.get("bases")}
-    assert mixed == {"joint", "pretrained", "fine-tuned", "adapters"}
+    mixed = {cell.arm: cell.config["bases"] for cell in cells(budget) if cell.config.get("bases")}
+    assert mixed == {"joint": JOINT_BASES, "pretrained": BASES, "fine-tuned": BASES, "adapters": BASES}
     (plain,) = (c for c in cells(budget) if c.arm == "one encoder")
     (joint,) = (c for c in cells(budget) if c.arm == "joint" and c.seed == 0)
     batch = plain.config["batch_steps"]
     assert plain.config["minibatches"] == 2 * batch // MINIBATCH
-    mixed = {"bases": BASES, "minibatches": batch // MIXED_MINIBATCH}
+    mixed = {"bases": JOINT_BASES, "minibatches": batch // MIXED_MINIBATCH}
     assert {**plain.config, **mixed} == joint.config
     assert plain.played == joint.played
 
