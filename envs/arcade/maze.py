@@ -27,8 +27,6 @@ SCARED_TICKS = 160
 HOME_TICKS = 60
 TOUCH = 330
 FAR = 999
-BARS = 4 * 2 * (SIDE + 1)
-"""At most, straight runs of walls: no more than four along each line of the grid."""
 MARGIN = 7
 
 STATE = np.dtype(
@@ -38,8 +36,6 @@ STATE = np.dtype(
         ("open", np.int64, (CELLS,)),
         ("pellets", np.int64, (CELLS,)),
         ("parent", np.int64, (CELLS,)),
-        ("bars", np.int64),
-        ("bar", np.int64, (BARS,)),
         ("left", np.int64),
         ("cell", np.int64),
         ("way", np.int64),
@@ -123,37 +119,10 @@ def braid(state: Any, extra: int) -> None:
                 break
 
 
-def find_bars(state: Any) -> None:
-    """Every straight run of walls as a bar, once, for all pictures: whether it goes across, its line, its
-    first cell and the one after its last, four bits each.
-    """
-    for line in range(SIDE + 1):
-        for across in range(2):
-            begin = -1
-            for place in range(SIDE + 1):
-                shut = place < SIDE and is_wall(state, line, place, across)
-                if shut and begin < 0:
-                    begin = place
-                if not shut and begin >= 0:
-                    state.bar[state.bars] = across | line << 4 | begin << 8 | place << 12
-                    state.bars += 1
-                    begin = -1
-
-
-def is_wall(state: Any, line: int, place: int, across: int) -> bool:
-    """Is there a wall at grid line ``line`` along cell ``place``? ``across``: the line is horizontal."""
-    if line == 0 or line == SIDE:
-        return True
-    if across:
-        return not state.open[line * SIDE + place] & UP
-    return not state.open[place * SIDE + line] & LEFT
-
-
 def reset(state: Any, level: int, seed: int) -> None:
     state.rng = seeded(level)
     grow(state)
     braid(state, between(state, 8, 30))
-    find_bars(state)
     state.chasers = between(state, 2 + state.hard, CHASERS)
     state.cunning = between(state, 45, 75) + 15 * state.hard
     base = below(state, 1536)
@@ -374,17 +343,34 @@ def draw(state: Any, canvas: Any) -> None:
 
 
 def draw_walls(state: Any, canvas: Any, shift: int, colour: int, fine: bool) -> None:
-    for i in range(state.bars):
-        bar = state.bar[i]
-        across, line, begin, end = bar & 15, bar >> 4 & 15, bar >> 8 & 15, bar >> 12
-        u0, u1 = begin * CELL - 64 + shift, end * CELL + 64 + shift
-        v0, v1 = line * CELL - 64 + shift, line * CELL + 64 + shift
-        x0, y0 = (u0, v0) if across else (v0, u0)
-        x1, y1 = (u1, v1) if across else (v1, u1)
-        if fine:
-            round_rect(canvas, x0, y0, x1, y1, 56, colour, OPAQUE)
-        else:
-            rect(canvas, x0, y0, x1, y1, colour, OPAQUE)
+    """Each straight run of walls as one bar."""
+    for line in range(SIDE + 1):
+        for across in range(2):
+            begin = -1
+            for place in range(SIDE + 1):
+                shut = place < SIDE and is_wall(state, line, place, across)
+                if shut and begin < 0:
+                    begin = place
+                if not shut and begin >= 0:
+                    u0, u1 = begin * CELL - 64, place * CELL + 64
+                    v0, v1 = line * CELL - 64, line * CELL + 64
+                    x0, y0 = (u0, v0) if across else (v0, u0)
+                    x1, y1 = (u1, v1) if across else (v1, u1)
+                    x0, y0, x1, y1 = x0 + shift, y0 + shift, x1 + shift, y1 + shift
+                    if fine:
+                        round_rect(canvas, x0, y0, x1, y1, 56, colour, OPAQUE)
+                    else:
+                        rect(canvas, x0, y0, x1, y1, colour, OPAQUE)
+                    begin = -1
+
+
+def is_wall(state: Any, line: int, place: int, across: int) -> bool:
+    """Is there a wall at grid line ``line`` along cell ``place``? ``across``: the line is horizontal."""
+    if line == 0 or line == SIDE:
+        return True
+    if across:
+        return not state.open[line * SIDE + place] & UP
+    return not state.open[place * SIDE + line] & LEFT
 
 
 def draw_pellets(state: Any, canvas: Any, fine: bool) -> None:
