@@ -70,6 +70,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def leads() -> bool:
+    """Whether this process is rank 0, or alone: the one that writes the run's files and shows progress."""
+    return world_size() == 1 or os.environ["RANK"] == "0"
+
+
 def own_gpu() -> torch.device:
     """This rank's CUDA device. The ranks on one machine have one each; UsageError if there are too few."""
     local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +53,7 @@ def command(
     import dataclasses
 
     from universe2.agents.config import load_config
+    from universe2.agents.distributed import leads
     from universe2.agents.train import train
 
     given = {
@@ -67,7 +67,7 @@ def command(
     if skip_missing:
         chosen = dataclasses.replace(chosen, tasks=runnable(chosen))
     path = train(chosen, resume)
-    if os.environ.get("RANK", "0") == "0":  # torchrun's others have written nothing
+    if leads():  # other ranks have written nothing
         typer.echo(f"checkpoint: {path}")
 
 
