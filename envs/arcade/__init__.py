@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "expert": 0,
 }
 """``expert`` = 1 adds info["expert"]: what the game's heuristic would do on what is seen now."""
+NATIVE_OPTIONS = ("size",)
 TRAIN_LEVELS = {"start_level": 0, "num_levels": 200}
 HELD_OUT_LEVELS = {"start_level": 200, "num_levels": 0}
 
@@ -78,6 +79,7 @@ def game_spec(
         entry=f"universe2.envs.arcade.{module}:GAME",
         spaces_from="universe2.envs.arcade:spaces",
         options={**OPTIONS, "max_steps": max_steps},
+        native_options=NATIVE_OPTIONS,
         requires=(Requirement("numba", "pip install numba"),),
         description=description,
         reference={"random": random, "heuristic": heuristic},
@@ -112,7 +114,6 @@ _RANGES = {
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, int]:
     """The resolved options in their ranges, the difficulty as its index; or UsageError."""
     options = spec.resolve(config.options)
-    spec.check_native(config, ("size",))
     if options["difficulty"] not in DIFFICULTIES:
         wrong = options["difficulty"]
         raise UsageError(f'{spec.id}: option difficulty must be "easy" or "hard", got {wrong!r}')

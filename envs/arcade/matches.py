@@ -14,7 +14,7 @@ from gymnasium import spaces as gym_spaces
 from universe2.core import screen
 from universe2.core.errors import UsageError
 from universe2.core.spec import EnvConfig, EnvSpec, Requirement, Spaces, load
-from universe2.envs.arcade import OPTIONS, check_options
+from universe2.envs.arcade import NATIVE_OPTIONS, OPTIONS, check_options
 
 
 def matches() -> Iterable[EnvSpec]:
@@ -43,6 +43,7 @@ def match_spec(
         entry=f"universe2.envs.arcade.{module}:MATCH",
         spaces_from="universe2.envs.arcade.matches:spaces",
         options={**OPTIONS, "max_steps": max_steps, "players": players},
+        native_options=NATIVE_OPTIONS,
         requires=(Requirement("numba", "pip install numba"),),
         description=description,
         reference={"random": random, "heuristic": heuristic},

@@ -90,6 +90,7 @@ def specs() -> list[EnvSpec]:
             spaces_from="universe2.envs.atari:spaces",
             kwargs={"rom": rom},
             options=OPTIONS,
+            native_options=LOOKS,
             requires=(Requirement("ale_py", 'pip install "ale-py>=0.12.1"'),),
             description=f"The Atari 2600 game {title(rom)}.",
             reference=known.get(rom, {}),
@@ -132,6 +133,5 @@ def _minimal_actions(rom: str) -> tuple[str, ...]:
 def check_options(spec: EnvSpec, config: EnvConfig) -> dict[str, Any]:
     """The resolved options, or UsageError for a value of the wrong type or out of range."""
     options = spec.resolve(config.options)
-    spec.check_native(config, LOOKS)
     spec.check_ranges(options, _RANGES)
     return options

@@ -158,6 +158,16 @@ def test_equal_options_have_one_hash() -> None:
     assert one.hash(EnvConfig(options=given)) == one.hash(EnvConfig(options=plain))
 
 
+def test_options_of_native_pictures_are_refused_on_the_screen() -> None:
+    one = spec(options=OPTIONS, native_options=("kind", "many"))
+    assert one.options_of("native") == OPTIONS
+    assert set(OPTIONS) - set(one.options_of("screen")) == {"kind", "many"}
+    with pytest.raises(UsageError, match='a/B-v0: option kind has no effect under interface="screen"'):
+        one.spaces(EnvConfig(interface="screen", options={"kind": "hard"}))
+    with pytest.raises(UsageError, match="native_options has 'knid', which isn't in options"):
+        spec(options=OPTIONS, native_options=("knid",))
+
+
 def test_ranges_are_checked() -> None:
     one = spec(options=OPTIONS)
     ranges = {"count": (1, 4), "chance": (0.0, 1.0), "absent": (0, 0)}

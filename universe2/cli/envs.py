@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +61,7 @@ def command(
                 "status": status,
                 "missing": [{"name": need.name, "get": need.install} for need in spec.missing],
                 "description": spec.description,
-                "options": _options(spec, interface),
+                "options": spec.options_of(interface),
                 "reference": dict(spec.reference),
             }
             print(json.dumps(row, default=repr))
@@ -112,7 +111,7 @@ def _print_one(spec: EnvSpec, interface: str, console: Console) -> None:
     observation, action, status = _row(spec, interface)
     console.print(f"[bold]{escape(spec.id)}[/]  {escape(spec.description)}", soft_wrap=True)
     rows = {"observation": observation, "action": action, "runs here": status}
-    options = {f"  {name}": repr(default) for name, default in _options(spec, interface).items()}
+    options = {f"  {name}": repr(default) for name, default in spec.options_of(interface).items()}
     width = max(map(len, [*rows, *options]))
     for name, text in {**rows, "options, with their defaults (docs/options.md)": "", **options}.items():
         console.print(f"  {name:{width}} {escape(text)}".rstrip(), soft_wrap=True)
@@ -130,21 +129,6 @@ def _row(spec: EnvSpec, interface: str) -> tuple[str, str, str]:
     except Universe2Error as error:
         return "", "", str(error)
     return short(spaces.observation), short(spaces.action), "yes"
-
-
-def _options(spec: EnvSpec, interface: str) -> dict[str, Any]:
-    """Option → default: those that have an effect under this interface."""
-    from universe2.core.errors import UsageError
-    from universe2.core.spec import EnvConfig
-
-    if interface == "native" or not spec.runnable:
-        return dict(spec.options)
-    found = {}
-    for name, default in spec.options.items():
-        with contextlib.suppress(UsageError):
-            spec.spaces(EnvConfig(interface=interface, options={name: default}))  # type: ignore[arg-type]
-            found[name] = default
-    return found
 
 
 def short(space: object) -> str:

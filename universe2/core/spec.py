@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import re
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -108,7 +108,8 @@ class EnvSpec:
     (``module:function``, called with spec and config) returns Spaces without starting anything.
     ``options`` are the names that its config may set, with their defaults; a value must be of the
     default's type (a whole number will do for a float), and may be anything where the default is None
-    or a container, so that its family has to check it.
+    or a container, so that its family has to check it. ``native_options`` are those of them that change
+    nothing under ``interface="screen"`` and are refused there.
     ``reference`` holds scores for normalisation, ``{"random": …, "heuristic": …}`` or ``{…, "human": …}``,
     and, where it is known, how many "episodes" the first is a mean of. With ``multi_agent`` both spaces
     are Dicts, agent → space, and ``universe2.core.agents`` says how rewards travel.
@@ -120,6 +121,7 @@ class EnvSpec:
     spaces_from: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    native_options: tuple[str, ...] = ()
     requires: tuple[Requirement, ...] = ()
     description: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
@@ -128,6 +130,9 @@ class EnvSpec:
     def __post_init__(self) -> None:
         if not _ID.match(self.id):
             raise UsageError(f"id must look like family/Name-v0 (or without -v0), got {self.id!r}")
+        for name in self.native_options:
+            if name not in self.options:
+                raise UsageError(f"{self.id}: native_options has {name!r}, which isn't in options")
 
     @property
     def family(self) -> str:
@@ -195,14 +200,10 @@ class EnvSpec:
             if name in options and not low <= options[name] <= high:
                 raise UsageError(f"{self.id}: option {name} must lie in {low}..{high}, got {options[name]}")
 
-    def check_native(self, config: EnvConfig, names: Collection[str]) -> None:
-        """Raise UsageError for an option, of native pictures, that would change nothing on the screen."""
-        for name in config.options if config.interface == "screen" else ():
-            if name in names:
-                raise UsageError(
-                    f'{self.id}: option {name} has no effect under interface="screen"; '
-                    "the size of its picture is screen_size"
-                )
+    def options_of(self, interface: str) -> dict[str, Any]:
+        """Option → default: those that have an effect under this interface."""
+        without = self.native_options if interface == "screen" else ()
+        return {name: default for name, default in self.options.items() if name not in without}
 
     def spaces(self, config: EnvConfig | None = None) -> Spaces:
         """The single-slot spaces under ``config``: objects of the caller's own, with random generators of
@@ -210,6 +211,12 @@ class EnvSpec:
         """
         self.check_runnable()
         config = config or EnvConfig()
+        for name in self.native_options if config.interface == "screen" else ():
+            if name in config.options:
+                raise UsageError(
+                    f'{self.id}: option {name} has no effect under interface="screen"; '
+                    "the size of its picture is screen_size"
+                )
         found: Spaces = copy.deepcopy(load(self.spaces_from)(self, config))
         if config.interface == "screen" and found.action_mask is None:
             raise InterfaceError(
