@@ -16,6 +16,7 @@ import numpy as np
 
 from universe2.agents.checkpoint import under
 from universe2.agents.collect import Collector
+from universe2.agents.run_log import task_numbers
 from universe2.agents.segments import Episode, Lane, Segment
 from universe2.core.errors import TrainingError
 
@@ -23,14 +24,15 @@ _LANE = ("cursor", "acted", "waiting", "faulted", "score", "steps")
 _DEADLINE_S = 120.0
 
 
-def counters(collector: Collector) -> dict[str, Any]:
-    """JSON values: steps, episodes, faults and what was too old of each task, and its last 100 episodes."""
+def counters(collector: Collector, elsewhere: float | np.ndarray = 0.0) -> dict[str, Any]:
+    """JSON values: steps, episodes, faults and what was too old of each task, and its last 100 episodes.
+
+    ``elsewhere``: ``task_numbers`` of other ranks, which count too, but for their last episodes.
+    """
+    counts = (task_numbers(collector) + elsewhere)[:, :4].astype(int).tolist()
     return {
         name: {
-            "steps": collector.steps[task],
-            "episodes": collector.episode_count[task],
-            "faults": collector.faults[task],
-            "dropped": collector.dropped[task],
+            **dict(zip(("steps", "episodes", "faults", "dropped"), counts[task], strict=True)),
             # a poisonous reward must not keep the state from being saved: JSON knows no infinity
             "recent": [[e.score, e.length] for e in collector.episodes[task] if math.isfinite(e.score)],
         }

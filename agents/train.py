@@ -149,10 +149,12 @@ class Run:
         self.collector = Collector(pool, learner, params, sampler)
         self.stop = threading.Event()
         self._seconds_before = learner.counts.get("seconds", 0.0)
-        self._steps_before = 0
-        """of the run, not the collector's: of tasks that are left out now, or with other numbers of ranks"""
+        self._before = 0
+        """steps of the run that no rank's collector has counted, say of tasks that are left out now"""
+        self._known = (0, 0)
+        """steps of all ranks, and this one's of them, as of the last update"""
         self._others: dict[str, Any] = {}
-        """the saved counters of those tasks"""
+        """the saved counters of tasks that are left out now"""
         self._warned = ""
         """why episodes under way were not saved the last time that they weren't"""
         self._elsewhere: float | np.ndarray = 0.0
@@ -168,8 +170,9 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Transitions of the whole run, also before it was resumed, of all ranks (as far as known here)."""
-        return self._steps_before + sum(self.collector.steps.values()) * self.learner.ranks.size
+        """Transitions of the whole run, resumed or not, of all ranks: the others' as of the last update."""
+        everywhere, here = self._known
+        return everywhere - here + sum(self.collector.steps.values())
 
     @property
     def seconds(self) -> float:
@@ -180,7 +183,8 @@ class Run:
         """0 at the start, 1 when a limit is reached or a signal came."""
         if self.stop.is_set():
             return 1.0
-        return max(self.steps / self.config.total_steps, self.seconds / self.config.seconds)
+        elsewhere = (self.steps - self._known[0]) * (self.learner.ranks.size - 1)  # about, since the update
+        return max((self.steps + elsewhere) / self.config.total_steps, self.seconds / self.config.seconds)
 
     def headline(self) -> str:
         limit = f" of {self.config.seconds:.0f}" if self.config.seconds < float("inf") else ""
@@ -243,9 +247,14 @@ class Run:
     def _count_on(self, saved: Saved) -> None:
         """Steps go on from where they were, whichever tasks and ranks there are now."""
         told = saved.extra.get("counters", {})
-        restore_counters(self.collector, told)
+        if self.leads:  # they are of all ranks, so one alone may have them
+            restore_counters(self.collector, told)
         self._others = {name: counts for name, counts in told.items() if name not in self.collector.tasks}
-        self._steps_before = int(self.learner.counts.get("steps", 0)) - self.steps
+        steps = int(self.learner.counts.get("steps", 0))
+        self._before = steps - sum(
+            counts["steps"] for name, counts in told.items() if name not in self._others
+        )
+        self._known = (steps, sum(self.collector.steps.values()))
 
     def _write_config(self) -> None:
         if self.leads:
@@ -276,7 +285,7 @@ class Run:
         if not self.leads:
             return
         self.learner.counts = {"steps": self.steps, "seconds": self.seconds}
-        told = {**self._others, **counters(self.collector)}
+        told = {**self._others, **counters(self.collector, self._elsewhere)}
         extra: dict[str, Any] = {"config": self.config.to_json(), "counters": told}
         arrays: dict[str, np.ndarray] = {}
         if self.config.lockstep and exactly:
@@ -312,7 +321,9 @@ class Run:
         metrics = _numbers(metrics)
         if self.learner.ranks.size > 1:
             mine = task_numbers(self.collector)
-            self._elsewhere = self.learner.total(mine) - mine
+            everywhere = self.learner.total(mine)
+            self._elsewhere = everywhere - mine
+            self._known = (self._before + int(everywhere[:, 0].sum()), int(mine[:, 0].sum()))
         self._lag = metrics.get("policy_lag", self._lag)  # a user's script may not tell it
         if not self._updated and metrics.get("loss/imitation") == 0:
             log.warning(
