@@ -56,8 +56,8 @@ class CollectParams:
     """transitions per segment"""
     quota: tuple[int, ...]
     patience: float = 0.25
-    """Once half of the tasks are full, wait this fraction of the time so far for the others. A task of which
-    nothing moved for a tenth of ``stall_s`` isn't counted."""
+    """Once half of the tasks are full, or one and a quarter of all segments is there, wait this fraction of
+    the time so far for the others. A task of which nothing moved for a tenth of ``stall_s`` isn't counted."""
     max_steps_off_policy: int = 512
     """Transitions acted more optimiser steps before their update than this aren't learned from."""
     minimum: int = 1
@@ -146,16 +146,19 @@ class Collector:
             raise UsageError("nothing to collect: no episode has begun; call start(seed) first")
         self._skip_pause()
         began = time.monotonic()
-        half_at: float | None = None
+        ready_at: float | None = None
         while self.params.lockstep or not give_up():
             now = time.monotonic()
             full = self._awaited_full(now)
-            enough = sum(map(len, self.queues)) >= min(self.params.minimum, sum(self.params.quota))
+            here, asked = sum(map(len, self.queues)), sum(self.params.quota)
+            enough = here >= min(self.params.minimum, asked)
             if all(full) and enough:
                 break
-            if 2 * sum(full) >= len(full) and enough and not self.params.lockstep:
-                half_at = now if half_at is None else half_at
-                left = half_at + self.params.patience * (half_at - began) - now
+            # slow tasks may be the majority, but a fast one isn't learned from alone in tiny updates
+            most = 2 * sum(full) >= len(full) or (any(full) and 4 * here >= asked)
+            if most and enough and not self.params.lockstep:
+                ready_at = now if ready_at is None else ready_at
+                left = ready_at + self.params.patience * (ready_at - began) - now
                 if left <= 0:
                     break
                 self.pump(min(left, 1.0))

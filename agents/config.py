@@ -146,16 +146,17 @@ class TrainConfig:
         for task in self.tasks:
             _check_bounds(f"{task.env_id}: slots", task.slots, 1, _INF)
             _check_bounds(f"{task.env_id}: share", task.share, _ABOVE_0, _MAX)
-        if self.algorithm == "group":
-            self._check_groups()
         # fewer segments than minibatches would leave some empty
-        if sum(self.quota()) < self.minibatches:
+        segments = sum(self.quota())
+        if segments < self.minibatches:
             raise UsageError(
-                f"batch_steps = {self.batch_steps} gives {sum(self.quota())} segments of "
+                f"batch_steps = {self.batch_steps} gives {segments} segments of "
                 f"{self.rollout}, too few for {self.minibatches} minibatches"
             )
+        if self.algorithm == "group":
+            self._check_groups(segments)
 
-    def _check_groups(self) -> None:
+    def _check_groups(self, segments: int) -> None:
         if self.group_size < 2 or not self.lockstep:
             raise UsageError('algorithm = "group" needs lockstep = true and a group_size of at least 2')
         for task, quota in zip(self.tasks, self.quota(), strict=True):
@@ -164,6 +165,11 @@ class TrainConfig:
                     f"{task.env_id}: {task.slots} slots, {quota} segments per update (batch_steps / rollout, "
                     f"by share): for groups both must be the same multiple of group_size = {self.group_size}"
                 )
+        if segments < self.minibatches * self.group_size:
+            raise UsageError(
+                f"batch_steps = {self.batch_steps} gives {segments // self.group_size} groups of "
+                f"{self.group_size} segments, too few for {self.minibatches} minibatches: a group stays whole"
+            )
 
     def quota(self) -> tuple[int, ...]:
         """Segments per update of each task."""

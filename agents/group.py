@@ -51,8 +51,10 @@ def train_group(
     settings = loss_settings(config, learner.config.value_limit) | {"value_coef": 0.0}
     loss = GroupLoss(**settings, clip=config.clip, group=config.group_size)
     shares = [task.share for task in config.tasks]
+    tried = 0  # since the last update: what breaks under a seed is not begun again with that seed
     while (done := learner.agree(part_done())) < 1:
-        seed = mix(mix(learner.ranks.seed(config.seed)) + learner.version) >> 1
+        seed = mix(mix(learner.ranks.seed(config.seed)) + learner.version + (tried << 32)) >> 1
+        tried += 1
         groups = collect_groups(collector, config.group_size, seed)
         if learner.agree(float(len(groups) < collector.params.minimum)):
             continue
@@ -67,6 +69,7 @@ def train_group(
         batches = (
             part for _ in range(config.epochs) for part in group_minibatches(groups, config.minibatches, rng)
         )
+        tried = 0
         metrics = learn(collector, batches, task_weights(segments, shares), step)
         after_update({**metrics, **lag})
 

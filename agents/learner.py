@@ -12,6 +12,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -96,6 +97,9 @@ class Learner:
         self.counts: dict[str, float] = {}
         """the algorithm's own counters; saved and loaded with the rest"""
         self._broken: NonFiniteLoss | None = None
+        self._ahead = self.device.type != "cpu"
+        """does it step before it knows whether the gradient is finite? A GPU is told all that it has to do
+        before it is waited for"""
         self._spoilt = False
         """are the weights such that nobody may go on from them?"""
         self._gathered = False
@@ -240,7 +244,7 @@ class Learner:
             told = {name: self._metric(name, x) for name, x in {"loss/total": loss, **metrics}.items()}
             weight_K = batch.by_task(torch.ones_like(batch.log_prob), len(self.tasks))
             # one transfer for all numbers: each would stall a GPU
-            sums = self.ranks.sum(torch.cat([weight_K, *(value.reshape(-1) for value in told.values())]))
+            sums = self._sum(torch.cat([weight_K, *(value.reshape(-1) for value in told.values())]))
             loss.backward()  # type: ignore[no-untyped-call]
             # only now: a GPU is told all that it has to do before it is waited for
             numbers = sums.tolist()
@@ -284,8 +288,15 @@ class Learner:
 
     def _normalised(self, batch: SegmentBatch) -> SegmentBatch:
         """The weights of all valid transitions, of all ranks, sum to 1."""
-        total = self.ranks.sum((batch.weight[:, None] * batch.transitions.valid).sum())
+        total = self._sum((batch.weight[:, None] * batch.transitions.valid).sum())
         return dataclasses.replace(batch, weight=batch.weight / total.clamp(min=1e-8))
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        with self._waiting():
+            return self.ranks.sum(tensor)
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        return self.watch("waiting") if self.ranks.size > 1 else nullcontext()
 
     def _optim_step(self, params: OptimParams) -> Metrics:
         if self._broken is not None:
@@ -296,23 +307,24 @@ class Learner:
             raise failed or UsageError("no forward_backward since the last optim_step: there is no gradient")
         with self.watch("learning"):
             trained = self._trained()
-            self.ranks.sum_gradients(trained)
+            with self._waiting():
+                self.ranks.sum_gradients(trained)
             norm = torch.nn.utils.clip_grad_norm_(trained, params.max_grad_norm)
             for group in self.optimizer.param_groups:
                 group.update(lr=params.lr, betas=params.betas, eps=params.eps)
-            self.optimizer.step()
+            if stepped := self._ahead or bool(norm.isfinite()):
+                self.optimizer.step()
             self._forget_gradients()
-        self.version += 1
-        # only now: a GPU is told all that it has to do before it is waited for
         if not np.isfinite(size := float(norm)):
-            self._spoilt = True
+            self._spoilt = stepped
             assert self._batch is not None, "a gradient comes from a batch"
             self._broken = NonFiniteLoss(
-                f"the gradient is {size} after {self.version - 1} optimiser steps, at a finite loss; "
+                f"the gradient is {size} after {self.version} optimiser steps, at a finite loss; "
                 "likely causes: a learning rate that is too high, or a probability that became 0",
                 self._batch,
             )
             raise self._broken
+        self.version += 1
         return {"optim/grad_norm": size, "optim/lr": params.lr}
 
     def _forget_gradients(self) -> None:

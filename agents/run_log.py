@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -151,7 +152,8 @@ def _by_task(tasks: list[str], metrics: Metrics) -> tuple[Metrics, dict[str, Met
 
 def _cut(path: Path, steps: int) -> None:
     """Without the rows beyond ``steps``, and without a last line that was cut off. Raises TrainingError."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    text = path.read_text(encoding="utf-8")
+    lines = text.split("\n")[:-1]
     kept = []
     for number, line in enumerate(lines, 1):
         try:
@@ -162,19 +164,24 @@ def _cut(path: Path, steps: int) -> None:
                 f"{path}, line {number}, is not a row of a run's log: {line!r:.80}; "
                 "mend it, or move the file away to go on without it"
             ) from None
-    if len(kept) < len(lines):
-        write_atomically(path, "".join(line + "\n" for line in kept).encode())
+    if (whole := "".join(line + "\n" for line in kept)) != text:
+        write_atomically(path, whole.encode())
 
 
 def _wandb_run(folder: Path) -> Any:
     """A Weights & Biases run if the package is installed and set up by its own WANDB_MODE; else None.
 
-    Without WANDB_MODE nothing is sent anywhere: having a package is not a wish to use it.
+    Without WANDB_MODE nothing is sent anywhere: having a package is not a wish to use it. The run's id is in
+    ``folder``: a training that is resumed goes on in the same one.
     """
     if not os.environ.get("WANDB_MODE") or importlib.util.find_spec("wandb") is None:
         return None
     wandb = importlib.import_module("wandb")
-    return wandb.init(project="universe2", name=folder.name, dir=str(folder), resume="allow")
+    own = folder / "wandb-id"
+    if not own.exists():
+        write_atomically(own, secrets.token_hex(8).encode())
+    run_id = own.read_text("utf-8")
+    return wandb.init(project="universe2", name=folder.name, dir=str(folder), id=run_id, resume="allow")
 
 
 def _rounded(value: Any) -> Any:

@@ -200,7 +200,7 @@ class Run:
         """Train to the end. The state is saved whatever ends it."""
         if saved is not None:
             self._count_on(saved)
-        self._kept = self._multiple()
+            self._kept = self._kept_before()
         self._recent = (time.monotonic(), self.steps)
         run_log = RunLog(self.path.parent, self.steps) if self.leads else None
         progress = Progress(self, console) if self.leads else None
@@ -217,6 +217,8 @@ class Run:
                     run_log.begin()
                 self._write_config()
                 begun = True
+                if saved is not None:
+                    self._keep()  # unless the run was killed before it could
 
                 def after_update(metrics: Metrics) -> None:
                     self._after_update(metrics, run_log)
@@ -230,7 +232,10 @@ class Run:
             ranks = self.learner.ranks  # each has a batch of its own
             own = f"-{ranks.rank}" if ranks.size > 1 else ""
             bad = self.path.with_name(f"bad_batch{own}.safetensors")
-            error.save_batch(bad)
+            try:
+                error.save_batch(bad)
+            except TrainingError as second:
+                raise TrainingError(f"{error}. The batch is lost: {second}") from error
             raise TrainingError(f"{error}. The batch is in {bad}") from error
         except Exception as error:
             log.error("%s: %s", type(error).__name__, error)
@@ -284,7 +289,7 @@ class Run:
         """The state, now. Not ``exactly``: without what is in progress, say after a fault."""
         if not self.leads:
             return
-        self.learner.counts = {"steps": self.steps, "seconds": self.seconds}
+        self.learner.counts |= {"steps": self.steps, "seconds": self.seconds}
         told = {**self._others, **counters(self.collector, self._elsewhere)}
         extra: dict[str, Any] = {"config": self.config.to_json(), "counters": told}
         arrays: dict[str, np.ndarray] = {}
@@ -296,14 +301,27 @@ class Run:
                     log.warning("episodes under way are not saved: %s", error)
                 self._warned = str(error)
         self.learner.save_state(self.path, extra, arrays).result()
-        if self._multiple() > self._kept:
-            self._kept = self._multiple()
-            kept = self.path.with_name(f"{CHECKPOINT}-{self.steps:012d}")
-            kept.unlink(missing_ok=True)
-            try:
-                os.link(self.path, kept)
-            except OSError:  # some file systems have no hard links
-                write_atomically(kept, self.path.read_bytes())
+        self._keep()
+
+    def _keep(self) -> None:
+        """What was saved stays, if it is the first of its multiple of ``keep_every_steps``."""
+        if not self.leads or self._multiple() <= self._kept:
+            return
+        self._kept = self._multiple()
+        kept = self.path.with_name(f"{CHECKPOINT}-{self.steps:012d}")
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(self.path, kept)
+        except OSError:  # some file systems have no hard links
+            write_atomically(kept, self.path.read_bytes())
+
+    def _kept_before(self) -> int:
+        """The last multiple, as of now, of which a checkpoint is there."""
+        if not (every := self.config.keep_every_steps):
+            return 0
+        there = [path.name.rpartition("-")[2] for path in self.path.parent.glob(f"{CHECKPOINT}-*")]
+        multiples = {int(steps) // every for steps in there if steps.isdecimal()}
+        return max((m for m in multiples if m <= self._multiple()), default=0)
 
     def _multiple(self) -> int:
         return self.steps // self.config.keep_every_steps if self.config.keep_every_steps else 0

@@ -60,12 +60,16 @@ def test_nothing_crosses_a_fault():
 
 
 def naive_vtrace(t, value, ratio, gamma, lam):
-    """The definition, target by target: a sum over the future with products of clipped ratios."""
+    """The definition, target by target: a sum over the future with products of clipped ratios.
+
+    And the advantages: the same without the first step's own ratio, less the value.
+    """
     size = t.reward.shape[1]
     ends = (t.terminated | t.truncated | ~t.valid)[0].tolist()
-    targets = []
+    targets, advantages = [], []
     for s in range(size):
         total, weight = 0.0, 1.0
+        advantage, later = 0.0, 1.0
         for k in range(s, size):
             if not t.valid[0, k]:
                 break
@@ -75,12 +79,16 @@ def naive_vtrace(t, value, ratio, gamma, lam):
             if t.terminated[0, k]:
                 after = 0.0
             delta = t.reward[0, k].item() + gamma * after - value[0, k].item()
-            total += weight * min(1.0, ratio[0, k].item()) * delta
+            clipped = min(1.0, ratio[0, k].item())
+            total += weight * clipped * delta
+            advantage += delta if k == s else later * clipped * delta
             if ends[k]:
                 break
-            weight *= gamma * lam * min(1.0, ratio[0, k].item())
+            weight *= gamma * lam * clipped
+            later *= gamma * lam * (1.0 if k == s else clipped)
         targets.append(value[0, s].item() + total)
-    return targets
+        advantages.append(advantage)
+    return targets, advantages
 
 
 numbers = st.floats(-5, 5)
@@ -101,7 +109,9 @@ def test_vtrace_is_its_definition(data, size):
     terminated = data.draw(places) - truncated
     t = transitions(reward, terminated, truncated, data.draw(places), data.draw(numbers))
     found = vtrace(t, value, ratio, 0.9, 0.8)
-    assert found.value[0].tolist() == pytest.approx(naive_vtrace(t, value, ratio, 0.9, 0.8))
+    targets, advantages = naive_vtrace(t, value, ratio, 0.9, 0.8)
+    assert found.value[0].tolist() == pytest.approx(targets)
+    assert found.advantage[0].tolist() == pytest.approx(advantages, rel=1e-6, abs=1e-6)
 
 
 @settings(deadline=None)

@@ -283,6 +283,26 @@ def test_a_task_is_waited_for_after_a_pause_as_before(make):
     assert collector._awaited_full(time.monotonic()) == [True, False]
 
 
+def test_slow_tasks_in_the_majority_are_not_waited_for(make):
+    """Three pages beside one game."""
+    quotas = {"game": 4, "page": 4, "page 2": 4, "page 3": 4}
+    collector = make({name: (Counter, slots) for name, slots in quotas.items()})
+    hangs(collector, 1, 2, 3)  # as far as can be told yet, they are slow
+    give_up_at = time.monotonic() + 20.0
+    assert [s.task for s in collector.collect(lambda: time.monotonic() > give_up_at)] == [0] * 4
+    assert time.monotonic() < give_up_at
+
+
+def test_a_fast_task_is_not_learned_from_alone_in_tiny_updates(make):
+    tasks = {"game": (Counter, 4), "page": (Counter, 4), "page 2": (Counter, 4)}
+    collector = make(tasks, quota=(4, 7, 7), patience=0.0)
+    hangs(collector, 1, 2)
+    calls = []
+    collector.collect(lambda: bool(calls.append(len(collector.queues[0])) or len(calls) == 50))
+    assert calls[-1] == 4
+    assert len(calls) == 50, "4 of 18 segments were enough"
+
+
 def test_a_minimum_that_the_rest_cannot_reach_ends_the_run(make):
     """To go on with less would be to throw it away, and to come back for ever."""
     collector = make({"well": (Counter, 2), "hangs": (Counter, 2)}, quota=(1, 3), minimum=4, stall_s=0.5)

@@ -12,7 +12,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
 from test_golden_ppo import SIZE, segment
+from toy_pool import Toy, ToyFault, ToyPool
+from toy_run import quiet, toy_config
 
+from universe2.agents.checkpoint import read_checkpoint
 from universe2.agents.config import TaskConfig, TrainConfig
 from universe2.agents.group import group_minibatches
 from universe2.agents.learner import Learner
@@ -21,6 +24,7 @@ from universe2.agents.model import ModelConfig
 from universe2.agents.returns import Transitions, beyond_the_others, returns_to_go
 from universe2.agents.segments import Segment, segment_batch
 from universe2.agents.text import TextTable
+from universe2.agents.train import train
 from universe2.core.errors import UsageError
 from universe2.core.screen import ScreenMap
 from universe2.faces.make import make_pool
@@ -78,6 +82,9 @@ def test_groups_need_lockstep_and_slots_that_fit():
         config(16)
     with pytest.raises(UsageError, match="the same multiple of group_size = 12"):
         config(32, group_size=12)
+    assert config(32, minibatches=4).minibatches == 4
+    with pytest.raises(UsageError, match="gives 4 groups of 8 segments, too few for 5 minibatches"):
+        config(32, minibatches=5)
 
 
 @pytest.mark.parametrize(("per_task", "seen"), [(True, [1, 1]), (False, [1, 0])])
@@ -92,3 +99,41 @@ def test_one_scale_for_all_tasks(per_task, seen):
     learner.forward_backward(batch, PPOLoss(scale_per_task=per_task)).result()
     learner.close()
     assert learner.scales.updates.tolist() == seen
+
+
+class BreaksUnder(Toy):
+    """Its third step breaks, in every slot, under the seed with which the first groups begin."""
+
+    def __init__(self, rng, seeds):
+        super().__init__(rng)
+        self.seeds, self.count = seeds, 0
+
+    def reset(self):
+        self.count = 0
+        return super().reset()
+
+    def step(self, action):
+        self.count += 1
+        if self.count == 3 and self.seeds[-1] == self.seeds[:2][-1]:
+            raise ToyFault
+        return (0, 0, 0), 1.0, False, False
+
+
+class Seeded(ToyPool):
+    def __init__(self, slots):
+        self.seeds = []
+        super().__init__({"toys/Flaky-v0": (lambda rng: BreaksUnder(rng, self.seeds), slots)})
+
+    def reset(self, seed, group=1):
+        self.seeds.append(seed)
+        super().reset(seed, group)
+
+
+def test_what_breaks_under_a_seed_is_not_begun_with_it_for_ever(tmp_path, monkeypatch):
+    pool = Seeded(8)
+    config = toy_config(tmp_path, monkeypatch)
+    monkeypatch.setattr("universe2.agents.train._open_pool", lambda config, ranks: pool)
+    group = {"algorithm": "group", "lockstep": True, "group_size": 4, "batch_steps": 64, "total_steps": 256}
+    path = train(replace(config, **group), console=quiet())
+    assert read_checkpoint(path)[1]["optimizer_steps"] > 0
+    assert len(set(pool.seeds)) == len(pool.seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -74,6 +75,51 @@ def test_a_damaged_log_is_named_and_not_lost(config, tmp_path):
     assert not [thread for thread in threading.enumerate() if "sampler" in thread.name]
 
 
+def test_a_line_that_was_cut_off_is_forgotten(config, tmp_path):
+    """A kill or a full disk in the midst of it; the row comes again."""
+    train(config, console=quiet())
+    path = tmp_path / "run" / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"steps": 3, "ret')
+    train(dataclasses.replace(config, total_steps=1200), resume=True, console=quiet())
+    assert path.read_text().startswith(whole)
+    assert all(json.loads(line)["steps"] for line in path.read_text().splitlines())
+
+
+class Board:
+    """Weights & Biases, as far as a run calls it."""
+
+    def __init__(self):
+        self.begun, self.rows, self.finished = [], [], 0
+
+    def init(self, **given):
+        self.begun.append(given)
+        return self
+
+    def log(self, row, step):
+        self.rows.append((step, row))
+
+    def finish(self):
+        self.finished += 1
+
+
+def test_a_resumed_run_goes_on_in_the_same_weights_and_biases_run(config, monkeypatch):
+    board = Board()
+    monkeypatch.setitem(sys.modules, "wandb", board)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "wandb")
+    train(config, console=quiet())
+    assert not board.begun, "without WANDB_MODE it is not wanted"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for steps in (1200, 1800):
+        train(dataclasses.replace(config, total_steps=steps), resume=True, console=quiet())
+    first, second = board.begun
+    assert first["id"] == second["id"]
+    assert first["resume"] == "allow"
+    assert board.finished == 2
+    assert [step for step, _ in board.rows] == sorted(step for step, _ in board.rows)
+    assert all({"return/toys/Flaky-v0", "loss/policy"} <= row.keys() for _, row in board.rows[:1])
+
+
 def test_a_signal_saves_and_stops(config, monkeypatch):
     calls = []
 
@@ -98,6 +144,22 @@ def test_a_poisonous_reward_stops_with_the_batch_saved(config, monkeypatch, tmp_
         train(config, console=quiet())
     tensors, _ = read_checkpoint(tmp_path / "run" / "bad_batch.safetensors")
     assert tensors["transitions.reward"].isinf().any()
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_run(config, monkeypatch):
+    monkeypatch.setattr(
+        train_module, "_open_pool", lambda config, ranks: ToyPool({"toys/Flaky-v0": (Poisonous, 8)})
+    )
+    replace = os.replace
+
+    def full(part, path):
+        if "bad_batch" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(part, path)
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*The batch is lost: .*No space left"):
+        train(config, console=quiet())
 
 
 def test_nothing_to_resume(config):
@@ -155,6 +217,7 @@ not_a_function = 3
 def train(learner, collector, config, part_done, after_update):
     while part_done() < 1:
         calls.append(len(collector.collect(lambda: part_done() >= 1)))
+        learner.counts["own"] = sum(calls)
         after_update({"mine": 2.5})
 
 def of_two(learner, collector): ...
@@ -171,6 +234,7 @@ def test_an_algorithm_may_be_a_function_of_ones_own(config, tmp_path, monkeypatc
     assert from_table(meta["extra"]["config"]).algorithm == "own_algorithm:train"
     rows = [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
     assert any(row.get("mine") == 2.5 for row in rows)
+    assert meta["counts"]["own"] == sum(sys.modules["own_algorithm"].calls), "it is saved with the rest"
 
 
 def own_rows(config, tmp_path, monkeypatch, metrics):
