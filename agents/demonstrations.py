@@ -13,16 +13,19 @@ Suffixes: K rows of a batch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
 
+from universe2.agents.progress import bars, reason
 from universe2.core.batch import Batch
-from universe2.core.errors import MissingDependencyError, UsageError
+from universe2.core.errors import FaultError, MissingDependencyError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.seeding import next_seed
@@ -34,7 +37,7 @@ _PATIENCE_S = 120.0
 _MASK = "universe2_action_mask"
 """A dataset's own metadata: which choices of the screen action were live when it was recorded."""
 MOST_TRIES = 5
-"""Episodes played for each one that is wanted, before giving up on a solver."""
+"""Episodes begun for each one that is wanted, before giving up on a solver or an environment."""
 
 
 @dataclass
@@ -60,6 +63,28 @@ class Recording:
         self.instructions.append(str(obs["instruction"][row]))
 
 
+@dataclass
+class Tries:
+    """What came of the episodes so far."""
+
+    kept: int = 0
+    ended: int = 0
+    faults: int = 0
+    last_fault: str = ""
+
+    def give_up(self, env_id: str, least: float) -> None:
+        """Raises FaultError if faults cut most of them, else UsageError."""
+        if self.faults > self.ended:
+            raise FaultError(
+                f"{env_id}: faults cut {self.faults} of {self.ended + self.faults} episodes of its expert, "
+                f"too many to go on; the last fault: {self.last_fault}"
+            )
+        more = f"; faults cut {self.faults} more, the last: {self.last_fault}" if self.faults else ""
+        raise UsageError(
+            f"{env_id}: only {self.kept} of {self.ended} episodes of its expert scored {least} or more{more}"
+        )
+
+
 def advice(batch: Batch) -> np.ndarray:
     """int64 (K, 5): what the expert would do; nothing, where it is at a loss."""
     said, there = batch.info.get(
@@ -79,16 +104,18 @@ def record(
     token: str | None = None,
     options: Mapping[str, Any] | None = None,
     least: float = -np.inf,
+    after_batch: Callable[[Tries], None] = lambda tries: None,
 ) -> list[Recording]:
     """Whole episodes of the expert's whose score is at least ``least``; no fault cut any of them.
 
-    Raises UsageError where there is no expert, or where it reaches ``least`` too seldom.
+    Raises UsageError where there is no expert, or where it reaches ``least`` too seldom, and FaultError
+    where faults cut too many.
     """
     spec = find(env_id)
     if "expert" not in spec.resolve({}):
         raise UsageError(f'{env_id} has no expert: it lacks the option "expert"')
     kept: list[Recording] = []
-    ended = 0
+    tries, most = Tries(), MOST_TRIES * max(episodes, slots)
     given = {env_id: {**(options or {}), "expert": 1}}
     with make_pool(
         {env_id: slots}, remotes=remotes, token=token, screen_size=screen_size, options=given
@@ -98,18 +125,25 @@ def record(
         while len(kept) < episodes:
             _, batch = pool.recv(_PATIENCE_S)
             done = _write(batch, open_episodes)
-            ended += len(done)
             kept += [recording for recording in done if recording.score >= least]
-            if ended >= MOST_TRIES * max(episodes, slots) and len(kept) < episodes:
-                raise UsageError(
-                    f"{env_id}: only {len(kept)} of {ended} episodes of its expert scored {least} or more"
-                )
+            _count(tries, batch, len(kept), len(done))
+            after_batch(tries)
+            if tries.ended + tries.faults >= most and len(kept) < episodes:
+                tries.give_up(env_id, least)
             actions = advice(batch)
             for row, slot in enumerate(batch.slots):
                 if (recording := open_episodes[slot]) is not None:
                     recording.actions.append(actions[row])
             pool.send(0, batch.slots, actions)
     return kept[:episodes]
+
+
+def _count(tries: Tries, batch: Batch, kept: int, ended: int) -> None:
+    tries.kept = kept
+    tries.ended += ended
+    for row in np.flatnonzero(batch.fault):
+        tries.faults += 1
+        tries.last_fault = reason(batch.fault_text.get(int(row), ""))
 
 
 def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recording]:
@@ -226,6 +260,25 @@ def _minari() -> Any:
     return minari
 
 
+@contextmanager
+def _bar(env_id: str, episodes: int) -> Iterator[Callable[[Tries], None]]:
+    """Shows what it is given, on a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda tries: None
+        return
+    with bars(console, transient=True) as shown:
+        bar = shown.add_task(env_id, total=episodes, said="")
+
+        def show(tries: Tries) -> None:
+            left_out = tries.ended - tries.kept
+            said = [f"{left_out} left out"] if left_out else []
+            said += [f"{tries.faults} cut by faults"] if tries.faults else []
+            shown.update(bar, completed=min(tries.kept, episodes), said=", ".join(said))
+
+        yield show
+
+
 def main(
     env_id: Annotated[str, typer.Argument(help="An arcade game or a web task.")],
     dataset_id: Annotated[str, typer.Argument(help="Minari's name for it, like u2/runner-v0.")],
@@ -244,17 +297,19 @@ def main(
     refuse_existing(dataset_id)  # before anything is played
     token = token_from(token_file)
     options = typed_options(option or [])
-    found = record(
-        env_id,
-        episodes,
-        slots=slots,
-        seed=seed,
-        screen_size=(size, size),
-        remotes=remote,
-        token=token,
-        options=options,
-        least=least,
-    )
+    with _bar(env_id, episodes) as show:
+        found = record(
+            env_id,
+            episodes,
+            slots=slots,
+            seed=seed,
+            screen_size=(size, size),
+            remotes=remote,
+            token=token,
+            options=options,
+            least=least,
+            after_batch=show,
+        )
     write_dataset(dataset_id, env_id, found, options)
     scores = [recording.score for recording in found]
     steps = sum(len(recording.actions) for recording in found)

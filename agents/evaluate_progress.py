@@ -6,10 +6,10 @@ import math
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from universe2.agents.evaluate_suite import Suite, Task
+from universe2.agents.progress import bars, reason
 from universe2.trace import StoredEpisode
 
 
@@ -22,14 +22,7 @@ class SuiteProgress:
         self._cut = dict.fromkeys(self._returns, 0)
         self.faults: dict[str, str] = {}
         """task → the last line of what its latest fault said"""
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
-            TimeElapsedColumn(),
-            console=console,
-        )
+        self._progress = bars(console)
         self._bars = {
             task.name: self._progress.add_task(task.name, total=task.episodes, said="", start=False)
             for task in suite.tasks
@@ -54,7 +47,7 @@ class SuiteProgress:
             self._progress.start_task(bar)
         if episode.fault:
             self._cut[task.name] += 1
-            self.faults[task.name] = (episode.fault_text.strip().splitlines() or ["no reason given"])[-1]
+            self.faults[task.name] = reason(episode.fault_text)
         else:
             self.whole += 1
             returns.append(episode.total)

@@ -1,4 +1,5 @@
-"""The live display of a training run: a table on a terminal, a line now and then elsewhere."""
+"""The live display of a training run: a table on a terminal, a line now and then elsewhere. And bars, for
+jobs that count what is done."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Any, Protocol
 
+import rich.progress
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -13,6 +15,24 @@ from rich.table import Table
 from rich.text import Text
 
 _LINE_S = 10.0
+
+
+def bars(console: Console, transient: bool = False) -> rich.progress.Progress:
+    """For jobs that count: what, how far, how many of how many, the field ``said``, for how long."""
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[said]}"),
+        rich.progress.TimeElapsedColumn(),
+        console=console,
+        transient=transient,
+    )
+
+
+def reason(fault_text: str) -> str:
+    """The last line of what a fault said: of a traceback, the exception."""
+    return (fault_text.strip().splitlines() or ["no reason given"])[-1]
 
 
 class RunView(Protocol):

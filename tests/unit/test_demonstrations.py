@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from toy_pool import BLACK, Toy, ToyFault, ToyPool
 from typer.testing import CliRunner
 
 from universe2.agents import cloning, demonstrations
@@ -25,7 +27,7 @@ from universe2.agents.demonstrations import (
 from universe2.agents.learner import Learner, OptimParams
 from universe2.agents.model import ModelConfig
 from universe2.agents.text import TextTable
-from universe2.core.errors import UsageError
+from universe2.core.errors import FaultError, UsageError
 from universe2.core.registry import find
 from universe2.core.screen import NVEC
 from universe2.core.spec import EnvConfig
@@ -153,6 +155,61 @@ def test_who_has_no_expert_is_refused():
         record("atari/Pong-v0", 1)
     with pytest.raises(UsageError, match=r"0 of \d+ episodes of its expert scored 1000000.0 or more"):
         record(RUNNER, 1, slots=2, screen_size=SIZE, options=OPTIONS, least=1e6)
+
+
+class Broken(Toy):
+    """Breaks at its first step."""
+
+    def step(self, action):
+        raise ToyFault
+
+
+class Shaky(Toy):
+    """Breaks every other time."""
+
+    count = 0
+
+    def step(self, action):
+        self.count += 1
+        if self.count % 2:
+            raise ToyFault
+        return BLACK, 1.0, True, False
+
+
+def play_toys(monkeypatch, toy, slots=4):
+    """What is recorded now is of toys."""
+    monkeypatch.setattr(demonstrations, "make_pool", lambda *args, **options: ToyPool({RUNNER: (toy, slots)}))
+
+
+def test_an_environment_that_always_faults_is_given_up(monkeypatch):
+    play_toys(monkeypatch, Broken)
+    told = rf"{RUNNER}: faults cut 20 of 20 episodes of its expert.*; the last fault: toy broke"
+    with pytest.raises(FaultError, match=told):
+        record(RUNNER, 3, slots=4)
+
+
+def test_episodes_that_faults_cut_are_left_out_and_counted(monkeypatch):
+    play_toys(monkeypatch, Shaky)
+    told = []
+    found = record(RUNNER, 6, slots=4, after_batch=lambda tries: told.append((tries.kept, tries.faults)))
+    assert [recording.rewards for recording in found] == [[1.0]] * 6
+    assert told[-1] == (8, 8)
+    with pytest.raises(UsageError, match=r"0 of 16 episodes of its expert scored 2 or more; .* 16 more"):
+        record(RUNNER, 6, slots=4, least=2)
+
+
+def test_the_bar_counts_episodes_on_a_terminal_only(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+    play_toys(monkeypatch, Shaky, slots=8)
+    demonstrations.main(RUNNER, "u2/quiet-v0", episodes=6)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as far as rich knows
+    demonstrations.main(RUNNER, "u2/shown-v0", episodes=6)
+    said = capsys.readouterr()
+    assert re.search(rf"{RUNNER}.*6/6.*8 cut by faults", re.sub(r"\x1b\[[\d;?]*\w", "", said.err))
+    assert said.out == "u2/shown-v0: 6 episodes, 6 steps, mean score 1.00\n"
 
 
 @pytest.mark.browser
