@@ -146,14 +146,20 @@ def main(
     """Clone demonstrations into a checkpoint."""
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; name the file to write, say {out / 'checkpoint'}")
-    texts, segments = TextTable(), []
+    texts = TextTable()
+    segments: list[Segment] = []
     sizes_seen = set()
     for task, name in enumerate(datasets):
         recordings = read_dataset(name)
         sizes_seen |= {screen.shape[:2] for r in recordings for screen in r.screens[:1]}
         mask = live_choices(name)
-        for recording in recordings:
-            segments += segments_of(recording, task, length, mask, texts)
+        found = [s for r in recordings for s in segments_of(r, task, length, mask, texts)]
+        if not any(segment.done["valid"].any() for segment in found):
+            raise UsageError(
+                f"the Minari dataset {name} holds no step to learn from: of its {len(recordings)} episodes "
+                "none has a step but one that a time limit cut; expected are episodes that were played"
+            )
+        segments += found
     if len(sizes_seen) > 1:
         raise UsageError(f"the datasets have screens of several sizes: {sorted(sizes_seen)}")
     network = replace(preset(sizes, sizes_seen.pop()), bases=bases)

@@ -21,13 +21,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from gymnasium import spaces
 from rich.console import Console
 
 from universe2.agents.progress import bars, reason
 from universe2.core.batch import Batch
 from universe2.core.errors import FaultError, MissingDependencyError, UsageError
 from universe2.core.registry import find
-from universe2.core.screen import NVEC
+from universe2.core.screen import NVEC, screen_action_space, screen_observation_space
 from universe2.core.seeding import next_seed
 from universe2.core.shell import errors_in_a_line, typed_options
 from universe2.core.spec import EnvConfig, load
@@ -169,8 +170,15 @@ def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recordin
     return done
 
 
-def refuse_existing(dataset_id: str) -> None:
-    """Raises UsageError if there is such a data set already."""
+def refuse_unwritable(dataset_id: str) -> None:
+    """Raises UsageError if there is such a data set already, or can't be one of that name."""
+    try:
+        _minari().dataset.minari_dataset.parse_dataset_id(dataset_id)
+    except (ValueError, TypeError):  # the latter for a name without a version
+        raise UsageError(
+            f"{dataset_id!r} is no name for a Minari dataset: it must be like u2/runner-v0, of letters, "
+            "digits, - and _, with its version at the end"
+        ) from None
     if dataset_id in _minari().list_local_datasets():
         raise UsageError(f"there is a dataset {dataset_id} already; minari delete {dataset_id}")
 
@@ -186,9 +194,7 @@ def write_dataset(
     minari = _minari()
     from minari.data_collector import EpisodeBuffer
 
-    from universe2.core.screen import screen_action_space, screen_observation_space
-
-    refuse_existing(dataset_id)
+    refuse_unwritable(dataset_id)
     buffers = [
         EpisodeBuffer(
             id=number,
@@ -224,13 +230,14 @@ def write_dataset(
 
 
 def read_dataset(dataset_id: str) -> list[Recording]:
-    """The episodes of a Minari dataset that was recorded through the screen interface."""
+    """The episodes of a Minari dataset that was recorded through the screen interface; else UsageError."""
     minari = _minari()
     if dataset_id not in minari.list_local_datasets():
         raise UsageError(
             f"no Minari dataset {dataset_id} here; there are {list(minari.list_local_datasets())}"
         )
     dataset = minari.load_dataset(dataset_id)
+    _check_spaces(dataset_id, dataset.observation_space, dataset.action_space)
     metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
     return [
         Recording(
@@ -244,6 +251,21 @@ def read_dataset(dataset_id: str) -> list[Recording]:
         )
         for episode, about in zip(dataset.iterate_episodes(), metadata, strict=True)
     ]
+
+
+def _check_spaces(dataset_id: str, observations: spaces.Space, actions: spaces.Space) -> None:
+    """Minari holds datasets of all kinds."""
+    parts = observations.spaces if isinstance(observations, spaces.Dict) else {}
+    screen, instruction = parts.get("screen"), parts.get("instruction")
+    seen = isinstance(screen, spaces.Box) and screen.dtype == np.uint8 and screen.shape[2:] == (3,)
+    if seen and isinstance(instruction, spaces.Text) and np.array_equal(getattr(actions, "nvec", ()), NVEC):
+        return
+    raise UsageError(
+        f"the Minari dataset {dataset_id} was not recorded through the screen interface: its observations "
+        f"are {' '.join(repr(observations).split())} and its actions {actions!r}; expected are a Dict of "
+        f"screen, uint8 (height, width, 3), and instruction, a Text, and {screen_action_space()!r}, as "
+        "`python -m universe2.agents.demonstrations` records them"
+    )
 
 
 def live_choices(dataset_id: str) -> np.ndarray:
@@ -294,7 +316,7 @@ def main(
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the servers' token.")] = None,
 ) -> None:
     """Record an expert's episodes as a Minari dataset."""
-    refuse_existing(dataset_id)  # before anything is played
+    refuse_unwritable(dataset_id)  # before anything is played
     token = token_from(token_file)
     options = typed_options(option or [])
     with _bar(env_id, episodes) as show:

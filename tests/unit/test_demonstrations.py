@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import typer
+from gymnasium import spaces
+from minari.data_collector import EpisodeBuffer
 from toy_pool import BLACK, Toy, ToyFault, ToyPool
 from typer.testing import CliRunner
 
@@ -29,12 +31,13 @@ from universe2.agents.model import ModelConfig
 from universe2.agents.text import TextTable
 from universe2.core.errors import FaultError, UsageError
 from universe2.core.registry import find
-from universe2.core.screen import NVEC
+from universe2.core.screen import NVEC, screen_action_space, screen_observation_space
 from universe2.core.spec import EnvConfig
 from universe2.runtimes import open_runtime
 
 SIZE = (32, 32)
 RUNNER = "arcade/Runner-v0"
+ACTIONS = screen_action_space()
 OPTIONS = {"num_levels": 1, "max_steps": 40}
 
 
@@ -86,6 +89,67 @@ def test_minari_opens_the_dataset(recordings, tmp_path, monkeypatch):
         write_dataset("u2/runner-v0", RUNNER, recordings)
     with pytest.raises(UsageError, match="no Minari dataset u2/none-v0"):
         read_dataset("u2/none-v0")
+
+
+def foreign_dataset(name, steps, observations, actions, space, action_space):
+    """A dataset of somebody else's: one episode of so many steps, or no episode at all."""
+    whole = EpisodeBuffer(
+        observations=observations,
+        actions=actions,
+        rewards=[0.0] * steps,
+        terminations=[False] * (steps - 1) + [True],
+        truncations=[False] * steps,
+    )
+    minari.create_dataset_from_buffers(
+        name,
+        [whole] if steps else [],
+        env=None,
+        observation_space=space,
+        action_space=action_space,
+        algorithm_name="-",
+        author="-",
+        author_email="-",
+        code_permalink="-",
+        jpeg_encoding=False,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # it would rather have an environment to evaluate on
+def test_datasets_that_no_screen_was_recorded_in_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    arrays = spaces.Box(-1, 1, (3,), np.float32)
+    numbers, screens = [np.zeros(3, np.float32)] * 3, [np.zeros((*SIZE, 3), np.uint8)] * 3
+    one, screen = spaces.Discrete(2), {"screen": screens, "instruction": ["x"] * 3}
+    foreign_dataset("foreign/array-v0", 2, numbers, [0, 1], arrays, one)
+    part = spaces.Dict({"screen": spaces.Box(0, 255, (*SIZE, 3), np.uint8)})
+    foreign_dataset("foreign/mute-v0", 2, {"screen": screens}, [np.zeros(5, int)] * 2, part, ACTIONS)
+    foreign_dataset("foreign/pad-v0", 2, screen, [0, 1], screen_observation_space(SIZE), one)
+    for name, space in (("array", "Box"), ("mute", "Dict"), ("pad", r"Discrete\(2\)")):
+        told = rf"dataset foreign/{name}-v0 was not recorded through the screen interface: .*{space}"
+        with pytest.raises(UsageError, match=told):
+            read_dataset(f"foreign/{name}-v0")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_datasets_without_anything_to_learn_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    foreign_dataset("foreign/empty-v0", 0, [], [], screen_observation_space(SIZE), ACTIONS)
+    cut = Recording(
+        0, [np.zeros((*SIZE, 3), np.uint8)] * 2, ["x"] * 2, [np.zeros(5, int)], [0.0], False, True
+    )
+    write_dataset("u2/cut-v0", RUNNER, [cut])
+    for name in ("foreign/empty-v0", "u2/cut-v0"):
+        with pytest.raises(UsageError, match=f"dataset {name} holds no step to learn from"):
+            cloning.main([name], tmp_path / "clone")
+    assert not (tmp_path / "clone").exists()
+
+
+def test_a_dataset_that_cannot_have_its_name_is_refused_before_anything_is_played(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setattr(demonstrations, "record", lambda *args, **options: pytest.fail("played"))
+    for name in ("u2/runner", "u2/run ner-v0"):
+        with pytest.raises(UsageError, match=f"'{name}' is no name for a Minari dataset.*u2/runner-v0"):
+            demonstrations.main(RUNNER, name, episodes=2)
 
 
 def test_segments_hold_every_step_once(recordings):
