@@ -37,3 +37,12 @@ def test_a_headline_that_no_script_measures_is_named(monkeypatch):
     monkeypatch.setattr(tables, "HEADLINES", {"wire": ("closing",)})
     with pytest.raises(SystemExit, match="no question of wire begins with 'closing'"):
         tables.headlines([row("opening, s")])
+
+
+def test_scores_that_need_a_gpu_may_be_absent(monkeypatch):
+    monkeypatch.setattr(tables, "HEADLINES", {"train_cuda": ("Training steps/s",)})
+    assert tables.headlines([row("opening, s")]) == []
+    there = row("Training steps/s on one GPU", "train_cuda")
+    assert tables.headlines([there]) == [there]
+    with pytest.raises(SystemExit, match="no question of train_cuda begins with 'Training steps/s'"):
+        tables.headlines([row("GPU", "train_cuda")])
