@@ -6,7 +6,7 @@
     python -m benchmarks.study --quick --page      # the page alone, from the results that are there
 
 May be stopped at any moment, also by kill -9, and called again. Results: benchmarks/scores/study/;
-checkpoints, logs and episodes: runs/study/.
+checkpoints, logs, episodes, and the pages of other plans than the full one: runs/study/.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def main(
     jobs: Annotated[int, typer.Option(help="Cells at the same time, on a core each.")] = 2,
     preset: Annotated[str, typer.Option(help="Sizes of the network: nano, micro, small or base.")] = "nano",
 ) -> None:
-    """Run what is missing of the study, one process per cell, and write docs/study.md from the results."""
+    """Run what is missing of the study, one process per cell, and write its page from the results.
+
+    Of the full plan with the preset nano that is docs/study.md, of any other runs/study/<plan>/study.md.
+    """
     budget = BUDGETS["quick" if quick else "full"]
     wanted = cells(budget, preset)
     name = budget.name if preset == "nano" else f"{budget.name}-{preset}"
@@ -63,7 +66,9 @@ def main(
         typer.echo(f"{len(outcome.ran)} ran, {len(outcome.failed)} failed, {len(outcome.left)} are left")
         failed = bool(outcome.failed)
     flags = [*(["--quick"] if quick else []), *([f"--preset {preset}"] if preset != "nano" else [])]
-    path = write_page(ROOT / "docs" / "study.md", budget, wanted, results, " ".join(flags))
+    # the repository's page is of the plan that it was written about
+    place = runs / "study.md" if flags else ROOT / "docs" / "study.md"
+    path = write_page(place, budget, wanted, results, " ".join(flags))
     typer.echo(f"page: {path}")
     raise typer.Exit(1 if failed else 0)
 
@@ -78,8 +83,11 @@ def show(wanted: list[Cell], results: Path, jobs: int) -> None:
         seconds = sum(map(estimate, same))
         told = f"{arm:18} {of:28} {len(same)} seeds, {there} there"
         typer.echo(f"{told:66} {same[0].config['total_steps']:>10,} steps {seconds:8.0f} s")
-    left = sum(estimate(cell) for cell in wanted if not is_done(results, cell))
-    typer.echo(f"{len(wanted)} cells; left: about {left / 3600 / jobs:.1f} hours with {jobs} jobs")
+    left = {cell.name: estimate(cell) for cell in wanted if not is_done(results, cell)}
+    # a child waits for its parent, and a core can't be had twice
+    longest = max((left[c.name] + left.get(c.parent, 0.0) for c in wanted if c.name in left), default=0.0)
+    hours = max(sum(left.values()) / jobs, longest) / 3600
+    typer.echo(f"{len(wanted)} cells; left: about {hours:.1f} hours with {jobs} jobs")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ def run(cell: Cell, runs: Path, result: Path) -> bool:
     kept = sorted(folder.glob(f"{CHECKPOINT}-*"))
     if cell.curve:
         checkpoints = [start, *kept]
+    if len(kept) != (expected := _kept(config)):
+        raise TrainingError(f"{folder} has {len(kept)} checkpoints on the way, and {expected} are needed")
     references = measure_references(cell.played)
     found = {
         "cell": cell.content(),
@@ -79,6 +81,12 @@ def run(cell: Cell, runs: Path, result: Path) -> bool:
     }
     write_atomically(result, (json.dumps(found, indent=1) + "\n").encode())
     return True
+
+
+def _kept(config: TrainConfig) -> int:
+    """How many checkpoints stay along the way."""
+    every = config.keep_every_steps
+    return config.total_steps // every if every else 0
 
 
 def train_config(cell: Cell, folder: Path, start: Path) -> TrainConfig:

@@ -59,9 +59,15 @@ def intervals(title: str, rows: Sequence[Row], marks: Mapping[float, str]) -> st
 
 
 def curves(
-    title: str, lines: Mapping[str, Sequence[tuple[float, Interval]]], marks: Mapping[float, str]
+    title: str,
+    lines: Mapping[str, Sequence[tuple[float, Interval]]],
+    marks: Mapping[float, str],
+    ticks: Sequence[float] | None = None,
 ) -> str:
-    """A line with a band per name, over fractions of the training."""
+    """A line with a band per name, over fractions of the training, or of whatever else goes from 0.
+
+    ``ticks`` are those numbers that are written below; by default all.
+    """
     width, height, left, right, top, bottom = 620, 300, 76, 140, 26, 34
     found = [interval for line in lines.values() for _, interval in line]
     axis = axis_for(found, list(marks))
@@ -79,7 +85,7 @@ def curves(
             f'<line class="mark" x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
         )
         parts.append(_text(left - 8, y(value) + 4, name, "end", "tick"))
-    for at in sorted({at for line in lines.values() for at, _ in line}):
+    for at in ticks or sorted({at for line in lines.values() for at, _ in line}):
         parts.append(_text(x(at), height - 12, short(at), "middle", "tick"))
     heights = _apart([y(line[-1][1].point) for line in lines.values()])
     for number, ((name, line), beside) in enumerate(zip(lines.items(), heights, strict=True)):
@@ -89,7 +95,7 @@ def curves(
         along = " ".join(f"{x(at):.1f},{y(i.point):.1f}" for at, i in line)
         parts.append(f'<polygon points="{around}" fill="{colour}" opacity=".15"/>')
         parts.append(f'<polyline points="{along}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
-        parts.append(_text(x(line[-1][0]) + 10, beside + 4, name))
+        parts.append(_text(x(line[-1][0]) + 10, beside + 4, name, colour=colour))
         parts.append(
             f'<circle cx="{x(line[-1][0]):.1f}" cy="{y(line[-1][1].point):.1f}" r="4" fill="{colour}"/>'
         )
@@ -105,8 +111,9 @@ def _apart(heights: Sequence[float], least: float = 15.0) -> list[float]:
     return moved
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "", colour: str = "") -> str:
+    own = f' style="fill:{colour}"' if colour else ""
+    return f'<text class="{kind}"{own} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:

@@ -1,20 +1,22 @@
-"""docs/study.md and its figures, from the results that are there; nothing here knows an outcome."""
+"""docs/study.md and its figures, from the results that are there.
+
+No outcome of these is known here: what is typed in are results that are gone (``BEFORE``), and how often
+intervals cover the truth, which a test simulates.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from benchmarks.study.costs import costs
 from benchmarks.study.figures import Row, curves, intervals
 from benchmarks.study.plan import (
     BASES,
     FRAME_SKIP,
-    GROUP,
-    HORIZON,
     JOINT_BASES,
-    LORA_RANK,
     MINIBATCH,
     MIXED_MINIBATCH,
     PAGE_PART,
@@ -25,26 +27,18 @@ from benchmarks.study.plan import (
     Cell,
 )
 from benchmarks.study.results import Results
-from benchmarks.study.statistics import Scores, aggregate, common, difference, mean_ratio
-from benchmarks.study.verdicts import Answer, at_most, open_ended, reaches, sign, table
+from benchmarks.study.sections import FAMILIES, MARKS, Section, none, short_name
+from benchmarks.study.statistics import Scores, aggregate, common, difference, improvement, profile
+from benchmarks.study.verdicts import Answer, at_most, reaches, sign, table
+from benchmarks.study.what_matters import ablations, critic
 from universe2.agents.checkpoint import write_atomically
 from universe2.agents.ranking import FEW_EPISODES
 from universe2.agents.ranking_runs import show
 
-MARKS = {0.0: "random", 1.0: "reference"}
-FAMILIES = {"arcade": "games", "web": "pages"}
+ROOT = Path(__file__).resolve().parents[2]
 JOINT_TARGET, GAP_TARGET, TRANSFER_TARGET = 0.9, 0.10, 2.0
 BEFORE = "ratios of 0.79 [0.67, 0.92] on games, 1.03 [0.88, 1.19] on pages and 0.87 [0.77, 0.98] on all"
 """What BASES bases reached in the joint network's place; those results are in the repository's history."""
-
-
-class Section(NamedTuple):
-    """A question and its answer; ``figures`` is name → SVG, ``answers`` what the page begins with."""
-
-    title: str
-    lines: list[str]
-    figures: dict[str, str]
-    answers: Sequence[Answer] = ()
 
 
 def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path, flags: str) -> Path:
@@ -59,7 +53,8 @@ def write_page(path: Path, budget: Budget, cells: Sequence[Cell], results: Path,
         for name, svg in section.figures.items():
             write_atomically(path.with_suffix("") / f"{name}.svg", svg.encode())
             lines += ["", f"![{section.title}]({path.stem}/{name}.svg)"]
-    write_atomically(path, ("\n".join([*lines, *_foot(found)]) + "\n").encode())
+    lines += ["", "## What it cost", "", *costs(found), *_foot(found), "", *_links(path)]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
     return path
 
 
@@ -72,7 +67,7 @@ def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer])
         f"This is the **{budget.name}** plan: {budget.about}.",
         "",
         f"`{command}` runs what is missing of it and writes this page from "
-        f"[the results](../benchmarks/scores/study). {len(found.found)} of {len(found.cells)} cells are "
+        f"[the results][results]. {len(found.found)} of {len(found.cells)} cells are "
         f"there, {seconds / 3600:.2f} hours of one core in all (of a cell that was stopped and "
         "resumed, its last part).",
     ]
@@ -92,7 +87,7 @@ def _head(found: Results, budget: Budget, flags: str, answers: Sequence[Answer])
         f"{int(budget.steps * PAGE_PART):,} on a page. The learning rate is {RECIPE['lr']:g}, and "
         f"{TUNED['web']['lr']:g} on a page after pre-training. Where one network plays all tasks of "
         "question 2 or 4, the weights of its encoder are mixed by the instruction out of "
-        f"{JOINT_BASES} and {BASES} bases ([`bases`](training.md)), and it learns from minibatches of "
+        f"{JOINT_BASES} and {BASES} bases ([`bases`][training]), and it learns from minibatches of "
         f"{MIXED_MINIBATCH:,} transitions (with one encoder for all, of {MINIBATCH // 2}); it knows no task "
         "by its number, and all else is shared.",
         "",
@@ -122,7 +117,7 @@ def _skips() -> str:
 def _uncertain(found: Results) -> list[str]:
     """The references that rest on few episodes."""
     known = found.references("specialist", "joint", "scratch", "fine-tuned", "adapters")
-    few = [f"{_short(task)} ({one.episodes})" for task, one in known.items() if one.uncertain]
+    few = [f"{short_name(task)} ({one.episodes})" for task, one in known.items() if one.uncertain]
     if not few:
         return []
     return [
@@ -138,7 +133,13 @@ def _foot(found: Results) -> list[str]:
         + ", ".join(f"{name} {number}" for name, number in result["versions"].items())
         for result in found.found
     }
-    return ["", "## Made on", "", *(f"- {line}" for line in sorted(made))] if made else []
+    return ["", *(f"- {line}" for line in sorted(made))] if made else []
+
+
+def _links(path: Path) -> list[str]:
+    """Where the page's links lead, from where it is."""
+    places = {"results": ROOT / "benchmarks" / "scores" / "study", "training": ROOT / "docs" / "training.md"}
+    return [f"[{name}]: {os.path.relpath(place, path.parent)}" for name, place in places.items()]
 
 
 def specialists(found: Results, budget: Budget) -> Section:
@@ -152,10 +153,10 @@ def specialists(found: Results, budget: Budget) -> Section:
         whole = aggregate(scores)
         told = sign(whole, "better", "worse")
         lines.append(f"- {len(scores)} {name}: IQM {show(whole)}; against random play: {told}.")
-        rows += [(_short(task), aggregate({task: seeds}), hue) for task, seeds in scores.items()]
+        rows += [(short_name(task), aggregate({task: seeds}), hue) for task, seeds in scores.items()]
         rows.append((f"IQM of the {name}", whole, 4))
     if not rows:
-        return _none("Specialists", lines)
+        return none("Specialists", lines)
     lines += ["", f"Seeds: {found.seeds('specialist')} or more."]
     return Section(
         "Specialists", lines, {"specialists": intervals("Specialists, held-out levels", rows, MARKS)}
@@ -187,19 +188,35 @@ def joint(found: Results, budget: Budget) -> Section:
         answers.append(
             Answer(f"Score of one network for all / of a network for each: {len(ours)} {name}", told)
         )
+        lines.append(
+            "  - a run of one network for all beats one of a network for each, on the same task, with "
+            f"probability {show(improvement(ours, theirs))}."
+        )
         rows += [
             (f"{len(ours)} {name}, joint", both[0], 1),
             (f"{len(ours)} {name}, specialists", both[1], 0),
         ]
         if family:
             for task in ours:
-                rows.append((_short(task), aggregate({task: ours[task]}), 1))
+                rows.append((short_name(task), aggregate({task: ours[task]}), 1))
                 rows.append(("", aggregate({task: theirs[task]}), 0))
     if not rows:
-        return _none("Joint training", lines)
+        return none("Joint training", lines)
     lines += ["", f"Seeds: {found.seeds('joint')} of the joint network, {found.seeds('specialist')} alone."]
     drawn = intervals("Joint (orange) and specialists (blue), held-out levels", rows, MARKS)
-    return Section("Joint training", lines, {"joint": drawn}, answers)
+    return Section("Joint training", lines, {"joint": drawn, "profile": _profile(found)}, answers)
+
+
+def _profile(found: Results) -> str:
+    """How many runs get how far, one network for all beside a network for each (Agarwal et al., 2021)."""
+    ours, theirs = common(*(found.scores(arm) for arm in ("joint", "specialist")))
+    heights = [at / 20 for at in range(21)]
+    lines = {
+        name: list(zip(heights, profile(scores, heights), strict=True))
+        for name, scores in {"specialists": theirs, "joint": ours}.items()
+    }
+    ticks = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    return curves("Share of runs that score more", lines, {0.0: "none", 0.5: "half", 1.0: "all"}, ticks)
 
 
 def _one_encoder(ours: Scores, found: Results, family: str) -> list[str]:
@@ -241,7 +258,7 @@ def levels(found: Results, budget: Budget) -> Section:
             (f"{arm}, gap", gap, 4),
         ]
     if not rows:
-        return _none("Levels", lines)
+        return none("Levels", lines)
     lines += [
         "",
         "A gap between scores that are near 0 says little: who has learned little has little to lose.",
@@ -258,14 +275,15 @@ def transfer(found: Results, budget: Budget) -> Section:
         f"{budget.transfer_steps:,} steps (a page {int(budget.transfer_steps * PAGE_PART):,}), by "
         "reinforcement alone: is the area under the learning curve at least "
         f"{TRANSFER_TARGET:g} × that from scratch? On a page everything that was learned goes on; on a game "
-        f"two heads begin anew ([`anew`](training.md)): {' and '.join(TUNED['arcade']['anew'])}. That was "
-        "chosen by what it did for Breakout, Crossing and Runner with seed 0.",
+        f"two heads begin anew ([`anew`][training]): {' and '.join(TUNED['arcade']['anew'])}. That was "
+        "chosen by what it did for Breakout, Crossing and Runner with seed 0. A curve's first point is the "
+        "network before they do.",
         "",
     ]
     arms = ("fine-tuned", "adapters", "scratch")
     areas = {arm: found.areas(arm) for arm in arms if found.of(arm)}
     if "fine-tuned" not in areas or "scratch" not in areas:
-        return _none("Transfer", lines)
+        return none("Transfer", lines)
     for arm, scores in areas.items():
         lines.append(f"- {arm}: area {show(aggregate(scores))}.")
     answers = []
@@ -292,105 +310,5 @@ def transfer(found: Results, budget: Budget) -> Section:
     return Section("Transfer", lines, drawn_curves, answers)
 
 
-def ablations(found: Results, budget: Budget) -> Section:
-    """Question 5, as scores."""
-    lines = [
-        f"What does each part of the recipe do? One network on {', '.join(budget.ablation_games)}, episodes "
-        f"of {HORIZON} steps, {budget.ablation_steps:,} steps on each.",
-        "",
-    ]
-    arms = ("no critic", "no reconstruction", "one scale")
-    lines += _own_scale(found, arms)
-    base = found.scores("recipe")
-    rows: list[Row] = [("recipe", aggregate(base), 0)] if base else []
-    answers = []
-    for arm in arms:
-        scores = found.scores(arm)
-        if not scores or not base:
-            continue
-        less = difference(scores, base)
-        told = sign(less, "better than the recipe", "worse than the recipe")
-        lines.append(f"- {arm}: {show(aggregate(scores))}, less the recipe's {show(less)}: {told}.")
-        answers.append(Answer(f"Score with {arm} less the recipe's", open_ended(less, told)))
-        rows.append((arm, aggregate(scores), 1))
-    if found.of("adapters") and found.of("fine-tuned"):
-        ours, theirs = found.areas("adapters"), found.areas("fine-tuned")
-        less = difference(ours, theirs)
-        told = sign(less, "better than all weights", "worse than all weights")
-        lines.append(
-            f"- adapters of rank {LORA_RANK} on a frozen trunk, as areas of question 4: "
-            f"{show(aggregate(ours))}, less that of all weights {show(less)}: {told}."
-        )
-    if not rows:
-        return _none("What matters", lines)
-    lines += ["", f"Seeds: {found.seeds('recipe', *arms)}."]
-    drawn = intervals("Ablations: IQM", rows, {0.0: "random"})
-    return Section("What matters", lines, {"ablations": drawn}, answers)
-
-
-def _own_scale(found: Results, arms: Sequence[str]) -> list[str]:
-    """What the 0 and the 1 of the short episodes are."""
-    known = found.references("recipe", *arms)
-    if not known:
-        return []
-    told = ", ".join(
-        f"{_short(task)} {one.random:.2f} and {one.reference:.2f}" for task, one in known.items()
-    )
-    episodes = min(one.episodes or 0 for one in known.values())
-    return [
-        "Here 0 and 1 are what random play and the scripted player return in such short episodes: "
-        f"{told}, over {episodes} episodes each.",
-        "",
-    ]
-
-
-def critic(found: Results, budget: Budget) -> Section:
-    """Question 5, as variance."""
-    lines = [
-        "How much of the policy gradient's variance does a value function remove? One policy (the recipe's, "
-        f"half-way and at the end), the same rollouts in groups of {GROUP} from the same beginning, four "
-        "advantages.",
-        "",
-    ]
-    if not found.deviations("critic"):
-        return _none("The critic and the gradient's variance", lines)
-    rows: list[Row] = []
-    answers = []
-    pairs = {
-        "group baseline / no baseline": ("group", "nothing", False),
-        "critic / no baseline": ("critic", "nothing", False),
-        "critic / group baseline": ("critic", "group", False),
-        "GAE / critic, relative to the mean": ("GAE", "critic", True),
-    }
-    for name, (ours, theirs, relative) in pairs.items():
-        read = found.relative_deviations if relative else found.deviations
-        over, under = read(ours), read(theirs)
-        if over is None or under is None:
-            lines.append(f"- {name}: can't be told: the mean gradient is lost in the noise of its batches.")
-            rows.append((name, None, 3))
-            continue
-        part = mean_ratio(over, under)
-        told = sign(part, "more variance", "less variance", 1.0)
-        lines.append(f"- {name}: {show(part)}: {told}.")
-        answers.append(Answer(f"Variance of the policy gradient: {name}", open_ended(part, told)))
-        rows.append((name, part, 0 if not relative else 3))
-    lines += [
-        "",
-        f"Seeds: {found.seeds('recipe')}. Below 1 the first of the two has the quieter gradient. Rewards "
-        "count in parts of the way from question 5's 0 to its 1. Where variances are relative to the mean, "
-        "the interval holds the deviations' chance, not the mean's.",
-    ]
-    drawn = intervals("Variance of the policy gradient, as ratios", rows, {1.0: "equal"})
-    return Section("The critic and the gradient's variance", lines, {"critic": drawn}, answers)
-
-
 def _of(scores: Scores, family: str) -> Scores:
     return {task: seeds for task, seeds in scores.items() if task.startswith(family)}
-
-
-def _short(task: str) -> str:
-    return task.partition("/")[2].rpartition("-v")[0]
-
-
-def _none(title: str, lines: list[str]) -> Section:
-    return Section(title, [*lines, *([""] if lines[-1] else []), "Not run yet."], {})

@@ -81,33 +81,31 @@ class Results:
             points.append((float(np.mean(parts)), self.scores(arm, at=at)))
         return points
 
-    def deviations(self, estimator: str) -> list[np.ndarray]:
-        """Squared deviations of the gradients of each seed, of all checkpoints measured."""
+    def moments(self) -> list[float]:
+        """The parts of the training after which gradients were measured, in every seed."""
+        measured = self._measured()
+        count = min((len(result["gradients"]) for result in measured), default=0)
         return [
-            np.concatenate([np.array(one[estimator]["deviations"]) for one in estimators])
-            for estimators in self._estimators()
+            float(np.mean([result["gradients"][at]["steps"] / result["steps"] for result in measured]))
+            for at in range(count)
         ]
 
-    def relative_deviations(self, estimator: str) -> list[np.ndarray] | None:
-        """The same, over the mean gradient's square; None if that is lost in noise at any checkpoint."""
-        seeds = self._estimators()
-        if any(
-            one[estimator]["mean_square"] <= 2 * one[estimator]["mean_square_error"]
-            for estimators in seeds
-            for one in estimators
-        ):
+    def deviations(self, estimator: str, at: int) -> list[np.ndarray]:
+        """Squared deviations of the gradients of each seed, at the moment of that number."""
+        return [np.array(one["deviations"]) for one in self._estimates(estimator, at)]
+
+    def relative_deviations(self, estimator: str, at: int) -> list[np.ndarray] | None:
+        """The same, over the mean gradient's square; None if that is lost in noise in any seed."""
+        found = self._estimates(estimator, at)
+        if any(one["mean_square"] <= 2 * one["mean_square_error"] for one in found):
             return None
-        return [
-            np.concatenate(
-                [np.array(one[estimator]["deviations"]) / one[estimator]["mean_square"] for one in estimators]
-            )
-            for estimators in seeds
-        ]
+        return [np.array(one["deviations"]) / one["mean_square"] for one in found]
 
-    def _estimators(self) -> list[list[dict[str, Any]]]:
-        """Of each seed that was measured and each of its checkpoints."""
-        measured = [result["gradients"] for result in self.of("recipe") if result["gradients"]]
-        return [[one["estimators"] for one in gradients] for gradients in measured]
+    def _estimates(self, estimator: str, at: int) -> list[dict[str, Any]]:
+        return [result["gradients"][at]["estimators"][estimator] for result in self._measured()]
+
+    def _measured(self) -> list[dict[str, Any]]:
+        return [result for result in self.of("recipe") if result["gradients"]]
 
 
 def _played(result: dict[str, Any]) -> list[Played]:

@@ -53,17 +53,55 @@ def ratio(ours: Scores, theirs: Scores) -> Interval | None:
 
 
 def mean_ratio(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Interval:
-    """Sum of ours over sum of theirs, of positive numbers in pairs; one array per seed."""
+    """Sum of ours over sum of theirs, of positive numbers in pairs, one array per seed: the geometric mean.
+
+    So that a seed whose numbers are large counts no more than another.
+    """
     rng = np.random.default_rng(_SEED)
     draws = []
     for _ in range(DRAWS):
         seeds_S = rng.integers(0, len(ours), len(ours))
         picks = [rng.integers(0, len(ours[seed]), len(ours[seed])) for seed in seeds_S]
-        over = sum(ours[seed][pick].sum() for seed, pick in zip(seeds_S, picks, strict=True))
-        under = sum(theirs[seed][pick].sum() for seed, pick in zip(seeds_S, picks, strict=True))
-        draws.append(over / under)
-    point = sum(values.sum() for values in ours) / sum(values.sum() for values in theirs)
-    return _interval(float(point), np.array(draws))
+        pairs = zip(seeds_S, picks, strict=True)
+        draws.append(np.mean([np.log(ours[s][pick].sum() / theirs[s][pick].sum()) for s, pick in pairs]))
+    point = np.mean([np.log(one.sum() / other.sum()) for one, other in zip(ours, theirs, strict=True)])
+    return _interval(float(np.exp(point)), np.exp(draws))
+
+
+def improvement(ours: Scores, theirs: Scores) -> Interval:
+    """Probability that a run of ours scores more than one of theirs, the mean over the tasks of both.
+
+    A run's score is its mean over episodes; equal ones count half (Agarwal et al., 2021).
+    """
+    ours, theirs = common(ours, theirs)
+    draws = _Draws()
+    points, draws_BT = [], []
+    for task in ours:
+        points.append(_wins(_run_means(ours[task])[None], _run_means(theirs[task])[None]).item())
+        draws_BT.append(_wins(draws.runs(task, ours[task]), draws.runs(task, theirs[task])))
+    return _interval(float(np.mean(points)), np.mean(draws_BT, axis=0))
+
+
+def profile(scores: Scores, heights: Sequence[float]) -> list[Interval]:
+    """At each height the share of runs, of all tasks, that score more; every task counts alike."""
+    draws = _Draws()
+    runs_BS = [draws.runs(task, lucks) for task, lucks in scores.items()]
+    found = []
+    for height in heights:
+        point = np.mean([(_run_means(lucks) > height).mean() for lucks in scores.values()])
+        draws_B = np.mean([(runs > height).mean(axis=1) for runs in runs_BS], axis=0)
+        found.append(_interval(float(point), draws_B))
+    return found
+
+
+def _run_means(lucks: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.array([lucks[name].mean() for name in sorted(lucks)])
+
+
+def _wins(ours_BS: np.ndarray, theirs_BS: np.ndarray) -> np.ndarray:
+    """(B,): the share of pairs of which ours is more."""
+    won: np.ndarray = (np.sign(ours_BS[:, :, None] - theirs_BS[:, None, :]) / 2 + 0.5).mean((1, 2))
+    return won
 
 
 def common(ours: Scores, theirs: Scores) -> tuple[Scores, Scores]:
@@ -96,9 +134,10 @@ class _Draws:
         """(B, T): means of tasks."""
         if not scores:
             raise ValueError("no task has a score")
-        return np.stack([self._means(task, lucks) for task, lucks in scores.items()], axis=1)
+        return np.stack([self.runs(task, lucks).mean(axis=1) for task, lucks in scores.items()], axis=1)
 
-    def _means(self, task: str, lucks: Mapping[str, np.ndarray]) -> np.ndarray:
+    def runs(self, task: str, lucks: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(B, S): means of a task's runs."""
         names = tuple(sorted(lucks))
         if len({len(lucks[name]) for name in names}) != 1:
             raise ValueError(f"{task}: seeds have different numbers of episodes")
@@ -106,10 +145,8 @@ class _Draws:
         S, E = values_SE.shape
         if names not in self.seeds:
             self.seeds[names] = self.rng.integers(0, S, (DRAWS, S, 1))
-        means_B: np.ndarray = values_SE[self.seeds[names], self.rng.integers(0, E, (DRAWS, S, E))].mean(
-            (1, 2)
-        )
-        return means_B
+        means_BS: np.ndarray = values_SE[self.seeds[names], self.rng.integers(0, E, (DRAWS, S, E))].mean(2)
+        return means_BS
 
 
 def _interval(point: float, draws_B: np.ndarray) -> Interval:

@@ -46,7 +46,9 @@ def result(cell, height, mean_error=0.1):
         "cell": cell.content(),
         "references": own,
         "evaluations": [{"steps": int(p * steps), "returns": returns(p)} for p in parts if cell.played],
-        "gradients": [{"steps": steps, "estimators": gradients}] if cell.gradients else [],
+        "gradients": [
+            {"steps": int(part * steps), "estimators": gradients} for part in (0.5, 1.0) if cell.gradients
+        ],
         "steps": steps,
         "seconds": 10.0,
         "core_seconds": 10.0,
@@ -82,7 +84,7 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "`python -m benchmarks.study --quick`" in text
     answers = text.partition("<!-- answers -->\n")[2].partition("\n<!-- /answers -->")[0].split("\n")
     words = [line.rpartition(" | ")[2].removesuffix(" |") for line in answers[2:]]
-    kinds = {"holds": 8, "worse than the recipe": 1, "can't be told apart": 2, "less variance": 4}
+    kinds = {"holds": 8, "worse than the recipe": 1, "can't be told apart": 2, "less variance": 8}
     assert {word: words.count(word) for word in words} == kinds
     assert "cells are missing" not in text
     assert sections["Joint training"].count("**Holds**") == 3
@@ -93,9 +95,13 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "no critic: 0.3" in sections["What matters"]
     assert "Breakout 7.00 and 11.00, Forager 7.00 and 11.00, over 512 episodes" in sections["What matters"]
     assert sections["What matters"].count("worse than the recipe") == 1
-    assert "critic / group baseline: 0.5" in sections["The critic and the gradient's variance"]
-    assert sections["The critic and the gradient's variance"].count("less variance") == 4
-    names = ("ablations", "critic", "joint", "levels", "specialists", "transfer")
+    variance = sections["The critic and the gradient's variance"]
+    assert "critic / group baseline, half-way: 0.5" in variance
+    assert "critic / group baseline, at the end: 0.5" in variance
+    assert variance.count("less variance") == 8
+    assert sections["Joint training"].count("with probability 1.00 [1.00, 1.00]") == 3
+    assert "| specialist | 11 | " in sections["What it cost"]
+    names = ("ablations", "critic", "joint", "levels", "profile", "specialists", "transfer")
     assert sorted(path.stem for path in (tmp_path / "study").iterdir()) == list(names)
     for name in names:
         assert f"(study/{name}.svg)" in text
@@ -122,8 +128,8 @@ def test_a_mean_gradient_in_noise_is_not_divided_by(tmp_path):
     write_results(tmp_path / "results", HEIGHTS, mean_error=0.6)
     _, sections = the_page(tmp_path)
     variance = sections["The critic and the gradient's variance"]
-    assert "GAE / critic, relative to the mean: can't be told" in variance
-    assert variance.count("less variance") == 3
+    assert variance.count("GAE / critic, relative to the mean, half-way: can't be told") == 1
+    assert variance.count("less variance") == 6
 
 
 def test_scores_know_whose_luck_is_in_them(tmp_path):

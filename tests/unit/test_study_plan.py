@@ -116,6 +116,18 @@ def test_a_change_of_the_parent_is_one_of_its_children(monkeypatch):
     }
 
 
+def test_every_point_of_a_curve_is_reached(budget):
+    """An update may not be longer than the way from one to the next."""
+    for cell in cells(budget):
+        config = cell.config
+        if every := config.get("keep_every_steps"):
+            ends = range(
+                config["batch_steps"], config["total_steps"] + config["batch_steps"], config["batch_steps"]
+            )
+            reached = {end // every for end in ends} - {0}
+            assert len(reached) == config["total_steps"] // every, cell.name
+
+
 def test_the_plans_are_of_the_size_they_say():
     quick, full = (sum(map(estimate, cells(BUDGETS[name]))) / 2 for name in ("quick", "full"))
     assert quick <= 20 * 60

@@ -160,6 +160,28 @@ def test_the_ratio_of_variances_is_paired():
     assert part == pytest.approx((3.0, 3.0, 3.0))
 
 
+def test_a_loud_seed_counts_as_another():
+    one, loud = np.array([1.0, 1.0]), np.array([1000.0, 1000.0])
+    part = statistics.mean_ratio([4 * one, loud], [one, loud])
+    assert part.point == pytest.approx(2.0)
+    assert (part.low, part.high) == pytest.approx((1.0, 4.0))
+
+
+def test_improvement_is_the_share_of_pairs_of_runs():
+    ours = {"x/A-v0": alone("ours", [[3.0, 3.0], [1.0, 1.0]]), "x/B-v0": alone("other", [[5.0], [5.0]])}
+    theirs = {"x/A-v0": alone("theirs", [[2.0, 2.0], [0.0, 0.0]]), "x/B-v0": alone("more", [[5.0], [5.0]])}
+    won = statistics.improvement(ours, theirs)
+    assert won.point == pytest.approx((0.75 + 0.5) / 2)  # 3 of 4 pairs; equal ones count half
+    assert 0.25 <= won.low < won.point < won.high <= 0.75
+
+
+def test_a_profile_falls_from_all_runs_to_none():
+    scores = {"x/A-v0": alone("a", [[0.1], [0.3]]), "x/B-v0": alone("b", [[0.7], [0.7]])}
+    found = statistics.profile(scores, [0.0, 0.2, 0.5, 0.9])
+    assert [one.point for one in found] == [1.0, 0.75, 0.5, 0.0]
+    assert found[1].low < 0.75 < found[1].high
+
+
 @pytest.mark.parametrize(
     ("interval", "said"),
     [
