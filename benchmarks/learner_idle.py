@@ -3,10 +3,11 @@
     python benchmarks/learner_idle.py [--seconds 90]
 
 Two ``universe2 serve`` in processes of their own, the trainer as ``universe2 train`` makes it, with the
-default network for two cores; nothing has cores of its own. Twice: with four arcade games, and with a web
-task beside them, whose browsers are some hundred times slower. Idle is all time in which the learner computes
-no gradient, whatever the reason, as the run's own metrics.jsonl tells it every two seconds, without the
-first ``WARM_UP_S``, when servers compile. Writes scores/learner_idle.json.
+default network for two cores; nothing has cores of its own. Three times: with four arcade games; with a web
+task beside them, whose browsers are some hundred times slower; and with one game beside three web tasks.
+Idle is all time in which the learner computes no gradient, whatever the reason, as the run's own
+metrics.jsonl tells it every two seconds, without the first ``WARM_UP_S``, when servers compile. Writes
+scores/learner_idle.json.
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ from universe2.client.local_server import local_server
 SCORES = Path(__file__).resolve().parent / "scores" / "learner_idle.json"
 GAMES = ("arcade/Breakout-v0", "arcade/Invaders-v0", "arcade/Runner-v0", "arcade/Tower-v0")
 PAGE = "web/click-dialog-v0"
+MORE_PAGES = ("web/click-test-2-v0", "web/focus-text-2-v0")
 GAME_SLOTS, PAGE_SLOTS = 32, 4
 WARM_UP_S = 15.0
 MOST_IDLE = 0.05
 
 
-def main(seconds: Annotated[float, typer.Option(help="Of each of the two trainings.")] = 90.0) -> None:
+def main(seconds: Annotated[float, typer.Option(help="Of each of the three trainings.")] = 90.0) -> None:
     """Train, print what was found, write scores/learner_idle.json."""
     if seconds < 2 * WARM_UP_S:
         raise typer.BadParameter(
             f"at least {2 * WARM_UP_S:g} seconds, got {seconds:g}: {WARM_UP_S:g} of them don't count"
         )
     games = dict.fromkeys(GAMES, GAME_SLOTS)
+    pages = dict.fromkeys((PAGE, *MORE_PAGES), PAGE_SLOTS)
     found = {
         "four arcade games": profile(games, seconds),
         f"four arcade games beside {PAGE}": profile({**games, PAGE: PAGE_SLOTS}, seconds),
+        "one arcade game beside three web tasks": profile({GAMES[0]: GAME_SLOTS, **pages}, seconds),
     }
     result = summary(found)
     SCORES.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
