@@ -105,17 +105,19 @@ def record(
     token: str | None = None,
     options: Mapping[str, Any] | None = None,
     least: float = -np.inf,
+    kept: list[Recording] | None = None,
     after_batch: Callable[[Tries], None] = lambda tries: None,
 ) -> list[Recording]:
     """Whole episodes of the expert's whose score is at least ``least``; no fault cut any of them.
 
+    They are added to ``kept`` as they end, so that whatever ends the recording before leaves them there.
     Raises UsageError where there is no expert, or where it reaches ``least`` too seldom, and FaultError
     where faults cut too many.
     """
     spec = find(env_id)
     if "expert" not in spec.resolve({}):
         raise UsageError(f'{env_id} has no expert: it lacks the option "expert"')
-    kept: list[Recording] = []
+    kept = [] if kept is None else kept
     tries, most = Tries(), MOST_TRIES * max(episodes, slots)
     given = {env_id: {**(options or {}), "expert": 1}}
     with make_pool(
@@ -126,8 +128,9 @@ def record(
         while len(kept) < episodes:
             _, batch = pool.recv(_PATIENCE_S)
             done = _write(batch, open_episodes)
-            kept += [recording for recording in done if recording.score >= least]
-            _count(tries, batch, len(kept), len(done))
+            good = [recording for recording in done if recording.score >= least]
+            kept.extend(good[: episodes - len(kept)])
+            _count(tries, batch, len(good), len(done))
             after_batch(tries)
             if tries.ended + tries.faults >= most and len(kept) < episodes:
                 tries.give_up(env_id, least)
@@ -136,11 +139,11 @@ def record(
                 if (recording := open_episodes[slot]) is not None:
                     recording.actions.append(actions[row])
             pool.send(0, batch.slots, actions)
-    return kept[:episodes]
+    return kept
 
 
 def _count(tries: Tries, batch: Batch, kept: int, ended: int) -> None:
-    tries.kept = kept
+    tries.kept += kept
     tries.ended += ended
     for row in np.flatnonzero(batch.fault):
         tries.faults += 1
@@ -315,23 +318,35 @@ def main(
     remote: Annotated[list[str] | None, typer.Option(help="host:port of a server.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the servers' token.")] = None,
 ) -> None:
-    """Record an expert's episodes as a Minari dataset."""
+    """Record an expert's episodes as a Minari dataset.
+
+    Interrupted, or ended by an error, it holds the episodes that had ended by then.
+    """
     refuse_unwritable(dataset_id)  # before anything is played
     token = token_from(token_file)
     options = typed_options(option or [])
-    with _bar(env_id, episodes) as show:
-        found = record(
-            env_id,
-            episodes,
-            slots=slots,
-            seed=seed,
-            screen_size=(size, size),
-            remotes=remote,
-            token=token,
-            options=options,
-            least=least,
-            after_batch=show,
-        )
+    found: list[Recording] = []
+    try:
+        with _bar(env_id, episodes) as show:
+            record(
+                env_id,
+                episodes,
+                slots=slots,
+                seed=seed,
+                screen_size=(size, size),
+                remotes=remote,
+                token=token,
+                options=options,
+                least=least,
+                kept=found,
+                after_batch=show,
+            )
+    finally:
+        if found:
+            _write_and_tell(dataset_id, env_id, found, options)
+
+
+def _write_and_tell(dataset_id: str, env_id: str, found: list[Recording], options: Mapping[str, Any]) -> None:
     write_dataset(dataset_id, env_id, found, options)
     scores = [recording.score for recording in found]
     steps = sum(len(recording.actions) for recording in found)

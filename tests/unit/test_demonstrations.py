@@ -262,6 +262,24 @@ def test_episodes_that_faults_cut_are_left_out_and_counted(monkeypatch):
         record(RUNNER, 6, slots=4, least=2)
 
 
+def test_what_had_ended_when_a_recording_was_interrupted_is_kept(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    play_toys(monkeypatch, Shaky)
+    recv, calls = ToyPool.recv, []
+
+    def interrupted(self, timeout=None):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return recv(self, timeout)
+
+    monkeypatch.setattr(ToyPool, "recv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        demonstrations.main(RUNNER, "u2/cut-v0", episodes=100, slots=4)
+    assert 0 < len(read_dataset("u2/cut-v0")) < 100
+    assert capsys.readouterr().out.startswith("u2/cut-v0: ")
+
+
 def test_the_bar_counts_episodes_on_a_terminal_only(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "120")
