@@ -18,6 +18,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from universe2.core.agents import INFO, AgentColumns
+from universe2.core.batch import checked_flag
 from universe2.core.errors import UnsupportedError
 from universe2.core.spaces import empty, unstack
 
@@ -63,8 +64,8 @@ class AgentsEnv(gym.Env):
         obs, rewards, terminated, truncated, infos = self._env.step(chosen)
         live_A = self._playing()
         about = set(self._names_in(before_A)) | {str(agent) for agent in obs}
-        left_A = self._flags(terminated, about)
-        cut_A = self._flags(truncated, about) & ~left_A
+        left_A = self._flags("terminated", terminated, about)
+        cut_A = self._flags("truncated", truncated, about) & ~left_A
         vanished = before_A & ~(live_A | left_A | cut_A)
         if vanished.any():
             raise RuntimeError(f"{self._names_in(vanished)} vanished: neither terminated nor truncated")
@@ -93,8 +94,11 @@ class AgentsEnv(gym.Env):
             raise RuntimeError(f"agents {sorted(strangers)} are not among possible_agents")
         return np.array([name in playing for name in self._names])
 
-    def _flags(self, flags: Any, about: set[str]) -> np.ndarray:
-        return np.array([n in about and bool(flags.get(self._agent_of[n], False)) for n in self._names])
+    def _flags(self, which: str, flags: Any, about: set[str]) -> np.ndarray:
+        return np.array([name in about and self._flag(which, flags, name) for name in self._names])
+
+    def _flag(self, which: str, flags: Any, name: str) -> bool:
+        return checked_flag(f"{which} of agent {name!r}", flags.get(self._agent_of[name], False))
 
     def _names_in(self, mask_A: np.ndarray) -> list[str]:
         return [name for name, there in zip(self._names, mask_A, strict=True) if there]

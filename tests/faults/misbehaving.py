@@ -16,7 +16,7 @@ from universe2.core.errors import InvalidActionError, InvalidSeedError
 from universe2.core.spec import EnvConfig, EnvSpec, Spaces
 
 FINE, RAISE, KILL, EXIT, HANG, PRINT, END, TRUNCATE, BAD_SHAPE, UNPICKLABLE, LEAK, REFUSED = range(12)
-UNREADABLE, NO_NUMBER = 12, 13
+UNREADABLE, NO_NUMBER, NO_FLAG = 12, 13, 14
 
 
 class NeedsTwo(Exception):
@@ -32,7 +32,7 @@ class Misbehaving(gym.Env):
 
     def __init__(self, doom: int = -1, length: int = 0, refuse: int = -1) -> None:
         self.observation_space = spaces.Box(0, np.inf, (2,), np.float64)
-        self.action_space = spaces.Discrete(14)
+        self.action_space = spaces.Discrete(15)
         self._doom, self._length, self._refuse = doom, length, refuse
         self._leaked: list[bytearray] = []
 
@@ -70,7 +70,8 @@ class Misbehaving(gym.Env):
             info["error"] = NeedsTwo("move", "not legal")
         over = action == END or self._steps == self._length
         reward = float("nan") if action == NO_NUMBER else float(self._steps)
-        return obs, reward, bool(over), bool(action == TRUNCATE), info
+        flag: Any = "no" if action == NO_FLAG else bool(over)
+        return obs, reward, flag, bool(action == TRUNCATE), info
 
     def _obs(self) -> np.ndarray:
         return np.array([self._steps, self._seed], np.float64)

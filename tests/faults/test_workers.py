@@ -234,6 +234,7 @@ def test_what_only_the_environment_can_refuse_is_the_users_fault_here_and_on_ser
         (m.BAD_SHAPE, "shape (3,)"),
         (m.UNPICKLABLE, "can't be pickled"),
         (m.NO_NUMBER, "ValueError: the reward is nan, which says of a step that it is a fault"),
+        (m.NO_FLAG, "ValueError: terminated must be True or False, got 'no'"),
     ],
 )
 def test_wrong_values_are_environment_faults(opened: Any, action: int, words: str) -> None:

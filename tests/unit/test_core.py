@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from universe2.core.batch import Column, info_columns, info_rows
+from universe2.core.batch import Column, checked_flag, info_columns, info_rows
 from universe2.core.errors import (
     InvalidActionError,
     InvalidSeedError,
@@ -243,6 +244,19 @@ def test_instructions_fit_their_space() -> None:
     space = screen_observation_space((8, 8))["instruction"]
     for text in ("", "Click “OK” – now\t!", "x" * 5000):
         assert space.contains(clean_instruction(text))
+
+
+@pytest.mark.parametrize("flag", [True, 1, np.True_, np.int8(1), np.array(True), np.array([1])], ids=repr)
+def test_what_is_a_flag(flag: Any) -> None:
+    assert checked_flag("terminated", flag) is True
+    assert checked_flag("terminated", flag * 0) is False
+
+
+@pytest.mark.parametrize("flag", ["no", None, 2, -1, 1.0, [False], {}, np.array(["no"]), np.ones(2, bool)])
+def test_what_is_no_flag(flag: Any) -> None:
+    with pytest.raises(ValueError, match="truncated must be True or False, got ") as refused:
+        checked_flag("truncated", flag)
+    assert repr(flag) in str(refused.value)
 
 
 def test_info_columns_round_trip() -> None:

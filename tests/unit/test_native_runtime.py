@@ -171,12 +171,22 @@ def test_what_only_the_environment_can_refuse_is_the_users_fault() -> None:
     runtime.close()
 
 
-def test_a_reward_that_is_no_number_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ((float("nan"), False, False), "the reward is nan, which says of a step that it is a fault"),
+        ((1.0, False, "no"), "truncated must be True or False, got 'no'"),
+    ],
+)
+def test_what_is_no_reward_or_no_flag_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, returned: Any, words: str
+) -> None:
     runtime = begun(1)
-    monkeypatch.setattr(Tally, "step", lambda *_: Transition(float("nan"), False, False))
+    monkeypatch.setattr(Tally, "step", lambda *_: Transition(*returned))
     batch = stepped(runtime, [0], [1])
     assert batch.fault.tolist() == [Fault.ENVIRONMENT]
-    assert "the reward is nan, which says of a step that it is a fault" in batch.fault_text[0]
+    assert words in batch.fault_text[0]
+    assert batch.ended.tolist() == [False]
     assert stepped(runtime, [0], [1]).step.tolist() == [0]
     runtime.close()
 

@@ -96,6 +96,18 @@ def test_actions_are_for_those_who_play(address: str) -> None:
     env.close()
 
 
+def test_an_agents_flag_that_is_none_is_refused() -> None:
+    class Vague(several_agents.Shifts):
+        def step(self, actions: Any) -> Any:
+            obs, rewards, left, cut, infos = super().step(actions)
+            return obs, rewards, {**left, "whole": "no"}, cut, infos
+
+    env = AgentsEnv(Vague())
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match="terminated of agent 'whole' must be True or False, got 'no'"):
+        env.step({"early": 1, "whole": 1})
+
+
 @pytest.mark.parametrize("on_fault", ["raise", "truncate"])
 def test_a_fault_is_never_a_reward(on_fault: Any) -> None:
     options = {"make_kwargs": {"broken_at": 2}}

@@ -51,6 +51,25 @@ def checked_reward(reward: Any) -> float:
     return number
 
 
+def checked_flag(name: str, flag: Any) -> bool:
+    """``flag``, called ``name``, as a bool: True or False, 1 or 0, or an array of one of them.
+
+    Raises ValueError for anything else: any text, "no" too, would pass for True, and None for False.
+    """
+    if flag is True or flag is False:
+        return flag
+    try:
+        value = flag.item()  # of NumPy's scalars, and of arrays of one, whoever made them
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        value = flag
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValueError(
+        f"{name} must be True or False, got {flag!r:.100}; does the environment return its values in another "
+        "order, or text or None in the place of a flag?"
+    )
+
+
 class Column(NamedTuple):
     """One info key over the rows of a batch: ``values[i]`` counts where ``mask[i]``."""
 

@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from universe2.core import shareable
-from universe2.core.batch import Batch, Fault, blame, check_info, checked_reward, info_columns
+from universe2.core.batch import Batch, Fault, blame, check_info, checked_flag, checked_reward, info_columns
 from universe2.core.errors import ClosedError, UsageError
 from universe2.core.ledger import SlotLedger
 from universe2.core.native import NativeSlot, Transition
@@ -160,7 +160,9 @@ class NativeRuntime(Runtime):
             if job is None:
                 one.reset(seed, out)
             else:
-                reward, call.terminated_K[row], call.truncated_K[row] = job(one, out)
+                reward, terminated, truncated = job(one, out)
+                call.terminated_K[row] = checked_flag("terminated", terminated)
+                call.truncated_K[row] = checked_flag("truncated", truncated)
                 call.reward_K[row] = checked_reward(reward)
             call.infos[row] = _info(one)
         except Exception as error:  # noqa: BLE001 (told as the row's fault)

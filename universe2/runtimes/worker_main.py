@@ -23,7 +23,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from universe2.core.batch import Fault, blame, check_info, checked_reward
+from universe2.core.batch import Fault, blame, check_info, checked_flag, checked_reward
 from universe2.core.errors import Universe2Error, name_of
 from universe2.core.host import InfrastructureFault, SlotHost
 from universe2.core.seeding import next_seed
@@ -229,7 +229,8 @@ class Worker:
         obs, reward, terminated, truncated, info = await self._host.step(result.slot, action)
         check_info(info)
         result.reward, result.info = checked_reward(reward), info
-        result.terminated, result.truncated = bool(terminated), bool(truncated)
+        result.terminated = checked_flag("terminated", terminated)
+        result.truncated = checked_flag("truncated", truncated)
         result.loose = self._memory.write(self._memory.current, result.slot, obs)
         if not (self._same_step and (result.terminated or result.truncated)):
             return
