@@ -82,6 +82,94 @@ def test_the_suite_finds_what_is_broken(broken: type[CountingRuntime], complaint
         check_runtime(lambda slots, config: broken(COUNTING, slots, config), EnvConfig())
 
 
+class _GoesWrong(CountingRuntime):
+    """Well for the first 40 steps of a runtime, which the first check plays in full."""
+
+    received = 0
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        self.received += 1
+        if self.received > 40 and (batch.step > 0).all():
+            self.spoil(batch)
+        return batch
+
+    def spoil(self, batch: Batch) -> None:
+        raise NotImplementedError
+
+
+class _LeavesItsSpace(_GoesWrong):
+    def spoil(self, batch: Batch) -> None:
+        batch.obs["count"][1] = -5
+
+
+class _IsInfinite(_GoesWrong):
+    def spoil(self, batch: Batch) -> None:
+        batch.reward[1] = np.inf
+
+
+class _Breaks(_GoesWrong):
+    def spoil(self, batch: Batch) -> None:
+        batch.fault[1], batch.fault_text, batch.reward[1] = 1, {1: "out of luck"}, np.nan
+
+
+class _SaysNo(_GoesWrong):
+    def spoil(self, batch: Batch) -> None:
+        batch.terminated = np.array(["no"] * len(batch), object)
+
+
+class _NumbersItsInfos(_GoesWrong):
+    def spoil(self, batch: Batch) -> None:
+        batch.info[7] = Column(batch.step, np.ones(len(batch), bool))  # type: ignore[index]
+
+
+class _EndsOutside(CountingRuntime):
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        if len(batch.final_rows):
+            batch.final_obs["note"] = ("?" * 40,) * len(batch.final_rows)
+        return batch
+
+
+@pytest.mark.parametrize(
+    ("broken", "complaint"),
+    [
+        (_LeavesItsSpace, r"slot 1, step \d \(seed \d+\): observation/count is array\(\[-5, .*not in Box"),
+        (_IsInfinite, r"slot 1, step \d \(seed \d+\): the reward is inf"),
+        (_Breaks, r"slot 1, step \d \(seed \d+\): a fault: out of luck"),
+        (_SaysNo, r"terminated has dtype object"),
+        (_NumbersItsInfos, r"slots \[0, 1\]: info has the keys \[7\], which are not strings"),
+    ],
+)
+def test_what_goes_wrong_late_is_found(broken: type[CountingRuntime], complaint: str) -> None:
+    with pytest.raises(AssertionError, match=f"spaces hold what comes out: {complaint}"):
+        check_runtime(lambda slots, config: broken(COUNTING, slots, config))
+
+
+def test_final_observations_are_looked_at() -> None:
+    with pytest.raises(AssertionError, match=r"modes agree: slot 0, .*: final observation/note is '\?{40}'"):
+        check_runtime(lambda slots, config: _EndsOutside(COUNTING, slots, config))
+
+
+class _Deterministic(CountingRuntime):
+    """Shows nothing of its seed, until an episode ends."""
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        batch = super().recv(timeout)
+        batch.obs["count"][:, 0] = 0
+        if len(batch.final_rows):
+            batch.final_obs["count"][:, 0] = 0
+        return batch
+
+
+def test_where_all_seeds_are_alike_it_is_said() -> None:
+    report = check_runtime(lambda slots, config: _Deterministic(COUNTING, slots, config), steps=2)
+    assert "deterministic, or ignores its seed" in report.skipped["another seed is honoured"]
+    assert "not applicable: another seed is honoured: " in str(report)
+    report = check_runtime(lambda slots, config: _Deterministic(COUNTING, slots, config))
+    assert "another seed is honoured" in report.passed  # its episodes are of different lengths
+
+
 class _Tells(CountingRuntime):
     """Says in every info which step it was."""
 

@@ -1,6 +1,7 @@
 """``play``: drive a runtime with reproducible actions and return the hashes of what happened.
 
-Actions are a function of (episode seed, step) alone, so the same episodes come out whatever
+Actions are a function of (episode seed, step) alone, unless the caller wants them
+to be the same in all episodes; so the same episodes come out whatever
 the autoreset mode, the number of slots and the place where they run.
 
 Suffixes: N slots, K slots of one call.
@@ -8,7 +9,7 @@ Suffixes: N slots, K slots of one call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,8 +99,18 @@ def receive(runtime: Runtime, count: int, timeout: float = 120.0) -> list[Batch]
     return batches
 
 
-def play(runtime: Runtime, seeds: Sequence[int], steps: int) -> list[Played]:
-    """Reset all slots with ``seeds`` and send to all of them ``steps`` times."""
+def play(
+    runtime: Runtime,
+    seeds: Sequence[int],
+    steps: int,
+    *,
+    action_seed: int | None = None,
+    watch: Callable[[Batch], None] | None = None,
+) -> list[Played]:
+    """Reset all slots with ``seeds`` and send to all of them ``steps`` times.
+
+    With ``action_seed`` all episodes get the same actions. ``watch`` is shown every batch.
+    """
     slots_N = np.arange(runtime.num_slots, dtype=np.int32)
     source, recorder = ActionSource(runtime), Recorder(runtime)
     played = [Played() for _ in slots_N]
@@ -109,6 +120,8 @@ def play(runtime: Runtime, seeds: Sequence[int], steps: int) -> list[Played]:
 
     def take(count: int) -> None:
         for batch in receive(runtime, count):
+            if watch is not None:
+                watch(batch)
             for episode in recorder.received(batch):
                 played[episode.slot].episodes.append(episode)
                 played[episode.slot].stream.append(episode.trajectory)
@@ -121,7 +134,7 @@ def play(runtime: Runtime, seeds: Sequence[int], steps: int) -> list[Played]:
                 if not over_N[slot]:
                     played[slot].stream.append(recorder.digest(slot))
                     if rolled or batch.step[row] == 0:
-                        source.begin(slot, int(seed_N[slot]))
+                        source.begin(slot, int(seed_N[slot]) if action_seed is None else action_seed)
 
     runtime.reset(slots_N, seed_N)
     take(len(slots_N))
