@@ -5,7 +5,8 @@ This layer knows processes, threads and browsers; it doesn't know gRPC or torch.
 
 from __future__ import annotations
 
-from typing import Literal
+import inspect
+from typing import Any, Literal
 
 from universe2.core.errors import UsageError
 from universe2.core.files import hint
@@ -30,10 +31,16 @@ CUDA = {"compiled": "universe2.runtimes.cuda:CudaRuntime"}
 
 
 def open_runtime(
-    spec: EnvSpec | str, num_slots: int, config: EnvConfig | None = None, device: Device = "cpu"
+    spec: EnvSpec | str,
+    num_slots: int,
+    config: EnvConfig | None = None,
+    device: Device = "cpu",
+    *,
+    together: bool = False,
 ) -> Runtime:
     """Open ``num_slots`` slots of an environment on this machine.
 
+    ``together``: where there are worker processes, one for all slots in place of one per core.
     Raises UnknownEnvError, MissingDependencyError, UsageError (options, number of slots, device).
     """
     spec = find(spec) if isinstance(spec, str) else spec
@@ -51,8 +58,21 @@ def open_runtime(
     if device == "cuda" and spec.runtime not in CUDA:
         raise UsageError(f"{spec.id} does not run on CUDA: only single-player arcade games do")
     found = CUDA[spec.runtime] if device == "cuda" else _class_of(spec)
-    runtime: Runtime = load(found)(spec, num_slots, config)
+    kind = load(found)
+    arguments = {"slots_per_worker": num_slots} if together and _has_workers(kind) else {}
+    runtime: Runtime = kind(spec, num_slots, config, **arguments)
     return runtime
+
+
+def _has_workers(kind: Any) -> bool:
+    """Is it a WorkerRuntime that can be told ``slots_per_worker``? One of somebody's own may not."""
+    from universe2.runtimes.workers import WorkerRuntime
+
+    if not (isinstance(kind, type) and issubclass(kind, WorkerRuntime)):
+        return False
+    parameters = inspect.signature(kind).parameters
+    others = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    return "slots_per_worker" in parameters or others
 
 
 def _class_of(spec: EnvSpec) -> str:

@@ -47,17 +47,23 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is under test. ``reference`` is another way to open the same, which must agree to the bit."""
+    """What is under test.
+
+    ``reference`` is another way to open the same, which must agree to the bit. ``together`` opens it with
+    all slots in one process, so that what they share by mistake shows, however many cores there are.
+    """
 
     open: Opener
     config: EnvConfig
     steps: int
     reference: Opener | None = None
+    together: Opener | None = None
     _shared: dict[tuple[int, Autoreset], Runtime] = field(default_factory=dict, repr=False)
 
     def opened(self, slots: int, autoreset: Autoreset = "next_step") -> Runtime:
-        """A fresh runtime, which the caller closes."""
-        return self.open(slots, replace(self.config, autoreset=autoreset))
+        """A fresh runtime, which the caller closes. Two slots may have a process each, more are together."""
+        opener = (self.together if slots > 2 else None) or self.open
+        return opener(slots, replace(self.config, autoreset=autoreset))
 
     def shared(self, slots: int, autoreset: Autoreset = "next_step") -> Runtime:
         """The runtime of so many slots that all checks use."""

@@ -10,6 +10,7 @@ from typing import Any
 from universe2.core.runtime import Runtime
 from universe2.core.spec import EnvConfig, Interface
 from universe2.faces.make import open_runtime
+from universe2.runtimes import open_runtime as open_here
 from universe2.testing.agents import SEVERAL_AGENTS_CHECKS
 from universe2.testing.checks import CHECKS, ONE_AGENT_CHECKS, Opener, Skip, Subject
 
@@ -42,6 +43,9 @@ def check_env(
     def local(slots: int, config: EnvConfig) -> Runtime:
         return open_runtime(env_id, slots, config)
 
+    def together(slots: int, config: EnvConfig) -> Runtime:
+        return open_here(env_id, slots, config, together=True)
+
     def far(slots: int, config: EnvConfig) -> Runtime:
         return open_runtime(env_id, slots, config, remotes=remotes, token=token)
 
@@ -49,7 +53,7 @@ def check_env(
         return check_runtime(
             far, config, reference=local, steps=steps, name=f"{env_id} at {','.join(remotes)}"
         )
-    return check_runtime(local, config, steps=steps, name=env_id)
+    return check_runtime(local, config, together=together, steps=steps, name=env_id)
 
 
 def check_runtime(
@@ -57,15 +61,18 @@ def check_runtime(
     config: EnvConfig | None = None,
     *,
     reference: Opener | None = None,
+    together: Opener | None = None,
     steps: int = 60,
     name: str = "runtime",
 ) -> Report:
     """Run everything that ``open(num_slots, config)`` returns through the contract.
 
+    ``reference`` opens what must agree with it to the bit; ``together`` the same with all slots in one
+    process, where ``open`` may spread them over several.
     Raises AssertionError, whose text begins with the name of the check, at the first failure.
     """
     report = Report(name)
-    with closing(Subject(open, config or EnvConfig(), steps, reference)) as subject:
+    with closing(Subject(open, config or EnvConfig(), steps, reference, together)) as subject:
         own = SEVERAL_AGENTS_CHECKS if subject.shared(1).spec.multi_agent else ONE_AGENT_CHECKS
         for check in (*CHECKS, *own):
             title = check.__name__.replace("_", " ")
