@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 
-from universe2.core.agents import agents_of
 from universe2.core.errors import (
     ClosedError,
     IdleError,
@@ -31,12 +30,13 @@ from universe2.core.errors import (
     UsageError,
 )
 from universe2.core.runtime import Runtime
-from universe2.core.spaces import FIXED, empty, leaf_values, leaves
+from universe2.core.spaces import empty, leaf_values, leaves
 from universe2.core.spec import Autoreset, EnvConfig
 from universe2.faces.env import RuntimeEnv
 from universe2.faces.vector import RuntimeVectorEnv
 from universe2.testing.play import ActionSource, Played, play, receive
 from universe2.testing.rows import check_rows
+from universe2.testing.wrong import wrong_actions
 
 Opener = Callable[[int, EnvConfig], Runtime]
 
@@ -195,7 +195,7 @@ def wrong_actions_are_refused_by_name(subject: Subject) -> None:
     runtime.reset([0, 1], [61, 62])
     receive(runtime, 2)
     good = source.batch(np.arange(2))
-    for what, bad, slot in _wrong_actions(runtime):
+    for what, bad, slot in wrong_actions(runtime):
         try:
             runtime.send([0, 1], bad)
         except InvalidActionError as error:
@@ -364,33 +364,6 @@ ONE_AGENT_CHECKS: tuple[Callable[[Subject], None], ...] = (
     gymnasium_says_so_too,
 )
 """Of Gymnasium's faces; universe2.testing.agents has those for several agents."""
-
-
-def _wrong_actions(runtime: Runtime) -> list[tuple[str, Any, str]]:
-    """(what is wrong, action for two slots, how the refusal must name them), as far as the space allows."""
-    space, both = runtime.action_space, "slots [0, 1]"
-    wrong: list[tuple[str, Any, str]] = [("a wrong type", object(), both)]
-    if isinstance(space, FIXED):
-        good = empty(space, 2)
-        wrong.append(("a row too few", good[:1], both))
-        wrong.append(("a wrong shape", np.zeros((2, 3, 5, 7), good.dtype), both))
-        if np.dtype(space.dtype).kind in "iu":
-            wrong.append(("a fractional number", good.astype(np.float64) + 0.5, both))
-            high = good.astype(np.int64)
-            high[1] = 10**6
-            wrong.append(("a value out of range", high, "slot 1"))
-        else:
-            bad = good.copy()
-            bad[1] = np.nan
-            wrong.append(("a NaN", bad, "slot 1"))
-    else:
-        wrong.append((f"nothing for {[path for path, _ in leaves(space)]}", (), both))
-    if runtime.spec.multi_agent:
-        first, good = agents_of(space)[0], empty(space, 2)
-        others = {agent: value for agent, value in good.items() if agent != first}
-        wrong.append((f"nothing for {first}", others, both))
-        wrong.append(("one agent too many", {**good, "stranger": good[first]}, both))
-    return wrong
 
 
 def _raises(kind: type[Exception], call: Callable[[], Any], what: str) -> None:
