@@ -117,13 +117,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         start = len(self._buffer)
         self._buffer += data
-        begin = 0
-        while (end := self._buffer.find(b"\0", max(begin, start))) >= 0:
-            message = bytes(self._buffer[begin:end])
-            if not message.startswith(_EVENT) or message[len(_EVENT) :].partition(b'"')[0] in self._heard:
+        end = self._buffer.rfind(b"\0", start)
+        if end < 0:
+            return
+        # Taken out first: whatever becomes of them, the next ones begin where these end.
+        messages = bytes(self._buffer[:end]).split(b"\0")
+        del self._buffer[: end + 1]
+        for message in messages:
+            if message.startswith(_EVENT) and message[len(_EVENT) :].partition(b'"')[0] not in self._heard:
+                continue
+            try:
                 self._dispatch(json.loads(message))
-            begin = end + 1
-        del self._buffer[:begin]
+            except Exception as error:  # noqa: BLE001 (whoever waits is told)
+                what = message[:100].decode(errors="replace")
+                self.close(f"{type(error).__name__}: {error}, while this side dealt with {what}")
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("the browser is gone: it closed its pipe (killed, crashed, or out of memory?)")

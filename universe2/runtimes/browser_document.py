@@ -15,19 +15,24 @@ from typing import NamedTuple
 _SCRIPT = re.compile(r"""<script\s+src=["']([^"':?]+)["']\s*>\s*</script>""")
 _SHEET = re.compile(r"""<link\s(?=[^>]*rel=["']stylesheet["'])[^>]*href=["']([^"':?]+)["'][^>]*>""")
 _JQUERY = re.compile(r"(^|/)jquery[^/]*\.js$")
+_ABSENT = (404, "text/plain", "")
 _URL = re.compile(r"""url\(\s*["']?([^"')]+)["']?\s*\)""")
 
 
 @cache
 def file(root: Path, path: str) -> tuple[int, str, str]:
-    """(HTTP status, content type, body in base64) of a file under ``root``."""
-    found = (root / path).resolve()
-    if not found.is_relative_to(root.resolve()) or not found.is_file():
-        return 404, "text/plain", ""
+    """(HTTP status, content type, body in base64) of a file under ``root``; 404 for what can't be read."""
+    found = _found(root, root / path)
+    if found is None:
+        return _ABSENT
+    try:
+        body = found.read_bytes()
+    except OSError:
+        return _ABSENT
     kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
     if kind.startswith("text/") or kind.endswith("javascript"):
         kind += "; charset=utf-8"
-    return 200, kind, base64.b64encode(found.read_bytes()).decode()
+    return 200, kind, base64.b64encode(body).decode()
 
 
 class Document(NamedTuple):
@@ -75,8 +80,8 @@ def _with_pictures(root: Path, sheet: Path, text: str) -> str:
         reference = match[1].strip().strip("'\"")
         if ":" in reference:
             return match[0]
-        found = (sheet.parent / re.split("[?#]", reference)[0]).resolve()
-        if not _inside(root, found) or not found.is_file():
+        found = _found(root, sheet.parent / re.split("[?#]", reference)[0])
+        if found is None:
             return match[0]
         _, kind, body = file(root, str(found.relative_to(root.resolve())))
         return f'url("data:{kind};base64,{body}")'
@@ -85,9 +90,14 @@ def _with_pictures(root: Path, sheet: Path, text: str) -> str:
 
 
 def _text(root: Path, path: Path) -> str | None:
-    found = path.resolve()
-    return found.read_text("utf-8") if _inside(root, found) and found.is_file() else None
+    found = _found(root, path)
+    return found.read_text("utf-8") if found is not None else None
 
 
-def _inside(root: Path, found: Path) -> bool:
-    return found.is_relative_to(root.resolve())
+def _found(root: Path, path: Path) -> Path | None:
+    """The file at ``path``, if there is one under ``root``."""
+    try:
+        found = path.resolve()
+        return found if found.is_relative_to(root.resolve()) and found.is_file() else None
+    except (OSError, ValueError):  # a name too long, or with a NUL in it
+        return None

@@ -121,7 +121,8 @@ class Origin:
         try:
             asked = Request.of(request["method"], request["url"], request.get("postData", ""))
             status, html = self.site.respond(asked)
+            body = html.encode()
         except Exception as error:  # noqa: BLE001 (kept for the step that caused it)
             self._site_error = error
-            status, html = 500, "<p>The site failed.</p>"
-        return status, "text/html; charset=utf-8", base64.b64encode(html.encode()).decode()
+            status, body = 500, b"<p>The site failed.</p>"
+        return status, "text/html; charset=utf-8", base64.b64encode(body).decode()
