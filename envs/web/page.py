@@ -161,6 +161,14 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{there}/"
 
 
+def reach_of(url: str) -> str:
+    """``host:port`` of an address, its port always named; empty for none."""
+    if not url:
+        return ""
+    parts = urlsplit(origin_of(url))
+    return parts.netloc if parts.port is not None else f"{parts.netloc}:{_PORTS[parts.scheme]}"
+
+
 def spaces(spec: EnvSpec, config: EnvConfig) -> Spaces:
     """Screen, instruction and the whole screen action: native is the page at its own size.
 

@@ -13,7 +13,6 @@ import math
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from universe2.core.screen import clean_instruction
 from universe2.core.seeding import fold31
 from universe2.core.spec import EnvConfig, EnvSpec, load
 from universe2.envs.web.observations import extra_observation, parts_of
-from universe2.envs.web.page import WebPage, check_options
+from universe2.envs.web.page import WebPage, check_options, reach_of
 from universe2.envs.web.solvers.acting import Look
 from universe2.envs.web.solvers.advice import Adviser
 from universe2.runtimes.browser_actions import carry_out
@@ -250,7 +249,7 @@ class BrowserHost:
         )
         if browser is None or not browser.alive or worn:
             async with self._starts:
-                state.browser = await Browser.start(host=urlsplit(self._page.url).hostname or "")
+                state.browser = await Browser.start(reach=reach_of(self._page.url))
             state.megabytes = 0.0
             if browser is not None and (state.page is None or state.page.browser is not browser):
                 browser.kill()

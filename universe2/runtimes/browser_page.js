@@ -46,6 +46,21 @@
     happened: [...happened],
   });
 
+  // The runtime doesn't see sockets to elsewhere: the browser lets none through, and here they are told.
+  for (const name of ["WebSocket", "WebTransport"]) {
+    const Real = window[name];
+    if (!Real) continue; // WebTransport is in secure documents only
+    const told = new Proxy(Real, {
+      construct: (target, args, self) => {
+        const made = Reflect.construct(target, args, self === told ? target : self);
+        const address = new URL(made.url ?? args[0], document.baseURI);
+        if (address.host !== location.host) refuse(address.href);
+        return made;
+      },
+    });
+    window[name] = Real.prototype.constructor = told;
+  }
+
   // A document that is replaced before the runtime asks leaves its news to the next one, in the window's name.
   // A blank one takes none: it stands between two episodes. What a page itself wrote there may be anything.
   const inherit = () => {

@@ -45,12 +45,8 @@ _DETERMINISM = (
     "--font-render-hinting=none",
     "--lang=en-US",
 )
-# No name resolves and every connection goes to a proxy that isn't there.
-_NOWHERE = (
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--proxy-server=http://127.0.0.1:9",
-    "--proxy-bypass-list=<-loopback>",
-)
+_DEAD_PROXY = "--proxy-server=http://127.0.0.1:9"
+"""Nobody listens there. It also takes the place of a proxy that the system or its environment names."""
 _ISOLATION = (
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--disable-background-networking",
@@ -97,8 +93,8 @@ class Browser:
         connection.listen("Target.targetCrashed", "", self._crashed)
 
     @classmethod
-    async def start(cls, program: str | None = None, host: str = "") -> Browser:
-        """Start one that reaches ``host`` (a name or an address) and nothing else, or nothing at all.
+    async def start(cls, program: str | None = None, reach: str = "") -> Browser:
+        """Start one that reaches ``reach`` (``host:port``) and nothing else, or nothing at all.
 
         Waits until it answers. Raises MissingDependencyError, InfrastructureFault.
         """
@@ -106,24 +102,23 @@ class Browser:
         if program is None:
             raise MissingDependencyError(f"no Chromium headless shell was found; get one with: {INSTALL}")
         try:
-            return await cls._start(program, host)
+            return await cls._start(program, reach)
         except InfrastructureFault as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
             # seen once in some thousands of starts: a thread of Chromium's own crashes
             log.warning("%s; it is started once more", error)
-        return await cls._start(program, host)
+        return await cls._start(program, reach)
 
     @classmethod
-    async def _start(cls, program: str, host: str) -> Browser:
-        reach = (f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {host}",) if host else _NOWHERE
+    async def _start(cls, program: str, reach: str) -> Browser:
         commands_out, commands_in = os.pipe()
         results_out, results_in = os.pipe()
         launcher = Path(__file__).with_name("browser_launch.py")
         try:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(launcher), str(commands_out), str(results_in)]
-                + [str(os.getpid()), program, *_PLACE, *_DETERMINISM, *_ISOLATION, *reach],
+                + [str(os.getpid()), program, *_PLACE, *_DETERMINISM, *_ISOLATION, *_fence(reach)],
                 pass_fds=(commands_out, results_in),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -180,6 +175,22 @@ class Browser:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()  # if it has no group of its own yet
             self.process.wait(EXIT_SECONDS)
+
+
+def _fence(reach: str) -> tuple[str, ...]:
+    """No name resolves but that of ``reach``, and every connection to elsewhere goes to a dead proxy.
+
+    It holds for what ``Fetch.enable`` of a page doesn't see: sockets, WebRTC, shared and service workers.
+    """
+    host = reach.rpartition(":")[0].strip("[]")
+    names = f", EXCLUDE {host}" if host else ""
+    # Later rules come first: <-loopback> takes away that loopback addresses never go to a proxy.
+    past = f";{reach}" if reach else ""
+    return (
+        f"--host-resolver-rules=MAP * ~NOTFOUND{names}",
+        _DEAD_PROXY,
+        f"--proxy-bypass-list=<-loopback>{past}",
+    )
 
 
 async def probe(program: str) -> bool:
