@@ -100,6 +100,25 @@ def test_errors_are_bounded_in_number_and_length(tmp_path: Path) -> None:
 
 
 @browser
+def test_what_is_told_is_bounded_in_number_and_length(tmp_path: Path) -> None:
+    many = (
+        "for (let i = 0; i < 99; i++) { alert(i % 20 + 'x'.repeat(1e5)); alert('first'); "
+        "fetch('http://else.test/' + i + 'x'.repeat(1e5)).catch(() => 0); open('http://else.test/'); "
+        "const link = document.createElement('a'); link.download = i; link.href = 'page.html'; "
+        "link.click(); }"
+    )
+    with session_of(tmp_path, button(many)) as session:
+        session.reset(0)
+        for _ in range(2):
+            info = press(session)
+            for name in ("refused", "dialogs", "downloads"):
+                assert len(info[name]) == len(set(info[name])) == 10, name
+                assert max(map(len, info[name])) < 400
+        session.reset(1)
+        assert session.step(action()).info == {}
+
+
+@browser
 def test_what_is_no_error_is_not_told(tmp_path: Path) -> None:
     """A picture that is missing, a promise that is dealt with, sizes that change while they are watched."""
     watch = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from web_session import Session
@@ -134,6 +136,34 @@ def test_a_page_that_eats_memory_is_killed(session: Session, monkeypatch: pytest
             wait(session, 40)
         assert session.host.browser_pids() == []
         session.reset(0)
+
+
+@pytest.mark.parametrize("greedy", ["browser", "page"])
+def test_the_memory_of_an_older_browser_is_watched_too(
+    session: Session, monkeypatch: pytest.MonkeyPatch, greedy: str
+) -> None:
+    """One that is replaced while its last episode runs. What it takes is no reason to replace the new one."""
+    told: list[tuple[str, str]] = []
+
+    def browser(name: str) -> Any:
+        megabytes = 3000.0 if name == greedy else 100.0
+        return Mock(megabytes=lambda: megabytes, kill=lambda why: told.append((name, why)))
+
+    async def watch() -> float:
+        state: Any = session.host._slots[0]
+        state.browser, state.page = browser("browser"), Mock(browser=browser("page"))
+        watching = asyncio.create_task(session.host._watch_memory())
+        while not told:
+            await asyncio.sleep(0)
+        watching.cancel()
+        megabytes: float = state.megabytes
+        state.browser = state.page = None
+        return megabytes
+
+    monkeypatch.setattr(browser_host, "_WATCH_SECONDS", 0.0)
+    with session:
+        assert session.run(watch()) == (3000.0 if greedy == "browser" else 100.0)
+    assert told[0] == (greedy, "slot 0: the page took 3000 MB of memory, so it was killed")
 
 
 def wait(session: Session, steps: int) -> None:

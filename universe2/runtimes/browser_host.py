@@ -59,6 +59,11 @@ class _Slot:
     lost: str = ""
     """why the page of the running episode is gone, if its browser died under the next one's"""
 
+    def browsers(self) -> set[Browser]:
+        """The slot's browser, and an older one whose episode still runs."""
+        found = {self.browser, self.page.browser if self.page is not None else None}
+        return {browser for browser in found if browser is not None}
+
 
 class BrowserHost:
     """A SlotHost for web tasks: ``spec.entry`` makes the WebPage that all slots show."""
@@ -83,12 +88,14 @@ class BrowserHost:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             for slot, state in self._slots.items():
-                if state.browser is None:
-                    continue
-                state.megabytes = state.browser.megabytes()
-                if state.megabytes > KILL_MB:
-                    why = f"slot {slot}: the page took {state.megabytes:.0f} MB of memory, so it was killed"
-                    state.browser.kill(why)
+                for browser in state.browsers():
+                    megabytes = browser.megabytes()
+                    if browser is state.browser:
+                        state.megabytes = megabytes
+                    if megabytes > KILL_MB:
+                        browser.kill(
+                            f"slot {slot}: the page took {megabytes:.0f} MB of memory, so it was killed"
+                        )
 
     async def reset(self, slot: int, seed: int) -> tuple[Any, dict[str, Any]]:
         state = self._slots[slot]
@@ -278,9 +285,8 @@ class BrowserHost:
         """End the slot's browsers; ``why`` is what a step hears that is under way or comes later."""
         state = self._slots[slot]
         state.lost = state.lost or why
-        for browser in {state.browser, state.page.browser if state.page is not None else None}:
-            if browser is not None:
-                browser.kill(why or "the connection was closed")
+        for browser in state.browsers():
+            browser.kill(why or "the connection was closed")
         state.browser = state.page = state.spare = None
 
 

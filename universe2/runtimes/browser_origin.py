@@ -23,8 +23,18 @@ INVENTED = "http://task.test/"
 _HOST = base64.b64encode(b'<!DOCTYPE html><body style="margin: 0">').decode()
 """the document around the frame that an ``in_frame`` page is written into"""
 
+_MOST, _LONGEST = 10, 350
+"""so many different texts of a kind are told of an episode, and so many characters of each"""
+
 Send = Callable[..., "asyncio.Future[dict[str, Any]]"]
 """``send(method, **params)``: a command to the page's session"""
+
+
+def tell(told: list[str], text: str) -> None:
+    """Add to what is told of an episode: each text once, not many and none long."""
+    text = text[:_LONGEST]
+    if len(told) < _MOST and text not in told:
+        told.append(text)
 
 
 class Origin:
@@ -76,7 +86,7 @@ class Origin:
         cache = "max-age=31536000, immutable"
         self.turned = self.turned or document
         if not url.startswith(self.url):
-            self.refused.append(url)
+            tell(self.refused, url)
             # An aborted navigation leaves the page where it is; a blocked one shows an error page.
             reason = "Aborted" if document else "BlockedByClient"
             self._send("Fetch.failRequest", requestId=request, errorReason=reason)

@@ -28,19 +28,23 @@
     }
   };
   const happened = new Set();
-  const [refused, dialogs, downloads, errors] = [[], [], [], []];
   const note = (what) => (outer() ? outer().note(what) : happened.add(what));
-  const refuse = (address) => (outer() ? outer().refuse(address) : void refused.push(address));
-  const say = (text) => (outer() ? outer().say(text) : void dialogs.push(text));
-  const keep = (name) => (outer() ? outer().keep(name) : void downloads.push(name));
-  // Each error once and not many, for a page may make them in every frame.
-  const known = new Set();
-  const fail = (text) => {
-    if (outer()) return outer().fail(text);
-    if (known.size >= 10 || known.has(text)) return;
-    known.add(text);
-    errors.push(text);
+  // Each text once, not many and none long: a page may make them in every frame, for ever.
+  const [MOST, LONGEST] = [10, 350];
+  const [refused, dialogs, downloads, errors] = [[], [], [], []];
+  const teller = (name, list) => {
+    const known = new Set();
+    return (text) => {
+      const above = outer();
+      if (above) return above[name](text);
+      const told = text.slice(0, LONGEST);
+      if (known.size >= MOST || known.has(told)) return;
+      known.add(told);
+      list.push(told);
+    };
   };
+  const [refuse, say] = [teller("refuse", refused), teller("say", dialogs)];
+  const [keep, fail] = [teller("keep", downloads), teller("fail", errors)];
   const news = () => ({
     refused: refused.splice(0), dialogs: dialogs.splice(0), downloads: downloads.splice(0), errors: errors.splice(0),
     happened: [...happened],

@@ -17,7 +17,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from universe2.core.host import InfrastructureFault
 from universe2.envs.web.page import WebPage
 from universe2.runtimes.browser_document import single_document
 from universe2.runtimes.browser_input import FLUSH, Command
-from universe2.runtimes.browser_origin import Origin
+from universe2.runtimes.browser_origin import Origin, tell
 from universe2.runtimes.browser_process import Browser
 
 START_S = 1_704_110_400
@@ -45,8 +45,6 @@ _AT_ONCE = 3
 """Of those, how many are drawn before the page itself is waited for in between."""
 _STARTING_MS = 100
 """virtual time given at once to a page that starts its problem"""
-_ERRORS = 10
-"""so many errors of a page are told in an episode, and no more"""
 
 
 class EpisodePage:
@@ -62,7 +60,7 @@ class EpisodePage:
         self.downloads: list[str] = []
         """names of files that it would have downloaded"""
         self.errors: list[str] = []
-        """what its scripts did not catch, each error once"""
+        """what its scripts did not catch"""
         self.worn = False
         """whether something happened that would change later episodes: then it isn't used again"""
         self.copied = False
@@ -105,7 +103,7 @@ class EpisodePage:
         denied = send("Browser.setDownloadBehavior", behavior="deny", browserContextId=context)
         attached = await send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         opened = cls(browser, page, attached["sessionId"], target["targetId"], context)
-        browser.pages[target["targetId"]] = opened.refused.append
+        browser.pages[target["targetId"]] = partial(tell, opened.refused)
         await denied
         await opened._set_up()
         await opened._load(seed)
@@ -145,7 +143,7 @@ class EpisodePage:
         connection.listen(
             "Page.downloadWillBegin",
             self._session,
-            lambda event: self.downloads.append(event["suggestedFilename"]),
+            lambda event: tell(self.downloads, event["suggestedFilename"]),
         )
         await asyncio.gather(
             self._send("Page.enable"),
@@ -344,11 +342,9 @@ class EpisodePage:
 
     def _hear(self, news: dict[str, list[str]]) -> None:
         """Keep what the page's documents have to tell since they were last asked (see browser_page.js)."""
-        self.refused += news["refused"]
-        self.dialogs += news["dialogs"]
-        self.downloads += news["downloads"]
-        self.errors += [error for error in news["errors"] if error not in self.errors]
-        del self.errors[_ERRORS:]
+        for name in ("refused", "dialogs", "downloads", "errors"):
+            for text in news[name]:
+                tell(getattr(self, name), text)
         self.worn = self.worn or "selected" in news["happened"]
         self.copied = self.copied or "copied" in news["happened"]
 
