@@ -87,3 +87,43 @@ def test_what_was_copied_or_cut_is_not_carried_on(spec: EnvSpec, keys: tuple[str
         session.reset(1)
         told(session, x=20, y=4, button="click")
         assert told(session, x=20, y=4, key="Control+V")["value"] == ""
+
+
+LESS = """<!DOCTYPE html><body style="margin:0">
+<script>
+const seen = [];
+const hear = (list) => seen.push(...list.getEntries().map((entry) => [entry.entryType, entry.startTime]));
+for (const type of ["paint", "event", "resource", "navigation", "longtask", "mark"])
+  new PerformanceObserver(hear).observe({ type, buffered: true });
+new PerformanceObserver(hear).observe({ entryTypes: ["paint", "measure"] });
+new PerformanceObserver(hear).observe({ entryTypes: ["paint"] });
+const first = document.cookie;
+const day = (days) => new Date(Date.now() + days * 864e5).toUTCString();
+document.cookie = `tomorrow=1; expires=${day(1)}; path=/`;
+document.cookie = `yesterday=1; expires=${day(-1)}; path=/`;
+document.cookie = "always=1; path=/";
+document.cookie = `short=1; max-age=0; expires=${day(1)}`;
+document.cookie = `gone=1; path=/`;
+document.cookie = `gone=; path=/; expires=Thu, 01-Jan-1970 00:00:00 GMT`;
+const files = [{}, { type: "text/plain" }, { lastModified: 5 }].map((given) => new File(["x"], "a", given));
+onmousemove = () => (performance.mark("moved"), performance.measure("whole"));
+const state = () => JSON.stringify({
+  seen, first, cookie: document.cookie, modified: files.map((file) => file.lastModified - Date.now()),
+  later: new File([], "a").lastModified - Date.now(), kind: files[1].type, own: files[0] instanceof File,
+  machine: [navigator.hardwareConcurrency, navigator.deviceMemory ?? 8],
+});
+</script></body>"""
+
+
+def test_observers_files_cookies_and_the_machine_tell_no_real_time(tmp_path: Path, spec: EnvSpec) -> None:
+    (tmp_path / "clocks.html").write_text(LESS)
+    with Session(spec) as session:
+        for _ in range(3):
+            session.reset(7)
+            found = [told(session, x=x, y=40) for x in (10, 20, 30)][-1]
+            assert found["first"] == ""
+            assert found["cookie"] == "tomorrow=1; always=1"
+            assert found["modified"] == [-300, -300, 5 - 1_704_110_400_300]
+            assert (found["later"], found["kind"], found["own"]) == (0, "text/plain", True)
+            assert found["machine"] == [4, 8]
+            assert sorted(found["seen"]) == [["mark", at] for at in (0, 100, 200)] + [["measure", 0]] * 3

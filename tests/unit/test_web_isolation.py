@@ -186,3 +186,29 @@ def test_a_crashed_renderer_is_named(session: Session, method: str, params: dict
         with pytest.raises(InfrastructureFault, match="crashed"):
             session.step(parse("wait()"))  # type: ignore[arg-type]
         session.reset(0)
+
+
+def folder_page(root: str) -> WebPage:
+    read = "() => ({ done: false })"
+    return WebPage(root=Path(root), path="a/b/page.html", start="() => found", read=read, in_frame=True)
+
+
+def test_cookies_of_every_folder_go_with_the_episode(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "page.html").write_text(
+        """<script>const found = `found: ${document.cookie}`;
+        ["", "; path=/", "; path=/a", "; path=/a/", "; path=/a/b/page.html"].forEach((path, i) => {
+          document.cookie = `c${i}=1${path}`; });</script>"""
+    )
+    spec = EnvSpec(
+        id="web/folders-v0",
+        runtime="browser",
+        entry=f"{__name__}:folder_page",
+        kwargs={"root": str(tmp_path)},
+        spaces_from="universe2.envs.web.page:spaces",
+        options=OPTIONS,
+    )
+    with Session(spec) as session:
+        for seed in range(3):
+            session.reset(seed)
+            assert session.instruction == "found: "

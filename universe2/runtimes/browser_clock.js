@@ -27,6 +27,31 @@
     return partsReal.call(this, date);
   };
   getter(Document.prototype, "lastModified", () => "01/01/2024 12:00:00");
+  const RealFile = File;
+  window.File = new Proxy(RealFile, {
+    construct: (target, args, self) => {
+      const [bits, name, options = {}] = args;
+      if (args.length > 1 && Object(options) === options && options.lastModified === undefined)
+        args = [bits, name, { type: options.type, endings: options.endings, lastModified: now() }];
+      return Reflect.construct(target, args, self === window.File ? target : self);
+    },
+  });
+  RealFile.prototype.constructor = window.File;
+  // The browser lets cookies expire by the system's clock: it is told how long after the page's now they do.
+  const cookie = Object.getOwnPropertyDescriptor(Document.prototype, "cookie");
+  const EXPIRES = /;\s*expires\s*=([^;]*)/i;
+  Object.defineProperty(Document.prototype, "cookie", {
+    ...cookie,
+    set(text) {
+      const whole = String(text);
+      const until = /;\s*max-age\s*=/i.test(whole) ? NaN : RealDate.parse(EXPIRES.exec(whole)?.[1]);
+      const lasting = `; max-age=${Math.ceil((until - now()) / 1000)}`;
+      cookie.set.call(this, Number.isNaN(until) ? whole : whole.replace(EXPIRES, lasting));
+    },
+  });
+  // What differs from machine to machine.
+  for (const [name, value] of [["hardwareConcurrency", 4], ["deviceMemory", 8]])
+    if (name in Navigator.prototype) getter(Navigator.prototype, name, () => value);
   if (window.Temporal) {
     const instant = () => Temporal.Instant.fromEpochMilliseconds(now());
     const zoned = (zone = "UTC") => instant().toZonedDateTimeISO(zone);
@@ -55,6 +80,15 @@
     const real = performance[name].bind(performance);
     performance[name] = (...args) => real(...args).filter((entry) => /^(mark|measure)$/.test(entry.entryType));
   }
+  const MARKED = ["mark", "measure"];
+  const observeReal = PerformanceObserver.prototype.observe;
+  PerformanceObserver.prototype.observe = function (options = {}) {
+    const { type, entryTypes } = options;
+    if (type !== undefined && !MARKED.includes(String(type))) return;
+    if (type !== undefined || !Array.isArray(entryTypes)) return observeReal.call(this, options);
+    const some = entryTypes.filter((each) => MARKED.includes(String(each)));
+    if (some.length) observeReal.call(this, { entryTypes: some });
+  };
   const timing = window.PerformanceTiming?.prototype;
   for (const name of Object.keys(timing || {})) if (name !== "toJSON") getter(timing, name, () => START);
   // When an event is first looked at: time stands still while it is dealt with.

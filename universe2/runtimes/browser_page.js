@@ -329,8 +329,10 @@
       for (const old of document.querySelectorAll("iframe")) old.remove();
       // Each is a message to another process, and most pages store nothing.
       for (const storage of [localStorage, sessionStorage]) if (storage.length) storage.clear();
+      const folders = location.pathname.split("/").map((_, i, all) => all.slice(0, i + 1).join("/"));
       for (const cookie of document.cookie.split("; ").filter(Boolean))
-        document.cookie = cookie.split("=")[0] + "=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        for (const path of folders.flatMap((folder) => [folder, `${folder}/`]))
+          document.cookie = `${cookie.split("=")[0]}=; path=${path}; max-age=0`;
       const frame = document.createElement("iframe");
       frame.style.cssText = `display: block; border: 0; width: ${source.width}px; height: ${source.height}px`;
       document.body.append(frame);
