@@ -48,16 +48,50 @@ class Verdict:
     """the problem is that it can't be replayed here and now, which says nothing about the episode"""
 
 
-def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
+@dataclass(frozen=True)
+class Finding:
+    """What a replay of one run found."""
+
+    verdicts: list[Verdict]
+    tier: str
+    """"replay-verified", "differs", or "self-reported": it couldn't be replayed"""
+    digest: str
+    """``EpisodeStore.digest`` of what was replayed: of anything else the tier says nothing"""
+    unmarked: str
+    """why the file doesn't say so; empty if it does"""
+
+
+def verify(store: EpisodeStore, run_id: int, place: Place) -> Finding:
     """Replay all whole episodes of a run. If each is the same, the run becomes "replay-verified".
 
     Until then it is "self-reported", whatever it was and whatever is raised. An episode that the run's
     suite doesn't ask for, that can't be read or can't be replayed is a problem, too; one that comes out
-    otherwise, or is not what it should be, makes the run one that "differs". Raises UsageError if
-    the run can't be read, or lists another suite than the one whose hash it bears.
+    otherwise, or is not what it should be, makes the run one that "differs". A store that can't be written
+    is replayed all the same, and keeps its marks. Raises UsageError if the run can't be read, or lists
+    another suite than the one whose hash it bears.
     """
-    store.set_tier(run_id, "self-reported")
+    _mark(store, run_id, "self-reported")
     digest = store.digest(run_id)  # before anything is read: who changes a row meanwhile undoes the mark
+    verdicts = _verdicts(store, run_id, place)
+    problems = [verdict for verdict in verdicts if verdict.problem]
+    tier = "self-reported"
+    if verdicts and not problems:
+        tier = "replay-verified"
+    elif not all(verdict.open for verdict in problems):
+        tier = "differs"
+    return Finding(verdicts, tier, digest, _mark(store, run_id, tier, digest))
+
+
+def _mark(store: EpisodeStore, run_id: int, tier: str, digest: str = "") -> str:
+    """Why the store can't keep it; empty if it does."""
+    try:
+        store.set_tier(run_id, tier, "" if tier == "self-reported" else digest)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _verdicts(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
     run = store.run(run_id)
     try:
         suite = stored_suite(run.suite_content, run.suite_hash)
@@ -76,11 +110,6 @@ def verify(store: EpisodeStore, run_id: int, place: Place) -> list[Verdict]:
         groups.setdefault(key, []).append(episode)
     for episodes in groups.values():
         _verify_group(episodes, place, verdicts.append)
-    problems = [verdict for verdict in verdicts if verdict.problem]
-    if verdicts and not problems:
-        store.set_tier(run_id, "replay-verified", digest)
-    elif not all(verdict.open for verdict in problems):
-        store.set_tier(run_id, "differs", digest)
     return verdicts
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from universe2.agents.evaluate_policy import manner
+from universe2.agents.evaluate_replay import Finding
 from universe2.agents.evaluate_suite import Suite, stored_suite
 from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
 from universe2.core.errors import UnknownEnvError, UsageError
@@ -58,10 +59,15 @@ class SuiteRanking:
     """the marks were made just now, in this process, and aren't the files' own"""
 
 
-def read_rankings(paths: Iterable[str | Path], replayed: bool = False) -> list[SuiteRanking]:
-    """All rankings in the stores, the one with the newest run first. ``replayed``: all were, just now.
+Replays = Mapping[Path, Mapping[int, Finding]]
+"""store → run → what a replay of it found"""
 
-    Raises UsageError if a file is not a store, or there is no run that can be read.
+
+def read_rankings(paths: Iterable[str | Path], replayed: Replays | None = None) -> list[SuiteRanking]:
+    """All rankings in the stores, the one with the newest run first.
+
+    With ``replayed`` the marks in the files count nothing: what is not among these findings, or has changed
+    since, is self-reported. Raises UsageError if a file is not a store, or there is no run that can be read.
     """
     suites: dict[str, list[_Found]] = {}
     unread: list[str] = []
@@ -70,7 +76,7 @@ def read_rankings(paths: Iterable[str | Path], replayed: bool = False) -> list[S
         with EpisodeStore(path, must_exist=True) as store:
             for number in store.run_ids():
                 try:
-                    found = _read(store, number)
+                    found = _read(store, number, replayed)
                 except UsageError as error:
                     here = f"{store.path}, run {number}"
                     unread.append(f"{here} is left out: {str(error).removeprefix(f'{here}: ')}")
@@ -80,11 +86,11 @@ def read_rankings(paths: Iterable[str | Path], replayed: bool = False) -> list[S
         raise UsageError(f"no run can be ranked: {'; '.join(unread)}")
     if not suites:
         raise UsageError(f"no run in {', '.join(map(str, paths))}; `universe2 evaluate` adds one")
-    rankings = [_rank_suite(found, unread, replayed) for found in suites.values()]
+    rankings = [_rank_suite(found, unread, replayed is not None) for found in suites.values()]
     return sorted(rankings, key=lambda r: -max(run.started for run in r.runs.values()))
 
 
-def _read(store: EpisodeStore, number: int) -> _Found:
+def _read(store: EpisodeStore, number: int, replayed: Replays | None) -> _Found:
     """A run and the returns of the seeds that its suite asks for. Raises UsageError if it holds anything
     that can't be ranked."""
     run = store.run(number)
@@ -101,7 +107,14 @@ def _read(store: EpisodeStore, number: int) -> _Found:
         for seed, total in totals.items():
             if not math.isfinite(total):
                 raise UsageError(f"the return of {task} seed {seed} is {total}; was the file edited?")
-    return _Found(run, suite, store.tier(run), returns, store.cut_counts(number))
+    tier = store.tier(run) if replayed is None else _tier(store, number, replayed)
+    return _Found(run, suite, tier, returns, store.cut_counts(number))
+
+
+def _tier(store: EpisodeStore, number: int, replayed: Replays) -> str:
+    finding = replayed.get(store.path, {}).get(number)
+    same = finding is not None and finding.digest == store.digest(number)
+    return finding.tier if finding is not None and same else "self-reported"
 
 
 def _rank_suite(found: list[_Found], unread: list[str], replayed: bool) -> SuiteRanking:
@@ -270,6 +283,8 @@ def notes(suite: SuiteRanking) -> list[str]:
             marked = True
         elif entry.tier == "differs":
             said.append(f"{entry.name} has no rank: replayed, its episodes come out otherwise.")
+        elif suite.replayed:
+            said.append(f"{entry.name} could not be replayed just now: it counts as self-reported.")
         elif suite.runs[entry.name].tier == "replay-verified":
             said.append(
                 f"{entry.name} is marked replay-verified, but was changed since, or marked by an older "

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import universe2
 from universe2 import cli
 from universe2.cli import evaluate, leaderboard
-from universe2.core.errors import ServerLostError
+from universe2.core.errors import ServerLostError, UsageError
 from universe2.core.registry import register, unregister
 from universe2.trace import EpisodeStore
 
@@ -105,6 +105,38 @@ def test_the_leaderboard_replays_before_it_ranks_if_told_to(
     (entry,) = json.loads(Path("r.json").read_text())[0]["entries"]
     assert (entry["tier"], entry["rank"]) == ("differs", None)
     assert "e.sqlite: 1 of 5 episodes did not come out the same" in capsys.readouterr().err
+
+
+def test_a_store_that_can_not_be_written_is_replayed_and_its_own_marks_count_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    play = ("evaluate", "random", "--suite", "suite.toml", "--interface", "native", "--db", "e.sqlite")
+    for name in ("sound", "forged", "of another place"):
+        assert run(monkeypatch, *play, "--name", name) == 0
+    with EpisodeStore("e.sqlite") as store, sqlite3.connect("e.sqlite") as db:
+        db.execute("UPDATE episodes SET return = return + 5 WHERE run = 2")
+        db.execute("UPDATE episodes SET spec_hash = 'x' WHERE run = 3")
+        db.commit()
+        store.set_tier(2, "replay-verified", store.digest(2))
+        store.set_tier(3, "replay-verified", store.digest(3))
+    db.close()
+
+    def set_tier(*_: Any) -> None:
+        raise UsageError("cannot write to e.sqlite: attempt to write a readonly database")
+
+    monkeypatch.setattr(EpisodeStore, "set_tier", set_tier)
+    capsys.readouterr()
+    out = ("--json", "r.json", "--html", "r.html")
+    assert run(monkeypatch, "leaderboard", "e.sqlite", "--verify", *out) == 1
+    said = capsys.readouterr()
+    assert "the file keeps the marks it had: cannot write to e.sqlite" in said.out
+    assert "e.sqlite: 10 of 15 episodes did not come out the same" in said.err
+    (suite,) = json.loads(Path("r.json").read_text())
+    tiers = {entry["name"]: entry["tier"] for entry in suite["entries"]}
+    told = {"sound": "replay-verified", "forged": "differs", "of another place": "self-reported"}
+    assert tiers == told
+    assert "of another place could not be replayed just now" in Path("r.html").read_text()
 
 
 @pytest.mark.parametrize("columns", [80, 120, 240])

@@ -73,7 +73,7 @@ def test_each_seed_is_played_once_to_its_end(store: EpisodeStore) -> None:
 
 def test_screen_interface(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random"), suite(3), store, Place(slots=2))
-    assert all(v.problem == "" for v in verify(store, result.run_id, Place(slots=3)))
+    assert all(v.problem == "" for v in verify(store, result.run_id, Place(slots=3)).verdicts)
 
 
 def test_cut_episodes_are_tried_again_and_count_nowhere(store: EpisodeStore) -> None:
@@ -146,7 +146,7 @@ def test_missing_dependency(store: EpisodeStore) -> None:
 
 def test_replay_verifies(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), suite(), store, Place(slots=3))
-    verdicts = verify(store, result.run_id, Place(slots=5))
+    verdicts = verify(store, result.run_id, Place(slots=5)).verdicts
     assert len(verdicts) == 11
     assert {v.problem for v in verdicts} == {""}
     assert store.runs()[0].tier == "replay-verified"
@@ -155,7 +155,7 @@ def test_replay_verifies(store: EpisodeStore) -> None:
 def test_replay_notices_a_changed_environment(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), suite(4), store, Place(slots=3))
     fake_count_env.DRIFT[0] = 0.25
-    verdicts = verify(store, result.run_id, Place(slots=2))
+    verdicts = verify(store, result.run_id, Place(slots=2)).verdicts
     assert len(verdicts) == 4
     assert all("return was" in v.problem for v in verdicts)
     assert store.tier(store.run(result.run_id)) == "differs"
@@ -167,7 +167,7 @@ def verified_after(store: EpisodeStore, column: str, value: Any) -> list[Verdict
     with sqlite3.connect(store.path) as db:
         db.execute(f"UPDATE episodes SET {column} = ? WHERE seed = 101", (value,))
     db.close()
-    return verify(store, result.run_id, Place(slots=2))
+    return verify(store, result.run_id, Place(slots=2)).verdicts
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_run_whose_suite_is_no_suite_is_named_and_loses_its_mark(
 def test_episodes_of_an_environment_that_is_gone_are_named(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), suite(3), store, Place(slots=3))
     unregister(ENV)
-    verdicts = verify(store, result.run_id, Place(slots=2))
+    verdicts = verify(store, result.run_id, Place(slots=2)).verdicts
     register(count_spec(random=0.0, heuristic=10.0))
     assert [v.seed for v in verdicts] == [100, 101, 102]
     assert all(f"can't be replayed: no environment '{ENV}'" in v.problem for v in verdicts)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from universe2.agents.evaluate_policy import load_policy
+from universe2.agents.evaluate_replay import Finding
 from universe2.agents.evaluate_suite import Suite, Task
 from universe2.agents.ranking_runs import SuiteRanking, notes, ranking_json, ranking_markdown, read_rankings
 from universe2.core.errors import UsageError
@@ -184,8 +185,26 @@ def test_a_mark_that_nothing_was_replayed_for_counts_as_self_reported(store: Epi
     (entry,) = ranked(store).ranking.entries
     assert entry.tier == "replay-verified"
     assert "what the file says of itself" in " ".join(notes(ranked(store)))
-    (suite,) = read_rankings([store.path], replayed=True)
-    assert "what the file says of itself" not in " ".join(notes(suite))
+
+
+def test_of_what_was_replayed_just_now_the_files_own_marks_count_nothing(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 3.0])
+    store.set_tier(1, "replay-verified", store.digest(1))
+
+    def told(findings: dict[int, Finding]) -> tuple[str, str]:
+        (suite,) = read_rankings([str(store.path)], replayed={store.path: findings})
+        (entry,) = suite.ranking.entries
+        return entry.tier, " ".join(notes(suite))
+
+    for findings in ({}, {2: Finding([], "replay-verified", store.digest(1), "")}):
+        tier, said = told(findings)
+        assert tier == "self-reported"
+        assert "agent could not be replayed just now: it counts as self-reported." in said
+    assert told({1: Finding([], "replay-verified", "of something else", "")})[0] == "self-reported"
+    assert told({1: Finding([], "differs", store.digest(1), "")})[0] == "differs"
+    tier, said = told({1: Finding([], "replay-verified", store.digest(1), "it can't be written")})
+    assert tier == "replay-verified"
+    assert "what the file says of itself" not in said
 
 
 def test_a_run_whose_replay_differs_has_no_rank(store: EpisodeStore) -> None:

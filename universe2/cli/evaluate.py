@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from universe2.agents.evaluate import Place
+    from universe2.agents.evaluate_replay import Finding
     from universe2.agents.evaluate_suite import Suite
 
 
@@ -64,8 +65,9 @@ def command(
 
     With --verify, no policy plays: the stored actions are stepped again and everything must come
     out the same, to the bit. Runs for which it does are marked replay-verified, until something in
-    them changes. The mark is the file's own: whoever gives you a store may have written it, so
-    verify what you were given yourself.
+    them changes; a store that can't be written is replayed, too, and keeps its marks. The mark is
+    the file's own: whoever gives you a store may have written it, so verify what you were given
+    yourself.
 
     Examples:
 
@@ -97,7 +99,7 @@ def command(
         if given := [name for name in playing if was_given(ctx, name)]:
             told = ", ".join("the policy" if name == "policy" else option(name) for name in given)
             raise UsageError(f"--verify replays what is stored; leave {told} out")
-        if failed := verify_store(verify, place):
+        if failed := verify_store(verify, place)[0]:
             raise Universe2Error(failed)
         return
     if policy is None:
@@ -169,18 +171,21 @@ def _play(
     console.print(f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}")
 
 
-def verify_store(path: Path, place: Place) -> str:
-    """Replay all runs of a store and say of each what came of it. Returns what failed, in a sentence."""
+def verify_store(path: Path, place: Place) -> tuple[str, dict[int, Finding]]:
+    """Replay all runs of a store and say of each what came of it.
+
+    Returns what failed, in a sentence, and the findings of the runs that could be read.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import track
 
-    from universe2.agents.evaluate_replay import Verdict, verify
+    from universe2.agents.evaluate_replay import verify
     from universe2.core.errors import UsageError
     from universe2.trace import EpisodeStore
 
     console = Console()
-    verdicts: list[Verdict] = []
+    findings: dict[int, Finding] = {}
     unread: list[str] = []
     with EpisodeStore(path, must_exist=True) as store:
         runs = [number for number in store.run_ids() if store.whole(number)]
@@ -189,17 +194,21 @@ def verify_store(path: Path, place: Place) -> str:
         for number in track(runs, "replaying", console=console, transient=True):
             try:
                 found, name = verify(store, number, place), store.run(number).name
+                findings[number] = found
             except UsageError as error:  # the next run may be sound
                 unread.append(str(error))
                 console.print(f"run {number}: [red]can't be verified[/]", highlight=False)
                 continue
-            bad = [verdict for verdict in found if verdict.problem]
-            state = f"[red]{len(bad)} differ[/]" if bad else "[green]replay-verified[/]"
-            console.print(f"run {number} {escape(name)}: {len(found)} episodes, {state}", highlight=False)
-            verdicts += found
+            bad = [verdict for verdict in found.verdicts if verdict.problem]
+            state = f"[red]{len(bad)} differ or can't be replayed[/]" if bad else f"[green]{found.tier}[/]"
+            said = f"run {number} {escape(name)}: {len(found.verdicts)} episodes, {state}"
+            console.print(said, highlight=False)
+    verdicts = [verdict for found in findings.values() for verdict in found.verdicts]
     bad = [verdict for verdict in verdicts if verdict.problem]
     for text in [*unread, *(f"{v.task} seed {v.seed}: {v.problem}" for v in bad[:10])]:
         console.print(f"  {text}", highlight=False, markup=False)
+    if kept := next((found.unmarked for found in findings.values() if found.unmarked), ""):
+        console.print(f"  the file keeps the marks it had: {kept}", highlight=False, markup=False)
     failed = [f"{len(bad)} of {len(verdicts)} episodes did not come out the same"] if bad else []
     failed += [f"{len(unread)} of {len(runs)} runs can't be verified"] if unread else []
-    return "; ".join(failed)
+    return "; ".join(failed), findings

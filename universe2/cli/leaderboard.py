@@ -60,7 +60,7 @@ def command(
 
     "checked" is what the file says of itself, and no longer if the run was changed since. To know
     it, use --verify: stored actions are stepped again, and a run that comes out otherwise "differs"
-    and has no rank (and the exit code is 1).
+    and has no rank (and the exit code is 1). Only what was replayed then counts, whatever the files say.
 
     Examples:
 
@@ -82,8 +82,9 @@ def command(
     place = Place(remotes=remote or None, token=token_from(token_file))
     console = Console()
     stores = db or [Path("runs/episodes.sqlite")]
-    failed = {path: verify_store(path, place) for path in stores} if verify else {}
-    suites = read_rankings(stores, replayed=verify)
+    checked = {path: verify_store(path, place) for path in stores} if verify else {}
+    found = {path: findings for path, (_, findings) in checked.items()}
+    suites = read_rankings(stores, replayed=found if verify else None)
     told: set[str] = set()
     for suite in suites:
         console.print(_ranking_table(suite))
@@ -111,7 +112,7 @@ def command(
     for path in (markdown, json_file, html):
         if path is not None:
             console.print(f"wrote {path}", highlight=False)
-    if differ := [f"{path}: {text}" for path, text in failed.items() if text]:
+    if differ := [f"{path}: {text}" for path, (text, _) in checked.items() if text]:
         raise Universe2Error("; ".join(differ))
 
 
