@@ -201,13 +201,14 @@ class Entry:
     """"self-reported", "replay-verified", or "differs": a replay came out otherwise"""
     tasks: dict[str, TaskScore]
     score: Interval | None
-    """IQM over the tasks that have a reference; None unless each of them is complete"""
+    """IQM over the tasks that have a reference; None unless every task is complete, those without one too"""
     rank: int | None
     """None if there is no score, one without an interval, or one that is known to be untrue"""
     shared: bool
     """another entry has the same rank"""
     improvement: Interval | None
-    """probability of improvement over ``Ranking.baseline``, over all tasks that both have completed"""
+    """probability of improvement over ``Ranking.baseline``, over all tasks; None unless both have completed
+    every one"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,13 +302,12 @@ def _place(entry: Entry) -> tuple[bool, bool, float, str]:
 
 def _aggregate(found: Sequence[TaskScore]) -> Interval | None:
     counted = [score for score in found if score.reference is not None]
-    if not counted or not all(score.complete for score in counted):
+    if not counted or not all(score.complete for score in found):
         return None
     return iqm_interval([score.reference.normalise(score.returns) for score in counted if score.reference])
 
 
 def _improvement(ours: Sequence[TaskScore], theirs: Sequence[TaskScore]) -> Interval | None:
-    both = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.complete and b.complete]
-    if not both:
+    if not all(score.complete for score in (*ours, *theirs)):
         return None
-    return probability_of_improvement([a.returns for a, _ in both], [b.returns for _, b in both])
+    return probability_of_improvement([score.returns for score in ours], [score.returns for score in theirs])

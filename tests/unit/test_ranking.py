@@ -94,7 +94,8 @@ def test_incomplete_entries_and_tasks_without_reference() -> None:
         "00",
         {
             "short": ("self-reported", scores([9.0, 9.0], [1.0, 1.0, 1.0])),
-            "weak": ("self-reported", scores([1.0, 1.0, 1.0], [2.0, 2.0])),
+            "lazy": ("self-reported", scores([9.0, 9.0, 9.0], [])),
+            "weak": ("self-reported", scores([1.0, 1.0, 1.0], [2.0, 2.0, 2.0])),
             "good": ("replay-verified", scores([5.0, 5.0, 8.0], [7.0, 7.0, 7.0])),
         },
         baseline="weak",
@@ -103,17 +104,19 @@ def test_incomplete_entries_and_tasks_without_reference() -> None:
     assert [(e.name, e.rank, e.shared) for e in found.entries] == [
         ("good", 1, False),
         ("weak", 2, False),
+        ("lazy", None, False),
         ("short", None, False),
     ]
-    good, weak, short = found.entries
+    good, weak, lazy, short = found.entries
     assert good.score is not None
     assert good.score.point == pytest.approx(0.6)
     assert good.tasks["x/B-v0"].raw.point == 7.0
     assert good.tasks["x/B-v0"].normalised is None
     assert good.improvement == pytest.approx((1.0, 1.0, 1.0))
     assert weak.improvement is None
-    assert short.score is None
-    assert short.improvement is None
+    for incomplete in (lazy, short):  # lazy skipped what is not in the score
+        assert incomplete.score is None
+        assert incomplete.improvement is None
 
 
 def test_a_single_episode_of_a_task_gives_no_interval_and_no_rank() -> None:
