@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from universe2.agents.evaluate import Place
@@ -128,7 +129,7 @@ def film(
             try:
                 taken = record_clip(policy, task["env_id"], config, task["seed"], place)
             except (FaultError, MissingDependencyError) as error:
-                console.print(f"[yellow]no clip[/] {error}", highlight=False)
+                console.print(f"[yellow]no clip[/] {escape(str(error))}", highlight=False)
                 break
             clips.setdefault(task["name"], []).append(encode_clip(label, *taken))
     return clips

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from typer.testing import CliRunner
 
 import universe2
 from universe2 import cli
+from universe2.agents.evaluate_suite import load_suite
 from universe2.cli import evaluate, leaderboard
 from universe2.core.errors import ServerLostError, UsageError
 from universe2.core.registry import register, unregister
+from universe2.core.spec import Requirement
 from universe2.trace import EpisodeStore
 
 ENV = "test/Count-v0"
@@ -180,6 +183,33 @@ def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "net[big] [/b]" in capsys.readouterr().out
     assert run(monkeypatch, "leaderboard", "e.sqlite") == 0
     assert capsys.readouterr().out.count("net[big] [/b]") == 2
+
+
+def test_neither_is_what_is_said_of_a_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    needs = (Requirement("no_such_package", 'pip install "universe2[some-extra]"'),)
+    register(replace(count_spec("test/Needy-v0"), requires=needs))
+    odd = f'[[task]]\nenv_id = "{ENV}"\nepisodes = 5000\nname = "x [/hard]"\nmax_seconds = 1e-9\n'
+    needy = '[[task]]\nenv_id = "test/Needy-v0"\nepisodes = 1\n'
+    Path("odd.toml").write_text(SUITE + odd + needy)
+    try:
+        play = ("evaluate", "random", "--suite", "odd.toml", "--interface", "native", "--db", "e [/x].sqlite")
+        run(monkeypatch, *play, "--skip-missing")
+        said = capsys.readouterr()
+        for told in ('pip install "universe2[some-extra]"', "out of time x [/hard]", "in e [/x].sqlite"):
+            assert told in said.out
+        with EpisodeStore("e [/x].sqlite") as store:  # as if it had been played where it can be
+            run_id, suite = store.run_ids()[0], load_suite("odd.toml")
+            store.set_suite(run_id, suite.hash, suite.content)
+        run(monkeypatch, "leaderboard", "e [/x].sqlite", "--html", "r [/x].html", "--clip", "random")
+        said = capsys.readouterr()
+        assert "no clip test/Needy-v0 needs" in said.out
+        assert 'pip install "universe2[some-extra]"' in said.out
+        assert "wrote r [/x].html" in said.out
+    finally:
+        unregister("test/Needy-v0")
 
 
 def test_faults_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

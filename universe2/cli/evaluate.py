@@ -136,6 +136,7 @@ def _play(
     import sys
 
     from rich.console import Console
+    from rich.markup import escape
 
     from universe2.agents.evaluate import evaluate
     from universe2.agents.evaluate_policy import load_policy
@@ -159,16 +160,17 @@ def _play(
             )
         except KeyboardInterrupt:
             progress.stop()
-            console.print(f"Interrupted; what had finished is in {db}.")
+            console.print(f"Interrupted; what had finished is in {db}.", markup=False)
             raise
     for text in result.skipped:
-        console.print(f"[yellow]skipped[/] {text}", highlight=False)
+        console.print(f"[yellow]skipped[/] {escape(text)}", highlight=False)
     for task in result.out_of_time:
-        console.print(f"[yellow]out of time[/] {task}", highlight=False)
+        console.print(f"[yellow]out of time[/] {escape(task)}", highlight=False)
     console.print(progress.summary())
     for task, text in progress.faults.items():
         console.print(f"{task}: latest fault: {text}", style="yellow", highlight=False, markup=False)
-    console.print(f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}")
+    stored = f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}"
+    console.print(stored, markup=False)
 
 
 def verify_store(path: Path, place: Place) -> tuple[str, dict[int, Finding]]:

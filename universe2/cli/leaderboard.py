@@ -111,7 +111,7 @@ def command(
         _write(html, render_report(suites, curves, clips))
     for path in (markdown, json_file, html):
         if path is not None:
-            console.print(f"wrote {path}", highlight=False)
+            console.print(f"wrote {path}", highlight=False, markup=False)
     if differ := [f"{path}: {text}" for path, (text, _) in checked.items() if text]:
         raise Universe2Error("; ".join(differ))
 
