@@ -58,6 +58,8 @@ class Result:
     """tasks that can't run there, and why"""
     out_of_time: list[str] = field(default_factory=list)
     """tasks that the wall clock stopped"""
+    outcome: str = "finished"
+    """or which tasks have fewer whole episodes than the suite asks for, and why"""
 
 
 def evaluate(
@@ -75,20 +77,21 @@ def evaluate(
     """Play ``suite`` and store each episode. ``seed`` is for the policy's own randomness.
 
     ``observer`` is told of each episode. A task that can't run raises MissingDependencyError
-    unless ``skip_missing``: then the run is of the suite without that task. Whatever is raised,
-    KeyboardInterrupt too: the run is closed with the reason as its outcome, and what had ended
-    stays stored.
+    unless ``skip_missing``: then the run is of the suite without that task, and raises only if none
+    can run. Whatever is raised, KeyboardInterrupt too: the run is closed with the reason as its
+    outcome, and what had ended stays stored.
     """
     run = _describe(loaded, suite, name, command)
     result = Result(run_id=store.add_run(run))
     played: list[Task] = []
     deadline = None if suite.max_seconds is None else time.monotonic() + suite.max_seconds
-    outcome = "stopped by an error"
+    outcome, where = "stopped by an error", ""
     try:
         if place.remotes is None and not skip_missing:
             for task in suite.tasks:  # before anything is played, not when its turn comes
                 find(task.env_id).check_runnable()
         for task in suite.tasks:
+            where = f"task {task.name}"
             try:
                 _play_task(task, loaded, store, place, result.run_id, seed, deadline, observer)
             except OutOfTime:
@@ -99,23 +102,39 @@ def evaluate(
                 result.skipped.append(f"{task.name}: {error}")
                 continue
             played.append(task)
-        if result.skipped and played:
+        where = ""
+        if not played:
+            raise MissingDependencyError(f"no task can run there: {'; '.join(result.skipped)}")
+        if result.skipped:
             narrowed = replace(suite, tasks=tuple(played))
             store.set_suite(result.run_id, narrowed.hash, narrowed.content)
-        late = f"out of time: {', '.join(result.out_of_time)}"
-        outcome = late if result.out_of_time else "finished"
+        outcome = result.outcome = _outcome(played, store, result)
     except KeyboardInterrupt:
         outcome = "interrupted"
         raise
     except Universe2Error as error:
         outcome = f"failed: {error}"
         ended = sum(map(len, store.returns(result.run_id).values()))
-        kept = f"; the {ended} episodes that had ended are kept in {store.path}" if ended else ""
-        error.add_note(f"task {task.name}{kept}")
+        kept = f"the {ended} episodes that had ended are kept in {store.path}" if ended else ""
+        if note := "; ".join(part for part in (where, kept) if part):
+            error.add_note(note)
         raise
     finally:
         store.end_run(result.run_id, outcome)
     return result
+
+
+def _outcome(played: Sequence[Task], store: EpisodeStore, result: Result) -> str:
+    """ "finished", or the tasks of which episodes are missing, and how many there are."""
+    whole = {name: len(returns) for name, returns in store.returns(result.run_id).items()}
+    late, faulty = [], []
+    for task in played:
+        if (ended := whole.get(task.name, 0)) < task.episodes:
+            short = late if task.name in result.out_of_time else faulty
+            short.append(f"{task.name} ({ended} of {task.episodes} episodes)")
+    said = [f"out of time: {', '.join(late)}"] if late else []
+    said += [f"given up after faults: {', '.join(faulty)}"] if faulty else []
+    return "; ".join(said) or "finished"
 
 
 def _play_task(

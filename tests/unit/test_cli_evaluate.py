@@ -196,10 +196,11 @@ def test_neither_is_what_is_said_of_a_task(
     Path("odd.toml").write_text(SUITE + odd + needy)
     try:
         play = ("evaluate", "random", "--suite", "odd.toml", "--interface", "native", "--db", "e [/x].sqlite")
-        run(monkeypatch, *play, "--skip-missing")
+        assert run(monkeypatch, *play, "--skip-missing") == 1
         said = capsys.readouterr()
-        for told in ('pip install "universe2[some-extra]"', "out of time x [/hard]", "in e [/x].sqlite"):
+        for told in ('pip install "universe2[some-extra]"', "in e [/x].sqlite"):
             assert told in said.out
+        assert said.err == "universe2: out of time: x [/hard] (0 of 5000 episodes)\n"
         with EpisodeStore("e [/x].sqlite") as store:  # as if it had been played where it can be
             run_id, suite = store.run_ids()[0], load_suite("odd.toml")
             store.set_suite(run_id, suite.hash, suite.content)
@@ -218,6 +219,34 @@ def test_faults_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     said = capsys.readouterr().out
     assert f"{ENV}: latest fault: worker died" in said
     assert "5 episodes stored" in said
+
+
+def test_a_seed_that_is_given_up_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("faulty.toml").write_text(SUITE + "seed = 7\noptions = { fault_seeds = [8], fault_times = 9 }\n")
+    assert run(monkeypatch, "evaluate", "random", "--suite", "faulty.toml", "--db", "e.sqlite") == 1
+    said = capsys.readouterr()
+    assert "4 episodes stored" in said.out
+    assert said.err == f"universe2: given up after faults: {ENV} (4 of 5 episodes)\n"
+    with EpisodeStore("e.sqlite") as store:
+        assert store.runs()[0].outcome == f"given up after faults: {ENV} (4 of 5 episodes)"
+
+
+def test_nothing_played_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs = (Requirement("no_such_package", "pip install it"),)
+    unregister(ENV)
+    register(replace(count_spec(), requires=needs))
+    play = ("evaluate", "random", "--suite", "suite.toml", "--db", "e.sqlite", "--skip-missing")
+    assert run(monkeypatch, *play) == 1
+    said = capsys.readouterr()
+    assert "episodes stored" not in said.out
+    assert said.err.startswith(f"universe2: no task can run there: {ENV}: {ENV} needs no_such_package")
+    assert said.err.count("\n") == 1
+    with EpisodeStore("e.sqlite") as store:
+        assert store.runs()[0].outcome.startswith("failed: no task can run there")
 
 
 def test_a_lost_server_is_named_with_its_task_and_what_is_kept(

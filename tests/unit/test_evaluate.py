@@ -95,6 +95,7 @@ def test_a_seed_that_always_faults_is_given_up(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), faulty, store, Place(slots=2))
     assert sorted(store.returns(result.run_id)[ENV]) == [100, 102, 103]
     assert store.cut_counts(result.run_id) == {ENV: 3}
+    assert store.runs()[0].outcome == result.outcome == f"given up after faults: {ENV} (3 of 4 episodes)"
 
 
 def test_interruption_keeps_what_is_finished(store: EpisodeStore) -> None:
@@ -113,7 +114,7 @@ def test_interruption_keeps_what_is_finished(store: EpisodeStore) -> None:
 def test_out_of_time(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), suite(500, max_seconds=1e-9), store, Place(slots=2))
     assert result.out_of_time == [ENV]
-    assert store.runs()[0].outcome == f"out of time: {ENV}"
+    assert store.runs()[0].outcome == result.outcome == f"out of time: {ENV} (0 of 500 episodes)"
     assert store.returns(result.run_id) == {}
 
 

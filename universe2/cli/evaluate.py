@@ -61,7 +61,8 @@ def command(
     A suite fixes the environments, their options and the seed of each episode; every seed is
     played to its end. Stored are the return, the length, every action and hashes of every
     observation, the versions and the hardware. Episodes that a fault cut are stored as such,
-    tried again, and count in no score. Ctrl-C keeps what has finished.
+    tried again, and count in no score. Ctrl-C keeps what has finished. The exit code is 1 if any
+    episode is missing in the end: out of time, or cut by faults at every try.
 
     With --verify, no policy plays: the stored actions are stepped again and everything must come
     out the same, to the bit. Runs for which it does are marked replay-verified, until something in
@@ -141,6 +142,7 @@ def _play(
     from universe2.agents.evaluate import evaluate
     from universe2.agents.evaluate_policy import load_policy
     from universe2.agents.evaluate_progress import SuiteProgress
+    from universe2.core.errors import Universe2Error
     from universe2.trace import EpisodeStore
 
     console = Console()
@@ -164,13 +166,13 @@ def _play(
             raise
     for text in result.skipped:
         console.print(f"[yellow]skipped[/] {escape(text)}", highlight=False)
-    for task in result.out_of_time:
-        console.print(f"[yellow]out of time[/] {escape(task)}", highlight=False)
     console.print(progress.summary())
     for task, text in progress.faults.items():
         console.print(f"{task}: latest fault: {text}", style="yellow", highlight=False, markup=False)
     stored = f"{progress.whole} episodes stored in {db}. Rank them: universe2 leaderboard {db}"
     console.print(stored, markup=False)
+    if result.outcome != "finished":
+        raise Universe2Error(result.outcome)
 
 
 def verify_store(path: Path, place: Place) -> tuple[str, dict[int, Finding]]:
