@@ -1,10 +1,11 @@
 """From episode stores to rankings: which runs are compared, and on what.
 
 One ranking per suite hash: runs of different suites are never compared. Of several runs of the
-same name and policy, played the same way, the newest complete one counts. Episodes with other
-seeds than the suite's count nowhere. References come from the registry, so that all entries share
-one scale, and from the newest run for environments that aren't known here. A run that can't be read
-is left out, and told. It doesn't replay.
+same name and policy, played the same way, a complete one counts before others, then the better
+checked, then the newest: when it began is only what the file says. Episodes with other seeds than
+the suite's count nowhere. References come from the registry, so that all entries share one scale,
+and from the newest run for environments that aren't known here. A run that can't be read is left
+out, and told. It doesn't replay.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LEVELS = ("start_level", "num_levels")
 
 @dataclass(frozen=True)
 class _Found:
+    file: Path
     run: Run
     suite: Suite
     tier: str
@@ -50,9 +52,9 @@ class SuiteRanking:
     scaled: dict[str, dict[str, Any]]
     """task → its options, other than which levels are played, where they aren't the environment's defaults:
     its reference, which is of the defaults, may not be a scale of this task"""
-    older: int
-    """runs left out because a newer or more complete one of the same policy is there; those in which
-    nothing was played don't count"""
+    passed_over: dict[Path, list[int]]
+    """store → runs left out for a more complete, better checked or newer one of the same policy; those in
+    which nothing was played aren't listed"""
     unread: list[str]
     """of all the stores: which runs are left out because they can't be read, and why"""
     replayed: bool
@@ -108,7 +110,7 @@ def _read(store: EpisodeStore, number: int, replayed: Replays | None) -> _Found:
             if not math.isfinite(total):
                 raise UsageError(f"the return of {task} seed {seed} is {total}; was the file edited?")
     tier = store.tier(run) if replayed is None else _tier(store, number, replayed)
-    return _Found(run, suite, tier, returns, store.cut_counts(number))
+    return _Found(store.path, run, suite, tier, returns, store.cut_counts(number))
 
 
 def _tier(store: EpisodeStore, number: int, replayed: Replays) -> str:
@@ -135,21 +137,21 @@ def _rank_suite(found: list[_Found], unread: list[str], replayed: bool) -> Suite
         runs=runs,
         env_ids={task["name"]: task["env_id"] for task in tasks},
         scaled={task["name"]: other for task in tasks if (other := _other_than_default(task))},
-        older=sum(one not in chosen and any(one.returns.values()) for one in found),
+        passed_over=_passed_over(found, chosen),
         unread=unread,
         replayed=replayed,
     )
 
 
 def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list[_Found]:
-    """One of each policy, oldest policy first: its newest complete run, or its newest if none is; of
-    copies of one run the one that a replay bore out."""
+    """One of each policy, oldest policy first: complete before others, then what a replay bore out, then
+    the newest. What a file says of its age displaces nothing that is known to be true."""
 
     def complete(one: _Found) -> bool:
         return all(len(one.returns.get(task["name"], ())) == task["episodes"] for task in tasks)
 
-    def goodness(one: _Found) -> tuple[bool, float, int]:
-        return complete(one), one.run.started, _TRUTH.index(one.tier)
+    def goodness(one: _Found) -> tuple[bool, int, float]:
+        return complete(one), _TRUTH.index(one.tier), one.run.started
 
     chosen: dict[tuple[str, str, str], _Found] = {}
     for one in found:
@@ -157,6 +159,14 @@ def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list
         if key not in chosen or goodness(one) >= goodness(chosen[key]):
             chosen[key] = one
     return list(chosen.values())
+
+
+def _passed_over(found: Sequence[_Found], chosen: Sequence[_Found]) -> dict[Path, list[int]]:
+    listed: dict[Path, list[int]] = {}
+    for one in found:
+        if one not in chosen and any(one.returns.values()):
+            listed.setdefault(one.file, []).append(one.run.id)
+    return listed
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -295,8 +305,10 @@ def notes(suite: SuiteRanking) -> list[str]:
             "replay-verified is what the file says of itself. To know it, replay: "
             "`universe2 leaderboard --verify` or `universe2 evaluate --verify`."
         )
-    if suite.older:
-        said.append(f"{suite.older} older or incomplete runs of the same policies are not shown.")
+    for file, runs in suite.passed_over.items():
+        which = f"run{'s' * (len(runs) > 1)} {', '.join(map(str, runs))}"
+        why = "for a more complete, better checked or newer run of the same policy"
+        said.append(f"Not shown, {why}: {file}, {which}.")
     return said + suite.unread
 
 

@@ -72,16 +72,16 @@ def test_the_newest_run_of_a_policy_counts(store: EpisodeStore) -> None:
     add(store, 1.0, [1.0, 1.0, 1.0])
     add(store, 2.0, [2.0, 2.0, 2.0], policy="elsewhere/run")
     assert means(store) == {"agent": 2.0}
-    assert ranked(store).older == 1
+    assert ranked(store).passed_over == {store.path: [1]}
     add(store, 3.0, [])  # refused before anything was played
-    assert (means(store), ranked(store).older) == ({"agent": 2.0}, 1)
+    assert (means(store), ranked(store).passed_over) == ({"agent": 2.0}, {store.path: [1]})
 
 
 def test_temperatures_are_policies_of_their_own(store: EpisodeStore) -> None:
     add(store, 1.0, [20.0, 21.0, 22.0], policy="run at temperature 0.25")
     add(store, 2.0, [5.0, 6.0, 7.0])
     assert means(store) == {"agent (temperature 0.25)": 21.0, "agent (temperature 1)": 6.0}
-    assert ranked(store).older == 0
+    assert ranked(store).passed_over == {}
 
 
 def test_random_play_of_a_bots_name_has_no_hash_to_show(store: EpisodeStore) -> None:
@@ -119,7 +119,7 @@ def test_an_interrupted_run_replaces_no_complete_one(store: EpisodeStore) -> Non
     add(store, 4.0, [5.0])
     add(store, 5.0, [])
     assert means(store) == {"agent": 20.0}
-    assert ranked(store).older == 3  # nothing was played in the last
+    assert ranked(store).passed_over == {store.path: [1, 2, 4]}  # nothing was played in the last
 
 
 def test_seeds_that_the_suite_does_not_ask_for_count_nowhere(store: EpisodeStore) -> None:
@@ -218,6 +218,21 @@ def test_a_run_whose_replay_differs_has_no_rank(store: EpisodeStore) -> None:
         db.execute("UPDATE episodes SET return = 5 WHERE run = 2")  # another run now: nobody has replayed it
     db.close()
     assert {entry.tier for entry in ranked(store).ranking.entries} == {"self-reported"}
+
+
+def test_a_file_that_says_it_is_newer_displaces_nothing_that_is_verified(
+    store: EpisodeStore, tmp_path: Path
+) -> None:
+    about = {"name": "random", "kind": "random", "policy": "random", "policy_hash": ""}
+    add(store, 1.0, [1.0, 2.0, 3.0], **about)
+    store.set_tier(1, "replay-verified", store.digest(1))
+    with EpisodeStore(tmp_path / "theirs.sqlite") as theirs:
+        add(theirs, 4e9, [0.0, 0.0, 0.0], **about)
+    (suite,) = read_rankings([store.path, theirs.path])
+    (entry,) = suite.ranking.entries
+    assert (entry.tier, entry.tasks[ENV].raw.point) == ("replay-verified", 2.0)
+    (told,) = [note for note in notes(suite) if note.startswith("Not shown")]
+    assert told.endswith(f"run of the same policy: {theirs.path}, run 1.")
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -150,7 +150,7 @@ def test_page_without_any_extra(ranked: SuiteRanking) -> None:
 
 
 def test_ranking_from_the_store(ranked: SuiteRanking) -> None:
-    assert ranked.older == 1
+    assert list(ranked.passed_over.values()) == [[2]]
     assert ranked.ranking.baseline == "random"
     assert ranked.ranking.unscored == [ENVS[1]]
     assert {e.name for e in ranked.ranking.entries} == {"random", "an <agent>"}
@@ -162,7 +162,7 @@ def test_ranking_from_the_store(ranked: SuiteRanking) -> None:
     assert f"lack of a reference: {ENVS[1]}" in said
     assert "faults cut 1 episodes" in said
     assert f"The zero of {ENVS[0]} is uncertain: random play was measured over 6 episodes only" in said
-    assert "1 older or incomplete runs" in said
+    assert "newer run of the same policy: " in said
 
 
 def test_json_and_markdown(ranked: SuiteRanking) -> None:
