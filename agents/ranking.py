@@ -14,7 +14,7 @@ Suffixes: B bootstrap draws, T tasks, N and M episodes of one task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -203,7 +203,8 @@ class Entry:
     score: Interval | None
     """IQM over the tasks that have a reference; None unless every task is complete, those without one too"""
     rank: int | None
-    """None if there is no score, one without an interval, or one that is known to be untrue"""
+    """None if there is no score, one without an interval, one that is known to be untrue, or one that can't
+    be compared"""
     shared: bool
     """another entry has the same rank"""
     improvement: Interval | None
@@ -258,8 +259,12 @@ def rank(
     suite_hash: str,
     entries: Mapping[str, tuple[str, Sequence[TaskScore]]],
     baseline: str | None = None,
+    apart: Collection[str] = (),
 ) -> Ranking:
-    """``entries``: name → (tier, its task scores, one for each task of the suite, in its order)."""
+    """``entries``: name → (tier, its task scores, one for each task of the suite, in its order).
+
+    Those ``apart`` can't be compared with the others: they have scores, but no rank.
+    """
     first = next(iter(entries.values()))[1]
     tasks = [score.task for score in first]
     unscored = [score.task for score in first if score.reference is None]
@@ -267,7 +272,7 @@ def rank(
     known = {
         name: score
         for name, score in scores.items()
-        if score is not None and score.known and entries[name][0] != "differs"
+        if score is not None and score.known and entries[name][0] != "differs" and name not in apart
     }
     ranks = dict(zip(known, shared_ranks(list(known.values())), strict=True))
     lines = [
@@ -279,7 +284,7 @@ def rank(
             rank=ranks.get(name),
             shared=name in ranks and list(ranks.values()).count(ranks[name]) > 1,
             improvement=_improvement(found, entries[baseline][1])
-            if baseline is not None and name != baseline
+            if baseline is not None and name != baseline and not {name, baseline} & set(apart)
             else None,
         )
         for name, (tier, found) in entries.items()

@@ -2,10 +2,10 @@
 
 One ranking per suite hash: runs of different suites are never compared. Of several runs of the
 same name and policy, played the same way, a complete one counts before others, then the better
-checked, then the newest: when it began is only what the file says. Episodes with other seeds than
-the suite's count nowhere. References come from the registry, so that all entries share one scale,
-and from the newest run for environments that aren't known here. A run that can't be read is left
-out, and told. It doesn't replay.
+checked, then the newest: when it began is only what the file says. Episodes with other seeds or
+options than the suite's count nowhere. References come from the registry, so that all entries share
+one scale, and from the newest run for environments that aren't known here. A run that can't be read
+is left out, and told. It doesn't replay.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from universe2.agents.evaluate_policy import manner
 from universe2.agents.evaluate_replay import Finding
 from universe2.agents.evaluate_suite import Suite, stored_suite
 from universe2.agents.ranking import Interval, Ranking, Reference, TaskScore, rank, reference_of, task_score
+from universe2.agents.ranking_versions import Versions, other_versions, stray, version_of
 from universe2.core.errors import UnknownEnvError, UsageError
 from universe2.core.files import checked
 from universe2.core.registry import find
@@ -38,6 +39,9 @@ class _Found:
     tier: str
     returns: Mapping[str, Mapping[int, float]]
     cut: Mapping[str, int]
+    versions: Versions
+    strays: Sequence[str]
+    """why episodes of it aren't the suite's, one each"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class SuiteRanking:
     scaled: dict[str, dict[str, Any]]
     """task → its options, other than which levels are played, where they aren't the environment's defaults:
     its reference, which is of the defaults, may not be a scale of this task"""
+    apart: dict[str, list[str]]
+    """entry → the tasks that it played in another version of the environment than the others"""
+    strays: dict[str, Sequence[str]]
+    """entry → why episodes of it aren't the suite's, one each; they count nowhere"""
     passed_over: dict[Path, list[int]]
     """store → runs left out for a more complete, better checked or newer one of the same policy; those in
     which nothing was played aren't listed"""
@@ -100,17 +108,22 @@ def _read(store: EpisodeStore, number: int, replayed: Replays | None) -> _Found:
     for task, scores in run.references.items():
         for kind, score in checked(f"the references of {task}", scores, "table").items():
             checked(f"the reference {kind} of {task}", score, "float")
-    stored = store.returns(number)
-    returns = {
-        task.name: {seed: total for seed, total in stored.get(task.name, {}).items() if seed in task.seeds}
-        for task in suite.tasks
-    }
-    for task, totals in returns.items():
-        for seed, total in totals.items():
-            if not math.isfinite(total):
-                raise UsageError(f"the return of {task} seed {seed} is {total}; was the file edited?")
+    returns: dict[str, dict[int, float]] = {task.name: {} for task in suite.tasks}
+    versions: Versions = {}
+    strays = []
+    for episode in store.episodes(number, whole=True):
+        task, seed, total = episode.task, episode.seed, episode.total
+        if why := stray(suite, episode):
+            strays.append(why)
+            continue
+        if not math.isfinite(total):
+            raise UsageError(f"the return of {task} seed {seed} is {total}; was the file edited?")
+        returns[task][seed] = total
+        versions.setdefault(task, set()).add(version_of(episode))
+    ordered = {task: dict(sorted(totals.items())) for task, totals in returns.items()}
     tier = store.tier(run) if replayed is None else _tier(store, number, replayed)
-    return _Found(store.path, run, suite, tier, returns, store.cut_counts(number))
+    cut = store.cut_counts(number)
+    return _Found(store.path, run, suite, tier, ordered, cut, versions, strays)
 
 
 def _tier(store: EpisodeStore, number: int, replayed: Replays) -> str:
@@ -127,16 +140,22 @@ def _rank_suite(found: list[_Found], unread: list[str], replayed: bool) -> Suite
     entries: dict[str, tuple[str, list[TaskScore]]] = {}
     runs: dict[str, Run] = {}
     baseline = None
-    for shown, one in zip(_labels([one.run for one in chosen]), chosen, strict=True):
+    labels = _labels([one.run for one in chosen])
+    env_ids = {task["name"]: task["env_id"] for task in tasks}
+    others = other_versions(env_ids, [one.versions for one in chosen])
+    apart = {shown: names for shown, names in zip(labels, others, strict=True) if names}
+    for shown, one in zip(labels, chosen, strict=True):
         entries[shown] = (one.tier, [_score(task, one, references[task["name"]]) for task in tasks])
         runs[shown] = one.run
         baseline = shown if one.run.kind == "random" else baseline
     last = found[-1].run
     return SuiteRanking(
-        ranking=rank(last.suite, last.suite_hash, entries, baseline),
+        ranking=rank(last.suite, last.suite_hash, entries, baseline, apart),
         runs=runs,
-        env_ids={task["name"]: task["env_id"] for task in tasks},
+        env_ids=env_ids,
         scaled={task["name"]: other for task in tasks if (other := _other_than_default(task))},
+        apart=apart,
+        strays={shown: one.strays for shown, one in zip(labels, chosen, strict=True) if one.strays},
         passed_over=_passed_over(found, chosen),
         unread=unread,
         replayed=replayed,
@@ -144,7 +163,7 @@ def _rank_suite(found: list[_Found], unread: list[str], replayed: bool) -> Suite
 
 
 def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list[_Found]:
-    """One of each policy, oldest policy first: complete before others, then what a replay bore out, then
+    """One of each policy, oldest run first: complete before others, then what a replay bore out, then
     the newest. What a file says of its age displaces nothing that is known to be true."""
 
     def complete(one: _Found) -> bool:
@@ -158,7 +177,7 @@ def _chosen(found: Sequence[_Found], tasks: Sequence[Mapping[str, Any]]) -> list
         key = (one.run.name, one.run.policy_hash, manner(one.run))
         if key not in chosen or goodness(one) >= goodness(chosen[key]):
             chosen[key] = one
-    return list(chosen.values())
+    return sorted(chosen.values(), key=lambda one: one.run.started)
 
 
 def _passed_over(found: Sequence[_Found], chosen: Sequence[_Found]) -> dict[Path, list[int]]:
@@ -287,6 +306,11 @@ def notes(suite: SuiteRanking) -> list[str]:
             said.append(f"{entry.name} has not played all episodes: {', '.join(short)}.")
         if entry.score is not None and not entry.score.known:
             said.append(f"{entry.name} has a single episode of some task: no interval, so no rank.")
+        if entry.name in suite.apart:
+            where = ", ".join(suite.apart[entry.name])
+            said.append(f"{entry.name} has no rank: it played another version of the environment in {where}.")
+        if strays := suite.strays.get(entry.name):
+            said.append(f"{entry.name}: {len(strays)} episodes of another suite count nowhere: {strays[0]}.")
         if cut := sum(t.cut for t in entry.tasks.values()):
             said.append(f"{entry.name}: faults cut {cut} episodes; they count in no score.")
         if entry.tier == "replay-verified":

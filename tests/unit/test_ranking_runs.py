@@ -15,6 +15,7 @@ from universe2.agents.evaluate_suite import Suite, Task
 from universe2.agents.ranking_runs import SuiteRanking, notes, ranking_json, ranking_markdown, read_rankings
 from universe2.core.errors import UsageError
 from universe2.core.registry import find
+from universe2.core.spec import EnvConfig
 from universe2.trace import EpisodeStore, Run, StoredEpisode
 
 ENV = "arcade/Snake-v0"
@@ -27,7 +28,14 @@ def store(tmp_path: Path) -> Iterator[EpisodeStore]:
         yield opened
 
 
-def add(store: EpisodeStore, started: float, returns: list[float], **about: Any) -> None:
+def add(
+    store: EpisodeStore,
+    started: float,
+    returns: list[float],
+    spec_hash: str = "x",
+    interface: str = "native",
+    **about: Any,
+) -> None:
     """A run that began at ``started``, with so many episodes of the suite."""
     described: dict[str, Any] = {
         "name": "agent",
@@ -44,8 +52,8 @@ def add(store: EpisodeStore, started: float, returns: list[float], **about: Any)
                 run=number,
                 task=ENV,
                 env_id=ENV,
-                spec_hash="x",
-                config={},
+                spec_hash=spec_hash,
+                config={"options": run.suite_content["tasks"][0]["options"], "interface": interface},
                 seed=10**6 + i,
                 total=total,
                 length=1,
@@ -131,6 +139,49 @@ def test_seeds_that_the_suite_does_not_ask_for_count_nowhere(store: EpisodeStore
     assert entry.tasks[ENV].raw.point == 2.0
     assert not entry.tasks[ENV].complete
     assert entry.rank is None
+
+
+def test_so_do_episodes_under_other_options(store: EpisodeStore) -> None:
+    add(store, 1.0, [1.0, 2.0, 300.0])
+    with sqlite3.connect(store.path) as db:
+        db.execute("""UPDATE episodes SET config = '{"options": {"max_steps": 9}}' WHERE seed = 1000002""")
+    db.close()
+    suite = ranked(store)
+    (entry,) = suite.ranking.entries
+    assert (entry.tasks[ENV].raw.point, entry.rank) == (1.5, None)
+    told = "agent: 1 episodes of another suite count nowhere: its options were {'max_steps': 9}, the suite's"
+    assert told in " ".join(notes(suite))
+
+
+def here(interface: str) -> str:
+    """The spec hash of an episode that is played now."""
+    return find(ENV).hash(EnvConfig(interface=interface))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("played", "odd"),
+    [
+        ({"a": ("x", "native"), "b": ("x", "native")}, ""),
+        ({"a": ("x", "native"), "b": ("y", "native")}, "a"),  # unknown versions: the newest run's
+        ({"a": ("x", "native"), "b": ("y", "screen")}, ""),  # two ways to see it, both unknown here
+        ({"a": (here("native"), "native"), "b": ("y", "native")}, "b"),  # what is known here goes before
+        ({"a": (here("native"), "native"), "b": (here("screen"), "screen")}, ""),
+        ({"a": (here("native"), "native"), "b": ("y", "screen")}, "b"),
+    ],
+)
+def test_another_version_of_an_environment_is_not_ranked_with_the_others(
+    store: EpisodeStore, played: dict[str, tuple[str, str]], odd: str
+) -> None:
+    for started, (name, (spec_hash, interface)) in enumerate(played.items()):
+        kind = "random" if name == "a" else "python"
+        returns = [started * 9 + 1.0, started * 9 + 2.0, started * 9 + 3.0]
+        add(store, started, returns, spec_hash, interface, name=name, kind=kind)
+    suite = ranked(store)
+    assert {entry.name for entry in suite.ranking.entries if entry.rank is None} == set(odd)
+    (b,) = [entry for entry in suite.ranking.entries if entry.name == "b"]
+    assert (b.improvement is None) == bool(odd)
+    told = f"{odd} has no rank: it played another version of the environment in {ENV}."
+    assert (told in notes(suite)) == bool(odd)
 
 
 def test_a_store_whose_suite_was_changed_is_refused(store: EpisodeStore) -> None:
