@@ -127,7 +127,8 @@ def evaluate(
 def _outcome(played: Sequence[Task], store: EpisodeStore, result: Result) -> str:
     """ "finished", or the tasks of which episodes are missing, and how many there are."""
     whole = {name: len(returns) for name, returns in store.returns(result.run_id).items()}
-    late, faulty = [], []
+    late: list[str] = []
+    faulty: list[str] = []
     for task in played:
         if (ended := whole.get(task.name, 0)) < task.episodes:
             short = late if task.name in result.out_of_time else faulty

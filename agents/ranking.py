@@ -5,9 +5,12 @@ random); an entry's aggregate is the interquartile mean (IQM) over its tasks' me
 percentile interval from the stratified bootstrap: episodes are drawn anew within each task
 (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021;
 there the strata's members are training runs, here they are episodes of one policy, so the
-intervals say nothing about training luck). Entries whose intervals overlap are not ranked
-against each other: they share a rank. A single episode of a task has no spread that could be seen:
-no interval, and so no rank. This file doesn't know files or databases.
+intervals say nothing about training luck). As the bootstrap of few episodes is too narrow, the
+percentiles lie further out, by Student's t and the fewest episodes of a task (the expanded
+percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", 2015). Entries
+whose intervals overlap are not ranked against each other: they share a rank. A single episode of a
+task has no spread that could be seen: no interval, and so no rank; nor has the mean of a task an
+interval if all its returns are equal. This file doesn't know files or databases.
 
 Suffixes: B bootstrap draws, T tasks, N and M episodes of one task.
 """
@@ -90,7 +93,7 @@ def mean_interval(values_N: np.ndarray, seed: int = _SEED) -> Interval:
     if len(values) < 2:
         return Interval(float(values.mean()), np.nan, np.nan)
     means_B = bootstrap_means(values, np.random.default_rng(seed))
-    return _interval(float(values.mean()), means_B)
+    return _interval(float(values.mean()), means_B, len(values))
 
 
 def iqm_interval(scores: Sequence[np.ndarray], seed: int = _SEED) -> Interval:
@@ -103,7 +106,7 @@ def iqm_interval(scores: Sequence[np.ndarray], seed: int = _SEED) -> Interval:
     if not _have_spread(scores):
         return Interval(float(iqm(means_T)), np.nan, np.nan)
     means_BT = np.stack([bootstrap_means(task_N, rng) for task_N in scores], axis=1)
-    return _interval(float(iqm(means_T)), iqm(means_BT, axis=1))
+    return _interval(float(iqm(means_T)), iqm(means_BT, axis=1), min(map(len, scores)))
 
 
 def probability_of_improvement(
@@ -127,7 +130,7 @@ def probability_of_improvement(
         draws.append(((ours_BN @ wins_NM) * theirs_BM).sum(axis=1))
     if not _have_spread([*ours, *theirs]):
         return Interval(float(np.mean(points)), np.nan, np.nan)
-    return _interval(float(np.mean(points)), np.mean(draws, axis=0))
+    return _interval(float(np.mean(points)), np.mean(draws, axis=0), min(map(len, [*ours, *theirs])))
 
 
 def _have_spread(samples: Sequence[np.ndarray]) -> bool:
@@ -154,18 +157,24 @@ def shared_ranks(intervals: Sequence[Interval]) -> list[int]:
 def leaders(intervals: Mapping[str, Interval]) -> set[str]:
     """The one of the highest point and all whose intervals overlap its; nobody if that is everybody.
 
-    Those without an interval can't be compared: they neither lead nor count.
+    Those without an interval can't be compared: they neither lead nor count, and where one of them has the
+    highest point nobody leads.
     """
     known = {name: interval for name, interval in intervals.items() if interval.known}
-    best = max(known.values(), key=lambda interval: interval.point, default=None)
-    if best is None:
+    played = [interval for interval in intervals.values() if not np.isnan(interval.point)]
+    best = max(played, key=lambda interval: interval.point, default=None)
+    if best is None or not best.known:
         return set()
     first = {name for name, one in known.items() if one.low <= best.high and best.low <= one.high}
     return first if len(first) < len(known) else set()
 
 
-def _interval(point: float, draws_B: np.ndarray) -> Interval:
-    low, high = np.quantile(draws_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _interval(point: float, draws_B: np.ndarray, episodes: int) -> Interval:
+    """``episodes``: the fewest of any sample that was drawn from, 2 or more."""
+    # Hesterberg 2015: a bootstrap of n values is too narrow by sqrt((n - 1) / n), and as a normal is to a t.
+    wide = stats.t.ppf((1 - LEVEL) / 2, episodes - 1) * np.sqrt(episodes / (episodes - 1))
+    tail = stats.norm.cdf(wide)
+    low, high = np.quantile(draws_B, [tail, 1 - tail])
     return Interval(point, float(low), float(high))
 
 
@@ -181,7 +190,8 @@ class TaskScore:
     cut: int
     """episodes that faults cut; they are in no score"""
     raw: Interval
-    """mean return; NaN if there is no whole episode"""
+    """mean return; NaN if there is no whole episode, and no interval if all returns are equal: from no spread
+    at all none can be told"""
     reference: Reference | None
     normalised: Interval | None
     """None if the task has no reference"""
@@ -233,6 +243,8 @@ def task_score(
     returns_N = np.asarray(returns, np.float64)
     empty = Interval(np.nan, np.nan, np.nan)
     raw = mean_interval(returns_N) if len(returns_N) else empty
+    if len(returns_N) and (returns_N == returns_N[0]).all():
+        raw = raw._replace(low=np.nan, high=np.nan)
     normalised = None
     if reference is not None:
         normalised = Interval(*(float(reference.normalise(np.array(value))) for value in raw))

@@ -190,7 +190,7 @@ def _cards(suite: SuiteRanking, clips: Mapping[str, Sequence[Clip]]) -> str:
         "<section><h2>Tasks</h2>"
         '<p class="hint">Mean return per policy with its 95 % interval'
         f"{', and the first seconds of one episode' if clips else ''}. Bold: the best policy and all whose "
-        "intervals overlap its; none where that is everybody.</p>"
+        "intervals overlap its; none where that is everybody, or the best has no interval.</p>"
         f'<div class="grid-2">{cards}</div></section>'
     )
 

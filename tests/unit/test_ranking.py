@@ -48,6 +48,44 @@ def test_mean_interval() -> None:
     assert found.high == pytest.approx(0.098, abs=0.01)
 
 
+def test_of_few_episodes_intervals_are_wider() -> None:
+    # Phi(t_0.025(n - 1) sqrt(n / (n - 1))) is 0.00096 for five values, 0.0245 for 500.
+    for count, tail in ((5, 0.00096), (500, 0.0245)):
+        values = np.random.default_rng(count).normal(size=count)
+        means_B = ranking.bootstrap_means(values, np.random.default_rng(1))
+        low, high = np.quantile(means_B, [tail, 1 - tail])
+        found = ranking.mean_interval(values, seed=1)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
+
+
+@pytest.mark.parametrize(("episodes", "tasks"), [(4, 1), (5, 1), (10, 1), (3, 4), (5, 4)])
+def test_intervals_cover_the_truth_and_equals_share_a_rank(episodes: int, tasks: int) -> None:
+    rng = np.random.default_rng(3)
+    covered, apart, repeats = 0, 0, 300
+    for i in range(repeats):
+        pair = [
+            ranking.iqm_interval([rng.normal(size=episodes) for _ in range(tasks)], seed=2 * i + j)
+            for j in range(2)
+        ]
+        covered += pair[0].low <= 0 <= pair[0].high
+        apart += len(set(ranking.shared_ranks(pair))) > 1
+    assert covered / repeats > 0.85
+    assert apart / repeats < 0.05
+
+
+def test_the_mean_of_equal_returns_has_no_interval() -> None:
+    reference = Reference(0.0, 10.0)
+    score = ranking.task_score("x/A-v0", [3.0, 3.0, 3.0], 3, 0, reference)
+    assert score.normalised is not None
+    for interval, point in ((score.raw, 3.0), (score.normalised, 0.3)):
+        assert interval.point == pytest.approx(point)
+        assert not interval.known
+    found = ranking.rank("tiny", "00", {"equal": ("self-reported", [score])})
+    assert found.entries[0].score == pytest.approx(
+        (0.3, 0.3, 0.3)
+    )  # an aggregate has its interval all the same
+
+
 def test_iqm_interval_is_stratified() -> None:
     # No spread within tasks, much between them: a stratified bootstrap sees no uncertainty.
     scores = [np.full(20, value) for value in (0.0, 0.2, 0.4, 9.0)]
@@ -154,7 +192,8 @@ def test_a_reference_below_random_keeps_the_interval_in_order() -> None:
         ({"a": (3.0, 2.0, 4.0), "b": (1.5, 1.0, 2.0), "c": (0.5, 0.0, 1.5)}, "ab"),
         ({"a": (9.0, 8.0, 10.0), "b": (2.0, 1.0, 3.0)}, "a"),
         ({"a": (9.0, 8.0, 10.0)}, ""),
-        ({"a": (9.0, np.nan, np.nan), "b": (2.0, 1.5, 3.0), "c": (1.0, 1.0, 1.0)}, "b"),
+        ({"a": (0.5, np.nan, np.nan), "b": (2.0, 1.5, 3.0), "c": (1.0, 1.0, 1.0)}, "b"),
+        ({"a": (9.0, np.nan, np.nan), "b": (2.0, 1.5, 3.0), "c": (1.0, 1.0, 1.0)}, ""),
         ({"a": (9.0, np.nan, np.nan), "b": (np.nan, np.nan, np.nan)}, ""),
         ({}, ""),
     ],
