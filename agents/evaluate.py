@@ -21,7 +21,7 @@ import universe2
 from universe2.agents.evaluate_play import OutOfTime, Play
 from universe2.agents.evaluate_policy import LoadedPolicy
 from universe2.agents.evaluate_suite import Suite, Task
-from universe2.agents.policy import Chancy
+from universe2.agents.policy import Chancy, Policy
 from universe2.core.errors import MissingDependencyError, Universe2Error
 from universe2.core.registry import find
 from universe2.core.runtime import Runtime
@@ -76,10 +76,11 @@ def evaluate(
 ) -> Result:
     """Play ``suite`` and store each episode. ``seed`` is for the policy's own randomness.
 
-    ``observer`` is told of each episode. A task that can't run raises MissingDependencyError
-    unless ``skip_missing``: then the run is of the suite without that task, and raises only if none
-    can run. Whatever is raised, KeyboardInterrupt too: the run is closed with the reason as its
-    outcome, and what had ended stays stored.
+    The options of all tasks are checked before anything is played. ``observer`` is told of each
+    episode. A task that can't run raises MissingDependencyError unless ``skip_missing``: then the run
+    is of the suite without that task, and raises only if none can run. Whatever is raised,
+    KeyboardInterrupt too: the run is closed with the reason as its outcome, and what had ended stays
+    stored.
     """
     run = _describe(loaded, suite, name, command)
     result = Result(run_id=store.add_run(run))
@@ -87,8 +88,10 @@ def evaluate(
     deadline = None if suite.max_seconds is None else time.monotonic() + suite.max_seconds
     outcome, where = "stopped by an error", ""
     try:
-        if place.remotes is None and not skip_missing:
-            for task in suite.tasks:  # before anything is played, not when its turn comes
+        for task in suite.tasks:  # before anything is played, not when its turn comes
+            where = f"task {task.name}"
+            _check_options(task, loaded.policy)
+            if place.remotes is None and not skip_missing:
                 find(task.env_id).check_runnable()
         for task in suite.tasks:
             where = f"task {task.name}"
@@ -124,6 +127,24 @@ def evaluate(
     return result
 
 
+def _config(task: Task, policy: Policy) -> dict[str, Any]:
+    """Keyword arguments of EnvConfig, as JSON can hold them."""
+    return {
+        "interface": policy.interface,
+        "screen_size": list(policy.screen_size),
+        "autoreset": "disabled",
+        "options": dict(task.options),
+    }
+
+
+def _check_options(task: Task, policy: Policy) -> None:
+    """Raises UsageError for options that the environment hasn't; their ranges only if it can run here."""
+    spec = find(task.env_id)
+    spec.resolve(task.options)
+    if spec.runnable:
+        spec.spaces(EnvConfig(**_config(task, policy)))
+
+
 def _outcome(played: Sequence[Task], store: EpisodeStore, result: Result) -> str:
     """ "finished", or the tasks of which episodes are missing, and how many there are."""
     whole = {name: len(returns) for name, returns in store.returns(result.run_id).items()}
@@ -149,12 +170,7 @@ def _play_task(
     observer: Observer | None,
 ) -> None:
     policy = loaded.policy
-    config: dict[str, Any] = {
-        "interface": policy.interface,
-        "screen_size": list(policy.screen_size),
-        "autoreset": "disabled",
-        "options": dict(task.options),
-    }
+    config = _config(task, policy)
     slots = min(place.slots, task.episodes, task.slots or place.slots)
     with closing(place.open(task.env_id, slots, EnvConfig(**config))) as runtime:
         refuse_several(runtime)

@@ -145,6 +145,26 @@ def test_missing_dependency(store: EpisodeStore) -> None:
     assert narrowed.outcome == "finished"
 
 
+@pytest.mark.parametrize("remotes", [None, ["127.0.0.1:9"]])
+@pytest.mark.parametrize(
+    ("env_id", "options", "problem"),
+    [
+        (ENV, {"nonsense": 1}, "has no option 'nonsense'"),
+        ("arcade/Snake-v0", {"start_level": -5}, "option start_level must"),
+    ],
+)
+def test_a_mistake_in_a_later_task_is_found_before_anything_is_played(
+    store: EpisodeStore, env_id: str, options: dict[str, Any], problem: str, remotes: list[str] | None
+) -> None:
+    wrong = Task(env_id=env_id, name="later", episodes=2, options=options)
+    two = Suite(name="two", tasks=(*suite(3).tasks, wrong))
+    with pytest.raises(UsageError, match=problem) as raised:
+        evaluate(load_policy("random"), two, store, Place(remotes=remotes))
+    assert raised.value.__notes__ == ["task later"]
+    assert store.returns(1) == {}
+    assert store.runs()[0].outcome.startswith("failed: ")
+
+
 def test_replay_verifies(store: EpisodeStore) -> None:
     result = evaluate(load_policy("random", "native"), suite(), store, Place(slots=3))
     verdicts = verify(store, result.run_id, Place(slots=5)).verdicts
