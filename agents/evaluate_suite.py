@@ -52,7 +52,8 @@ class Task:
         where = f"task {self.name}: "
         for name in ("env_id", "name"):
             checked(where + name, getattr(self, name), "str")
-        checked(where + "options", self.options, "table")
+        for name, value in checked(where + "options", self.options, "table").items():
+            _check_option(where + f"option {name}", value)
         if not 1 <= checked(where + "episodes", self.episodes, "int") <= 1_000_000:
             raise UsageError(f"{where}episodes must be 1 to 1,000,000, got {self.episodes!r}")
         if check_seed(self.seed) > MAX_SEED - self.episodes:
@@ -160,6 +161,15 @@ def parse_suite(content: Mapping[str, Any], source: str) -> Suite:
         check_keys(table, [f.name for f in fields(Task)], f"{source}: a [[task]]", needed="env_id episodes")
         tasks.append(Task(**table))
     return Suite(tasks=tuple(tasks), **head)
+
+
+def _check_option(name: str, value: Any) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} is {value!r}, which can't be kept as JSON ({error}); put a date between quotes"
+        ) from None
 
 
 def _check_seconds(seconds: float | None, where: str) -> None:

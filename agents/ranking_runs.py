@@ -27,6 +27,7 @@ from universe2.core.registry import find
 from universe2.trace import EpisodeStore, Run
 
 _TRUTH = ("differs", "self-reported", "replay-verified")
+_YEAR_10000 = 253_402_300_800
 LEVELS = ("start_level", "num_levels")
 """options that choose levels: a reference is a mean over many"""
 
@@ -108,6 +109,10 @@ def _read(store: EpisodeStore, number: int, replayed: Replays | None) -> _Found:
     for task, scores in run.references.items():
         for kind, score in checked(f"the references of {task}", scores, "table").items():
             checked(f"the reference {kind} of {task}", score, "float")
+    for name, moment in (("started", run.started), ("ended", run.ended)):
+        if moment is not None and not 0 <= moment < _YEAR_10000:
+            raise UsageError(f"{name} is {moment}, not seconds since 1970; was the file edited?")
+    checked("the hardware's gpus", run.hardware.get("gpus", []), "list")
     returns: dict[str, dict[int, float]] = {task.name: {} for task in suite.tasks}
     versions: Versions = {}
     strays = []

@@ -24,7 +24,7 @@ from universe2.agents.ranking_runs import SuiteRanking, notes, rank_text, show
 from universe2.agents.report_clips import Clip
 from universe2.agents.report_svg import Axis, axis_for, curve, interval_bar, short
 from universe2.core.errors import UnknownEnvError, UsageError
-from universe2.core.files import read_text
+from universe2.core.files import checked, read_text
 from universe2.core.registry import find
 from universe2.trace import Run
 
@@ -49,20 +49,36 @@ class Curve:
 
 
 def read_metrics(path: str | Path) -> list[Curve]:
-    """The learning curves in a ``metrics.jsonl``. Raises UsageError if it isn't one."""
+    """The learning curves in a ``metrics.jsonl``. Raises UsageError if it isn't one.
+
+    A last line that was cut, as it is when the run was killed, is left out.
+    """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no metrics at {path}; a training run writes metrics.jsonl in its folder")
     curves: dict[str, list[tuple[float, float]]] = {}
-    for number, line in enumerate(read_text(path, "metrics file").splitlines(), 1):
+    lines = read_text(path, "metrics file").splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}, line {number} is not JSON: {error}") from None
-        mean = row.get("return_mean")
-        if "task" in row and mean is not None and math.isfinite(mean):
-            curves.setdefault(row["task"], []).append((float(row["steps"]), float(mean)))
+            row = checked(where, json.loads(line), "table")
+        except ValueError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise UsageError(f"{where} is not JSON: {error}") from None
+        if "task" in row and row.get("return_mean") is not None:
+            task = checked(f"{where}: task", row["task"], "str")
+            steps, mean = _number(f"{where}: steps", row.get("steps")), row["return_mean"]
+            if math.isfinite(mean := _number(f"{where}: return_mean", mean)) and math.isfinite(steps):
+                curves.setdefault(task, []).append((steps, mean))
     return [Curve(task, points) for task, points in sorted(curves.items())]
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(checked(name, value, "float"))
+    except OverflowError:
+        raise UsageError(f"{name} is too large a number; was the file edited?") from None
 
 
 def render_report(

@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +358,14 @@ def test_suite_hash_is_over_what_is_played() -> None:
         ({"name": 3, "task": [{"env_id": ENV, "episodes": 1}]}, "name must be a text"),
         ({"name": "x", "task": [{"env_id": ENV, "episodes": 1}] * 2}, "occurs twice"),
         ({"name": "x", "task": [{"env_id": ENV, "episodes": 1, "seed": -1}]}, "seed must lie"),
+        (
+            {"name": "x", "task": [{"env_id": ENV, "episodes": 1, "options": {"day": date(2024, 1, 1)}}]},
+            f"task {ENV}: option day is datetime.date.*can't be kept as JSON",
+        ),
+        (
+            {"name": "x", "task": [{"env_id": ENV, "episodes": 1, "options": {"far": float("inf")}}]},
+            f"task {ENV}: option far is inf",
+        ),
         ({"name": "x", "max_seconds": -1, "task": [{"env_id": ENV, "episodes": 1}]}, "max_seconds"),
     ],
 )

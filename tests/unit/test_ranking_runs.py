@@ -199,6 +199,9 @@ def test_a_store_whose_suite_was_changed_is_refused(store: EpisodeStore) -> None
         ("UPDATE runs SET suite_content = '{}' WHERE id = 1", "the suite of a run: name, tasks is missing"),
         ("UPDATE runs SET suite_content = '{bad' WHERE id = 1", "suite_content is not JSON"),
         ("UPDATE runs SET suite_hash = 'ab' WHERE id = 1", "the store was changed after it was played"),
+        ("UPDATE runs SET started = 1e300 WHERE id = 1", "started is 1e+300, not seconds since 1970"),
+        ("UPDATE runs SET ended = 9e999 WHERE id = 1", "ended is inf, not seconds since 1970"),
+        ("UPDATE runs SET hardware = '{\"gpus\": 5}' WHERE id = 1", "the hardware's gpus must be a list"),
         ("UPDATE runs SET started = 'abc' WHERE id = 1", "started is 'abc', not of type float"),
         (
             "UPDATE runs SET reference_scores = '{\"x\": 1}' WHERE id = 1",

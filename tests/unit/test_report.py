@@ -231,6 +231,19 @@ def test_read_metrics(tmp_path: Path) -> None:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_metrics(path) == [Curve("a", [(20, 1.0), (40, 2.0)])]
+    with path.open("a") as file:
+        file.write('{"steps": 50, "task": "a", "retu')  # the run was killed
+    assert read_metrics(path) == [Curve("a", [(20, 1.0), (40, 2.0)])]
+    for line, told in (
+        ("3", "line 1 must be a table, got 3"),
+        ('{"task": "a", "return_mean": 1.0}', "line 1: steps must be a number, got None"),
+        ('{"task": "a", "return_mean": "x", "steps": 1}', "line 1: return_mean must be a number, got 'x'"),
+        ('{"task": 5, "return_mean": 1.0, "steps": 1}', "line 1: task must be a text, got 5"),
+        (f'{{"task": "a", "return_mean": 1.0, "steps": 1{"0" * 400}}}', "steps is too large"),
+    ):
+        path.write_text(line + "\n")
+        with pytest.raises(UsageError, match=told):
+            read_metrics(path)
     path.write_text("{oops\n")
     with pytest.raises(UsageError, match="line 1 is not JSON"):
         read_metrics(path)
