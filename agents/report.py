@@ -116,9 +116,8 @@ def _header(suites: Sequence[SuiteRanking], curves: Sequence[Curve]) -> str:
     if best.score is not None and best.rank is not None and not best.shared:
         facts.insert(0, (f"{best.score.point:.2f}", f"score of {best.name}"))
         if best.improvement is not None:
-            facts.insert(
-                1, (f"{100 * best.improvement.point:.0f} %", f"of games better than {ranking.baseline}")
-            )
+            chance = f"chance that an episode beats one of {ranking.baseline}, mean over tasks"
+            facts.insert(1, (f"{100 * best.improvement.point:.0f} %", chance))
     if curves:
         facts.append((short(max(c.points[-1][0] for c in curves)), "training steps"))
     listed = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in facts)

@@ -296,6 +296,11 @@ def test_a_server_that_is_lost_at_once_leaves_no_bars(
             ["evaluate", "random", "--suite", "suite.toml", "--token-file", "nothing"],
             "cannot read the token file",
         ),
+        (["evaluate", "random", "--wait", "3"], "--wait has an effect with --remote only"),
+        (["evaluate", "--verify", "e.sqlite", "--wait", "3"], "--wait has an effect with --remote only"),
+        (["evaluate", "random", "--token-file", "token"], "--token-file has an effect with --remote only"),
+        (["evaluate", "bot:make", "--interface", "native"], "--interface is for `random`; bot:make says"),
+        (["evaluate", "a/checkpoint", "--interface", "screen"], "--interface is for `random`; a/checkpoint"),
         (["evaluate", "--verify", "nothing.sqlite"], "no episode store"),
         (["evaluate", "random", "--verify", "nothing.sqlite"], "leave the policy out"),
         (["evaluate", "--verify", "x", "--suite", "demo", "--seed", "3"], "leave --suite, --seed out"),
@@ -312,6 +317,7 @@ def test_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     Path("bad.toml").write_text("name = ")
+    Path("token").write_text("a token of many characters".replace(" ", "-"))
     Path("unknown.toml").write_text(SUITE.replace("Count-v0", "Cuont-v0"))
     assert run(monkeypatch, *arguments) == 2
     err = capsys.readouterr().err

@@ -132,6 +132,11 @@ def test_bold_are_those_that_can_not_be_told_apart_from_the_best(ranked: SuiteRa
     page = render_report([ranked], [], {})
     (shown,) = re.findall(r'class="row best" title="([^"]*)"', page)
     assert shown.startswith("an &lt;agent&gt;: 99.00")
+    better = {"score": Interval(1.0, 0.9, 1.1), "improvement": Interval(0.78, 0.7, 0.8)}
+    first = replace(agent, rank=1, shared=False, **better)  # type: ignore[arg-type]
+    led = replace(ranked, ranking=replace(ranked.ranking, entries=[first]))
+    facts = "<b>78 %</b><span>chance that an episode beats one of random, mean over tasks</span>"
+    assert facts in render_report([led], [], {})
     assert "Bold: the best policy and all whose intervals overlap its" in page
 
 

@@ -85,6 +85,9 @@ def command(
     from universe2.faces.make import token_from
 
     place = Place(slots=slots, remotes=remote or None, token=token_from(token_file), wait=wait)
+    for parameter in ("wait", "token_file"):
+        if was_given(ctx, parameter) and not remote:
+            raise UsageError(f"{option(parameter)} has an effect with --remote only")
     if verify is not None:
         playing = (
             "policy",
@@ -105,6 +108,8 @@ def command(
         return
     if policy is None:
         raise UsageError("name a policy: `random`, a checkpoint's path, or `module:function`")
+    if policy != "random" and was_given(ctx, "interface"):
+        raise UsageError(f"--interface is for `random`; {policy} says itself what it plays through")
     if interface not in ("screen", "native"):
         raise UsageError(f"--interface must be screen or native, got {interface!r}")
     chosen = load_suite(suite)
