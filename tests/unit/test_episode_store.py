@@ -255,6 +255,11 @@ def test_refuses_other_versions(tmp_path: Path) -> None:
         "UPDATE episodes SET seed = 9 WHERE seed = 1",
         "DELETE FROM episodes WHERE seed = 1",
         "UPDATE runs SET suite_hash = 'cd'",
+        "UPDATE runs SET name = 'another'",
+        "UPDATE runs SET kind = 'checkpoint'",
+        "UPDATE runs SET policy = 'best.pt'",
+        "UPDATE runs SET policy_hash = 'deadbeef'",
+        "UPDATE runs SET started = 1e9",
         "UPDATE runs SET verified = ''",
     ],
 )

@@ -58,9 +58,10 @@ def command(
     Episodes that faults cut count nowhere, and a policy that has not played all episodes, or a
     single one of some task, has no rank. Each suite gets a table of its own.
 
-    "checked" is what the file says of itself, and no longer if the run was changed since. To know
-    it, use --verify: stored actions are stepped again, and a run that comes out otherwise "differs"
-    and has no rank (and the exit code is 1). Only what was replayed then counts, whatever the files say.
+    "checked" is what the file says of itself, and no longer if the run's episodes, name, policy or
+    beginning were changed since. To know it, use --verify: stored actions are stepped again, and a
+    run that comes out otherwise "differs" and has no rank (and the exit code is 1). Only what was
+    replayed then counts, whatever the files say. Who chose the actions no replay shows.
 
     Examples:
 

@@ -211,12 +211,13 @@ class EpisodeStore:
         return run.tier if holds else "self-reported"
 
     def digest(self, run_id: int) -> str:
-        """SHA-256 over all that a replay shows to be true: the suite's hash and the whole episodes.
+        """SHA-256 over all that a replay shows to be true, the suite's hash and the whole episodes, and over
+        whose they are said to be and when: what is renamed is no longer what was replayed.
 
         Each row is hashed as Python writes it in ASCII, a line each, in the order of task and seed.
         """
-        found = hashlib.sha256(b"universe2.verified.1\n")
-        head = "SELECT suite_hash FROM runs WHERE id = ?"
+        found = hashlib.sha256(b"universe2.verified.2\n")
+        head = "SELECT suite_hash, name, kind, policy, policy_hash, started FROM runs WHERE id = ?"
         rows = (
             "SELECT task, env_id, spec_hash, seed, config, return, length, terminated, truncated, actions, "
             "trajectory, observations FROM episodes WHERE run = ? AND fault = 0 ORDER BY task, seed"
