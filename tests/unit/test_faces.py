@@ -456,6 +456,28 @@ def test_pool_asks_a_member_that_always_raises_only_when_it_was_heard() -> None:
         assert member.asked <= 4
 
 
+def test_pool_waits_for_no_member_that_failed_as_nobody_expected(caplog: pytest.LogCaptureFixture) -> None:
+    class Burst(_Once):
+        def send(self, slots: Any, actions: Any) -> None:
+            """As one that doesn't count what it owes."""
+
+    burst, well = Burst(COUNTING, 2, EnvConfig()), _Once(COUNTING, 1, EnvConfig())
+    burst.raises = MemoryError("no room")
+    with Pool([("a", burst), ("b", well)]) as pool:
+        pool.reset_member(0, [0, 1], [1, 2])
+        with pytest.raises(Universe2Error, match=r"failed: MemoryError: no room"):
+            pool.recv(timeout=5)
+        with pytest.raises(IdleError):
+            pool.recv(timeout=5)
+        pool.send(0, [0], [0])
+        with pytest.raises(Universe2Error, match=r"failed: MemoryError: no room"):
+            pool.recv(timeout=5)
+        pool.reset_member(1, [0], [1])
+        assert pool.recv(timeout=5)[0] == 1
+    assert "receiving failed" in caplog.text
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), DeadlineError("60 s are over")])
 def test_faces_can_be_reset_after_a_step_was_interrupted(error: BaseException) -> None:
     single, several = _Once(COUNTING, 1, EnvConfig(autoreset="disabled")), _Once(COUNTING, 3, EnvConfig())

@@ -7,6 +7,7 @@ business, who says how many rows are owed for it.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from universe2.core.batch import Batch
 from universe2.core.errors import ClosedError, DeadlineError, IdleError, Universe2Error, UsageError
 from universe2.core.runtime import Runtime, close_all
+
+log = logging.getLogger("universe2")
 
 _POLL_S = 0.5  # how often a waiting thread looks whether all is closed
 
@@ -34,6 +37,8 @@ class Traffic:
         self._failing = [False] * len(runtimes)
         """raised, and the caller hasn't heard of it yet"""
         self._asked = [0] * len(runtimes)  # rows ever asked for
+        self._over: dict[int, Universe2Error] = {}
+        """runtimes that are received from no more → why"""
         self._threads = [
             threading.Thread(target=self._pump, args=(i,), daemon=True, name=f"receive {runtime.spec.id}")
             for i, runtime in enumerate(runtimes)
@@ -42,8 +47,11 @@ class Traffic:
             thread.start()
 
     def sent(self, index: int, count: int) -> None:
-        """The runtime owes ``count`` more rows."""
+        """The runtime owes ``count`` more rows. Of one that failed for good ``recv`` says so once more."""
         with self._changed:
+            if index in self._over:
+                self._ready.put((index, self._over[index]))
+                return
             self._busy[index] += count
             self._asked[index] += count
             self._changed.notify_all()
@@ -53,6 +61,7 @@ class Traffic:
 
         Raises DeadlineError, ClosedError, IdleError if nothing is owed, and UsageError in a forked process,
         which has no threads that receive. A runtime that raised goes on: what it still owes can be received.
+        Not so one that raised what is no Universe2Error: nobody knows what became of it, and it owes nothing.
         """
         if os.getpid() != self._process:
             raise UsageError(
@@ -107,9 +116,7 @@ class Traffic:
             try:
                 batch = runtime.recv()
             except ClosedError as error:
-                with self._changed:
-                    self._busy[index] = 0
-                self._ready.put((index, error))
+                self._end(index, error)
                 return
             except IdleError:
                 # What an error has cost nobody can count; but now it is all over.
@@ -120,7 +127,18 @@ class Traffic:
                 with self._changed:
                     self._failing[index] = True
                 self._ready.put((index, error))
+            except Exception as error:
+                log.exception("%s: receiving failed", runtime.spec.id)
+                self._end(index, Universe2Error(f"{runtime.spec.id} failed: {type(error).__name__}: {error}"))
+                return
             else:
                 self._ready.put((index, batch))
                 with self._changed:
                     self._busy[index] -= len(batch)
+
+    def _end(self, index: int, error: Universe2Error) -> None:
+        """Nothing more comes from that runtime, and this is why."""
+        with self._changed:
+            self._busy[index] = 0
+            self._over[index] = error
+            self._ready.put((index, error))
