@@ -15,6 +15,7 @@ from universe2.core.errors import ClosedError, DeadlineError, InvalidActionError
 from universe2.core.screen import ARROWS, KEYS
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.envs.arcade import games
+from universe2.envs.arcade.game import OUTCOMES
 from universe2.runtimes.compiled import CompiledRuntime
 from universe2.runtimes.compiled_pack import STREAM
 
@@ -141,6 +142,29 @@ def test_snapshots_of_others_are_refused() -> None:
         opened(MAZE).snapshot([0])
 
 
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"ending": len(OUTCOMES)}, "no snapshot of .* has ending 6, where there are 0 to 5"),
+        ({"ending": 255}, "has ending 255"),
+        ({"step": -1}, "has step -1, below 0"),
+        ({"seed": -5}, "has seed -5, below 0"),
+        ({"body": b""}, "has a body of 0 bytes"),
+        ({"body": bytes(9)}, "has a body of 9 bytes"),
+    ],
+)
+def test_snapshots_that_were_made_up_are_refused_and_move_nothing(
+    changed: dict[str, Any], complaint: str
+) -> None:
+    maze = begun(MAZE, 2)
+    states = maze.snapshot([0, 1])
+    made_up = maze._format.pack(maze._format.unpack(states[1])._replace(**changed))
+    with pytest.raises(UsageError, match=complaint):
+        maze.restore([0, 1], [states[0], made_up])
+    assert maze.snapshot([0, 1]) == states
+    assert stepped(maze, [0, 1], [0, 0]).step.tolist() == [1, 1]
+
+
 def test_held_out_levels_differ_from_training_levels() -> None:
     seeds = np.arange(400)
     train, test = opened(MAZE, 400, num_levels=200), opened(MAZE, 400, start_level=200)
@@ -242,6 +266,7 @@ import hashlib, sys
 import numpy as np
 from universe2.core.spec import EnvConfig
 from universe2.envs.arcade import games
+from universe2.envs.arcade.game import OUTCOMES
 from universe2.runtimes.compiled import CompiledRuntime
 
 for spec in games():

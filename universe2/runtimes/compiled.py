@@ -98,7 +98,8 @@ class CompiledRuntime(Runtime):
         """slots whose reset right after an end failed → why; their next step says so"""
         self._instructions = (screen.clean_instruction(self.game.instruction),) * num_slots
         self._posted: Mailbox[_Work] = Mailbox(spec.id, self._ledger)
-        self._format = StateFormat(spec.id, spec.hash(self.config), self._drivers.digest)
+        size = _LEVEL.size + self._states_N.itemsize
+        self._format = StateFormat(spec.id, spec.hash(self.config), self._drivers.digest, len(OUTCOMES), size)
 
     def _open_drivers(self) -> Any:
         return drivers(self.game)

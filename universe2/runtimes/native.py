@@ -76,7 +76,7 @@ class NativeRuntime(Runtime):
         self._on_screen = self.config.interface == "screen"
         self._same_step = self.config.autoreset == "same_step"
         self._entry = cast(Any, load(spec.entry))
-        self._format = StateFormat(spec.id, spec.hash(self.config), self._entry.state_version)
+        self._format = StateFormat(spec.id, spec.hash(self.config), self._entry.state_version, _TRUNCATED + 1)
         self._ledger = SlotLedger(num_slots, self.config.autoreset)
         self._slots: list[NativeSlot | None] = [None] * num_slots
         self._ending_N = np.zeros(num_slots, np.uint8)

@@ -26,10 +26,17 @@ class SlotState(NamedTuple):
 
 
 class StateFormat:
-    """``rules`` names everything besides the spec hash that a state depends on."""
+    """``rules`` names everything besides the spec hash that a state depends on.
 
-    def __init__(self, env_id: str, spec_hash: str, rules: str) -> None:
+    ``endings`` is how many numbers the runtime has for an ending, ``body_bytes`` the size of a body
+    (None: any).
+    """
+
+    def __init__(
+        self, env_id: str, spec_hash: str, rules: str, endings: int, body_bytes: int | None = None
+    ) -> None:
         self._env_id, self._spec_hash = env_id, spec_hash.encode()
+        self._endings, self._body_bytes = endings, body_bytes
         self._rules = hashlib.sha256(rules.encode()).hexdigest()[:16].encode()
 
     def pack(self, state: SlotState) -> bytes:
@@ -38,7 +45,10 @@ class StateFormat:
         return header + state.body
 
     def unpack(self, data: bytes) -> SlotState:
-        """The inverse of ``pack``; UsageError if it is damaged or of another spec or other rules."""
+        """The inverse of ``pack``; UsageError if it is damaged, of another spec or other rules, or made up.
+
+        What the body says is checked by nobody: a state is to be had from who can be trusted.
+        """
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise UsageError(f"not a snapshot of {self._env_id}: {len(data)} bytes, header {data[:4]!r}")
         _, version, spec_hash, rules, step, seed, ending, checksum = _HEADER.unpack(data[: _HEADER.size])
@@ -53,7 +63,23 @@ class StateFormat:
         body = bytes(data[_HEADER.size :])
         if _checksum(body) != checksum:
             raise UsageError(f"the snapshot of {self._env_id} is damaged: its checksum is wrong")
+        if wrong := self._wrong(step, seed, ending, len(body)):
+            raise UsageError(
+                f"no snapshot of {self._env_id} has {wrong}: it was not made by snapshot(), or changed since"
+            )
         return SlotState(step, seed, ending, body)
+
+    def _wrong(self, step: int, seed: int, ending: int, size: int) -> str:
+        """What no state can have, if there is something."""
+        if step < 0:
+            return f"step {step}, below 0"
+        if seed < 0:
+            return f"seed {seed}, below 0"
+        if ending >= self._endings:
+            return f"ending {ending}, where there are 0 to {self._endings - 1}"
+        if self._body_bytes is not None and size != self._body_bytes:
+            return f"a body of {size} bytes, where it has {self._body_bytes}"
+        return ""
 
 
 def _checksum(body: bytes) -> bytes:
