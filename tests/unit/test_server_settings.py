@@ -18,6 +18,7 @@ from universe2.core.errors import (
     CapacityError,
     ServerLostError,
     UnknownEnvError,
+    UnsupportedError,
     UsageError,
 )
 from universe2.core.spec import EnvConfig, EnvSpec
@@ -78,6 +79,7 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         ("queue = 10000000", "queue must be at most 65536"),
         ("metrics_port = 15900", "port and metrics_port are both 15900"),
         ("families = []", "families is empty"),
+        ('restore = "no"', "restore must be true or false, got 'no'"),
         ('[tokens.bob]\nfile = "bob"\nframe_bytes = 9', "frame_bytes must be at least 65536, got 9"),
         ("families = [[]]", "serve.toml: each of families must be a text"),
         ('slots = "5"', "serve.toml: slots must be a whole number"),
@@ -169,6 +171,23 @@ def test_only_the_families_that_are_allowed(counting: EnvSpec) -> None:
         with pytest.raises(UnknownEnvError, match="doesn't offer the family 'testing', only arcade"):
             open_remote(COUNTING.id, 1, EnvConfig(), [server.address])
         assert list(server_info(server.address).families) == ["arcade"]
+    finally:
+        server.stop(1.0)
+
+
+def test_states_may_be_refused() -> None:
+    server = start(restore=False)
+    try:
+        runtime = open_remote("arcade/Maze-v0", 2, None, [server.address])
+        runtime.reset([0, 1], [1, 2])
+        runtime.recv(10.0)
+        states = runtime.snapshot([0, 1])
+        runtime.restore([0, 1], states)
+        with pytest.raises(UnsupportedError, match="takes no states: it runs with --no-restore"):
+            runtime.recv(10.0)
+        runtime.reset([0, 1], [1, 2])
+        assert runtime.recv(10.0).step.tolist() == [0, 0]
+        runtime.close()
     finally:
         server.stop(1.0)
 

@@ -63,6 +63,10 @@ def command(
     drain: Annotated[
         float | None, typer.Option(help="Seconds that running sessions may go on after SIGTERM [30].")
     ] = None,
+    no_restore: Annotated[
+        bool,
+        typer.Option("--no-restore", help="Take no states from clients: made-up ones can crash the server."),
+    ] = False,
     until_eof: Annotated[
         bool,
         typer.Option(
@@ -122,6 +126,7 @@ def command(
         "insecure": insecure or None,
         "lease": lease,
         "drain_seconds": drain,
+        "restore": False if no_restore else None,
         "metrics_port": metrics_port,
         "max_message_bytes": _bytes("--max-message-mb", max_message_mb),
         "max_frame_bytes": _bytes("--max-frame-mb", max_frame_mb),
@@ -132,6 +137,8 @@ def command(
     provide_descriptors(settings)
     guard = "token required" if settings.everyone() else "no token"
     about = f"{settings.slots} slots, {guard}{', TLS' if settings.tls else ''}"
+    if not settings.restore:
+        about += ", no restore"
     if behind:
         about += f", in front of {', '.join(behind)}"
     if check:

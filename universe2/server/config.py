@@ -74,6 +74,8 @@ class ServerConfig:
     """how long running sessions may go on after SIGTERM"""
     max_faults: int = 5
     """faults in a row after which a slot is parked, unless its client asks for another number"""
+    restore: bool = True
+    """whether clients may restore states; these are trusted input, a made-up one can crash the process"""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_frame_bytes: int = MAX_FRAME_BYTES
     metrics_port: int = 0

@@ -31,6 +31,7 @@ from universe2.core.errors import (
     ProtocolError,
     ServerLostError,
     Universe2Error,
+    UnsupportedError,
     in_utf8,
     name_of,
     shortened,
@@ -81,6 +82,8 @@ class Limits(Protocol):
     def max_frame_bytes(self) -> int: ...
     @property
     def max_faults(self) -> int: ...
+    @property
+    def restore(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -464,6 +467,10 @@ class Session:
         """Ask the member; what it owes for that, or its answer, is the stream's to say."""
         header = frame.header
         try:
+            if header.HasField("restore") and not self._limits.restore:
+                raise UnsupportedError(
+                    f"{member.runtime.spec.id}: this server takes no states: it runs with --no-restore"
+                )
             event = member.ask(frame)
         except (ProtocolError, ClosedError):
             raise
