@@ -16,6 +16,7 @@ from counted import Mute, act, faults, receive, served
 from waiting import eventually
 
 from universe2.client import open_remote
+from universe2.core.batch import Batch
 from universe2.core.errors import ClosedError
 from universe2.core.spec import EnvConfig, EnvSpec
 from universe2.faces.make import make
@@ -37,6 +38,48 @@ def test_a_silent_session_is_reaped_and_a_living_one_is_not() -> None:
     finally:
         silent.close()
         living.close()
+        server.stop(1.0)
+
+
+class _Hanging(CountingRuntime):
+    """Once ``hangs`` is set, ``recv`` doesn't return before ``freed`` is."""
+
+    result_seconds = 0.5
+    hangs, freed, hung = threading.Event(), threading.Event(), threading.Event()
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        if self.hangs.is_set() and not self._todo.empty():
+            self.hung.set()
+            self.freed.wait(60)
+        return super().recv(timeout)
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+def test_a_game_that_hangs_keeps_no_slots_when_its_lease_is_over(
+    same_host: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("universe2.server.service.LEAVE_SECONDS", 0.3)
+    for event in ("hangs", "freed", "hung"):
+        monkeypatch.setattr(_Hanging, event, threading.Event())
+    server = served(_Hanging)
+    runtime = open_remote(COUNTING.id, 2, EnvConfig(), [server.address], lease=1.0, same_host=same_host)
+    try:
+        runtime.reset([0, 1], [1, 2])
+        assert faults(receive(runtime, 2)) == []
+        _Hanging.hangs.set()
+        act(runtime, [0, 1])
+        assert _Hanging.hung.wait(5.0)
+        assert server.capacity.slots_free == 6
+        if not same_host:  # there requests are still heard, so it lives until its client is gone
+            connection = runtime._parts[0].lane.connection  # type: ignore[attr-defined]
+            runtime._closed.set()  # type: ignore[attr-defined]
+            connection._over.set()
+            connection._stream.hang_up()
+        assert eventually(lambda: server.capacity.slots_free == 8, 15.0)
+        assert f"{COUNTING.id} hangs; its slots are taken back" in caplog.text
+    finally:
+        _Hanging.freed.set()
+        runtime.close()
         server.stop(1.0)
 
 
@@ -89,7 +132,7 @@ def test_leases_hold_although_a_session_could_not_be_ended_at_once(monkeypatch: 
             connection._stream.hang_up()
         assert eventually(lambda: server.capacity.slots_free == 8, 20.0)
         assert lacked.is_set()
-        assert server.metrics.reaped._value.get() == 3
+        assert eventually(lambda: server.metrics.reaped._value.get() == 3)
     finally:
         for runtime in silent:
             runtime.close()

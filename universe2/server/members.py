@@ -60,6 +60,16 @@ class Members:
         return self._all[number]
 
     @property
+    def result_seconds(self) -> float:
+        """How long the slowest may take to answer."""
+        return max((member.runtime.result_seconds for member in self._all), default=0.0)
+
+    @property
+    def names(self) -> str:
+        """What they are, for the log."""
+        return ", ".join(member.runtime.spec.id for member in self._all)
+
+    @property
     def several(self) -> bool:
         return self._traffic is not None
 

@@ -65,6 +65,10 @@ KEEPALIVE_SECONDS = 30.0
 """How often a connection that says nothing is asked whether it is still there, and how long it has to answer.
 A session has its lease; a viewer says nothing, and would be shown pictures for ever."""
 
+LEAVE_SECONDS = 2.0
+"""How long a session whose lease is over may take to hear so; then its stream is cancelled, and once more so
+long later its slots are taken back, whatever its thread does."""
+
 QUEUE_TELLS_SECONDS = 5.0
 """How often a client in the queue is told its place although that didn't change."""
 
@@ -388,29 +392,31 @@ class Server:
 
     def _reap(self) -> None:
         """Until the server stops: end sessions that said nothing for the length of their lease."""
-        told: set[str] = set()
+        told: dict[str, float] = {}  # session → when it was told
         while not self._stopping.wait(0.25):
             self._silence.cut()
             with self._lock:
                 sessions = list(self._sessions.values())
-            told &= {session.id for session in sessions}
+            told = {session.id: told[session.id] for session in sessions if session.id in told}
             for session in sessions:
                 try:
                     self._hold_to_lease(session, told)
                 except Exception:  # no thread is left, say: tried again, and the others' leases hold
                     log.exception("session %s can't be ended", session.id)
 
-    def _hold_to_lease(self, session: Session, told: set[str]) -> None:
+    def _hold_to_lease(self, session: Session, told: dict[str, float]) -> None:
         session.log_if_left()
-        silent = session.silent
-        if silent <= session.lease:
-            return
-        if session.id in told and silent > session.lease + 2.0:
-            session.hang_up()  # it doesn't even read what it is told
-        elif session.id not in told:
+        silent, now = session.silent, time.monotonic()
+        if session.id in told:
+            late = now - told[session.id]
+            if late > LEAVE_SECONDS:
+                session.hang_up()  # it doesn't even read what it is told
+            if late > 2 * LEAVE_SECONDS:
+                session.give_up()
+        elif silent > session.lease:
             log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
             session.end(ServerLostError(f"the session was silent for {silent:.0f} s; its lease is over"))
-            told.add(session.id)
+            told[session.id] = now
             self.metrics.reaped.inc()
 
 

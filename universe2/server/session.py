@@ -137,9 +137,9 @@ class Session:
         self._left: float | None = None
         """since when no stream has come after one that left, unless the log has said so"""
         self._reader: threading.Thread | None = None
-        self._answering = False
-        """whether the reading thread is at a request, and hears nothing else meanwhile"""
-        self._ending = self._ended = False
+        self._answering: float | None = None
+        """since when the reading thread is at a request, and hears nothing else meanwhile"""
+        self._ending = self._ended = self._given_up = False
         self._closing = threading.Lock()
 
     # What the server does with it
@@ -206,8 +206,12 @@ class Session:
 
     @property
     def silent(self) -> float:
-        """For how many seconds the client has said nothing that could have been heard."""
-        return 0.0 if self._answering else time.monotonic() - self.heard
+        """For how many seconds the client has said nothing that could have been heard.
+
+        At a request nothing can be heard for as long as it may take; one that takes longer hangs.
+        """
+        since, now = self._answering, time.monotonic()
+        return now - self.heard if since is None else max(now - since - self._members.result_seconds, 0.0)
 
     def tell(self, header: pb.Header) -> None:
         """Have the client told, as soon as its stream is free. From any thread."""
@@ -283,6 +287,19 @@ class Session:
         """Cancel the stream that it has."""
         if self._context is not None:
             self._context.cancel()
+
+    def give_up(self) -> None:
+        """Close although the stream's thread is still here, in an environment that doesn't return."""
+        if self._ended or self._given_up:
+            return
+        log.error(
+            "session %s: %s hangs; its slots are taken back, and threads of this server stay there until it "
+            "returns, which may be never: begin the server anew if this goes on",
+            self.id,
+            self._members.names,
+        )
+        threading.Thread(target=self.close, daemon=True, name="session-close").start()
+        self._given_up = True
 
     def close(self) -> None:
         """Close the runtime and give its slots back. May be called twice."""
@@ -420,16 +437,16 @@ class Session:
                 if frame.header.WhichOneof("body") == "close":
                     end = _End()
                     break
-                self._answering = True
+                self._answering = self.heard
                 self._answer(frame)
                 self.heard = time.monotonic()
-                self._answering = False
+                self._answering = None
         except Universe2Error as error:
             end = _End(error)
         except Exception as error:
             log.exception("session %s failed", self.id)
             end = _End(failure(error))
-        self._answering = False
+        self._answering = None
         self._events.put(end)
 
     def _unbroken(self, requests: Iterator[Message]) -> Iterator[Message]:
