@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from waiting import eventually
 
 from universe2.client import server_info
 from universe2.server import Server, ServerConfig
@@ -98,6 +99,18 @@ def test_calls_that_need_no_token_leave_the_threads_of_those_that_do(
     assert 0 < len(answering("grpc-open")) <= OPEN_THREADS
     for call in calls:
         call.cancel()
+
+
+def test_health_is_told_although_strangers_open_calls_and_say_nothing(
+    server: Server, channel: grpc.Channel, mute: Iterator[bytes]
+) -> None:
+    with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as strangers:
+        silent = [strangers.stream_unary(f"{HEALTH}/Check").future(mute) for _ in range(OPEN_THREADS + 8)]
+        assert eventually(lambda: len(server._silence._until) == OPEN_THREADS, 5.0)
+        check = health_pb2_grpc.HealthStub(channel).Check
+        assert check(health_pb2.HealthCheckRequest(), timeout=2.0).status
+        for call in silent:
+            call.cancel()
 
 
 def test_a_server_that_stopped_leaves_no_threads(

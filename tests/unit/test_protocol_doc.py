@@ -75,6 +75,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"first frame doesn't come within {silence.FIRST_SECONDS:g} s": CONTRACT,
         f"request doesn't come within {silence.FIRST_SECONDS:g} s": CONTRACT,
         f"| {silence.FIRST_SECONDS:g} | until the first frame": PAGE,
+        f"| {silence.OPEN_SECONDS:g} | until the request of a `Check`": PAGE,
         f"at least every {service.QUEUE_TELLS_SECONDS:g} s": CONTRACT,
         f"still busy after {session.LEAVE_SECONDS:g} s": CONTRACT,
         f"room for {service.MAX_VIEWERS} such streams": CONTRACT,

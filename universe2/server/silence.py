@@ -22,7 +22,10 @@ from universe2.server.auth import OPEN_SERVICE
 FIRST_SECONDS = 10.0
 """A stream that owes a message for longer is cancelled."""
 
-OPEN_THREADS = 8
+OPEN_SECONDS = 0.5
+"""The same for a call that needs no token. Its one message comes with it, and others wait for its thread."""
+
+OPEN_THREADS = 32
 """For calls that need no token: apart from the others', so that strangers can't take those."""
 
 
@@ -34,35 +37,35 @@ class Hanger(Protocol):
 
 
 class Silence:
-    """Streams that owe a message, and since when."""
+    """Streams that owe a message, and until when."""
 
     def __init__(self) -> None:
-        self._since: dict[Hanger, float] = {}
+        self._until: dict[Hanger, float] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def of(self, context: Hanger) -> Iterator[None]:
-        """Inside, a message is waited for: at most until ``cut`` finds that it takes too long."""
+    def of(self, context: Hanger, seconds: float | None = None) -> Iterator[None]:
+        """Inside, a message is waited for: until ``cut`` finds that it took ``seconds`` (FIRST_SECONDS)."""
         with self._lock:
-            self._since[context] = time.monotonic()
+            self._until[context] = time.monotonic() + (FIRST_SECONDS if seconds is None else seconds)
         try:
             yield
         finally:
             with self._lock:
-                self._since.pop(context, None)
+                self._until.pop(context, None)
 
     def cut(self) -> None:
-        """Cancel the streams that have owed a message for more than ``FIRST_SECONDS``."""
+        """Cancel the streams that have owed a message for too long."""
         now = time.monotonic()
         with self._lock:
-            mute = [context for context, since in self._since.items() if now - since > FIRST_SECONDS]
+            mute = [context for context, until in self._until.items() if now > until]
         for context in mute:
             context.cancel()
 
-    def within(self, requests: Iterator[Any], context: Hanger) -> Iterator[Any]:
-        """The messages of a stream, none of which may take too long."""
+    def within(self, requests: Iterator[Any], context: Hanger, seconds: float | None) -> Iterator[Any]:
+        """The messages of a stream, none of which may take longer than ``of`` says."""
         while True:
-            with self.of(context):
+            with self.of(context, seconds):
                 request = next(requests, None)
             if request is None:
                 return
@@ -84,8 +87,9 @@ class Punctual(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no typ
         handler = continuation(details)
         if handler is None or details.method == self._but:
             return handler
-        behaviour = self._behaviour(handler)
-        if details.method.startswith(OPEN_SERVICE):
+        is_open = details.method.startswith(OPEN_SERVICE)
+        behaviour = self._behaviour(handler, OPEN_SECONDS if is_open else None)
+        if is_open:
             behaviour.experimental_thread_pool = self._open_pool  # type: ignore[attr-defined]
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler
@@ -95,12 +99,12 @@ class Punctual(grpc.ServerInterceptor):  # type: ignore[misc]  # gRPC has no typ
         read = handler.request_deserializer if handler.request_streaming else None
         return make(behaviour, read, handler.response_serializer)
 
-    def _behaviour(self, handler: Any) -> Callable[..., Any]:
+    def _behaviour(self, handler: Any, seconds: float | None) -> Callable[..., Any]:
         kinds = handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream
         (inner,) = filter(None, kinds)
 
         def punctual(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            messages = self._silence.within(requests, context)
+            messages = self._silence.within(requests, context, seconds)
             if handler.request_streaming:
                 return inner(messages, context)
             return inner(_only(messages, handler.request_deserializer, context), context)
