@@ -25,6 +25,7 @@ from universe2.core.errors import (
     Universe2Error,
     UsageError,
 )
+from universe2.core.ledger import Phase
 from universe2.core.seeding import next_seed
 from universe2.core.spaces import stack
 from universe2.core.spec import EnvConfig
@@ -295,6 +296,43 @@ def test_vector_fault_is_nan_for_one_slot_and_the_others_go_on() -> None:
     assert "asked to fail" in infos["fault"][1]
     obs, *_ = env.step([0, 0])
     assert obs["count"].tolist() == [[4, 3, 0], [next_seed(4), 0, -1]]
+
+
+class _Unseen(CountingRuntime):
+    """Refuses pictures of slots at a fault, as all that have something to draw do."""
+
+    def render(self, slots: Any, size: Any = None) -> list[np.ndarray]:
+        if len(ended := [int(slot) for slot in slots if self._ledger.phase[slot] == Phase.ENDED]):
+            raise UsageError(f"slot {ended[0]} had a fault and has no state; its next step begins anew")
+        assert len(slots), "nothing to draw"
+        return super().render(slots, size)
+
+
+@pytest.mark.parametrize("size", [None, (16, 24)])
+def test_vector_shows_black_where_a_slot_had_a_fault(size: tuple[int, int] | None) -> None:
+    inner = _Unseen(COUNTING, 2, EnvConfig())
+    inner.faults = {(1, 0)}
+    env = RuntimeVectorEnv(inner, render_mode="rgb_array", render_size=size)
+    env.reset(seed=[4, 4])
+
+    def shown() -> list[list[int]]:
+        pictures = env.render()
+        assert pictures is not None
+        assert [picture.shape for picture in pictures] == [(*(size or (8, 8)), 3)] * 2
+        return [np.unique(picture).tolist() for picture in pictures]
+
+    env.step([0, 0])
+    assert shown() == [[1], [1]]
+    env.step([0, 0])
+    assert shown() == [[2], [0]]
+    env.reset(seed=[4, 4])
+    env.step([0, 0])
+    assert shown() == [[1], [1]]
+    inner.faults = {(slot, episode) for slot in range(2) for episode in range(9)}
+    env.step([0, 0])
+    assert shown() == [[0], [0]]
+    env.step([0, 0])
+    assert shown() == [[0], [0]]
 
 
 def test_vector_wrong_action_names_the_slot() -> None:

@@ -77,6 +77,9 @@ class RuntimeVectorEnv(Face, VectorEnv):
         self.on_fault = on_fault
         self._all_N = np.arange(self.num_envs, dtype=np.int32)
         self._seeds_N = np.full(self.num_envs, -1, np.int64)  # of the current episodes; -1: none yet
+        self._broken_N = np.zeros(self.num_envs, bool)  # at a fault, where there is nothing to see
+        size = self.render_size  # of what such a slot shows: without it, as large as the last that was drawn
+        self._black = None if size is None else np.zeros((*size, 3), np.uint8)
         self._obs = empty(runtime.observation_space, self.num_envs)
         self._owing = False  # something was asked whose result was not received
         self._borrowed = False  # _obs is the runtime's buffer, not ours
@@ -119,10 +122,22 @@ class RuntimeVectorEnv(Face, VectorEnv):
         return self._observations(), rewards_N, terminated_N, truncated_N, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One uint8 (H, W, 3) picture per slot, or None without ``render_mode``."""
+        """One uint8 (H, W, 3) picture per slot, or None without ``render_mode``.
+
+        A slot that had a fault is black until its next step.
+        """
         if self.render_mode is None:
             return None
-        return tuple(self.runtime.render(self._all_N, self.render_size))
+        pictures_N: list[np.ndarray | None] = [None] * self.num_envs
+        well_K = self._all_N[~self._broken_N]
+        if len(well_K) == 0 and self._black is None:
+            well_K = self._all_N  # nobody knows a picture's size: the runtime says what is wrong
+        if len(well_K):
+            for slot, picture in zip(well_K, self.runtime.render(well_K, self.render_size), strict=True):
+                pictures_N[slot] = picture
+            self._black = np.zeros_like(picture)
+        assert self._black is not None
+        return tuple(self._black.copy() if picture is None else picture for picture in pictures_N)
 
     def close_extras(self, **kwargs: Any) -> None:
         self.runtime.close()
@@ -189,6 +204,7 @@ class RuntimeVectorEnv(Face, VectorEnv):
 
     def _keep(self, batch: Batch) -> None:
         self._seeds_N[batch.slots] = batch.seed
+        self._broken_N[batch.slots] = batch.fault != 0
         for row in batch.final_rows:
             # The slot is one episode further than its row says.
             self._seeds_N[batch.slots[row]] = next_seed(int(batch.seed[row]))
