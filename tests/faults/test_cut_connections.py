@@ -228,6 +228,30 @@ def test_taking_a_session_up_renews_its_lease(server: Server, proxy: CuttingProx
     runtime.close()
 
 
+def test_who_closes_while_it_reconnects_says_goodbye(
+    server: Server, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("universe2.client.resuming.RETRY_SECONDS", 30.0)
+    monkeypatch.setattr("universe2.client.resuming.REFUSED_SECONDS", 30.0)
+    runtime = begin(proxy, 2, lease=60.0)
+    connection = runtime._parts[0].lane.connection  # type: ignore[attr-defined]
+    proxy.cut()
+    assert eventually(lambda: connection._stream is None)
+    proxy.mend()
+    runtime.close()
+    assert eventually(lambda: server.capacity.slots_free == 8, 5.0)
+    connection._thread.join(5.0)
+    assert not connection._thread.is_alive()
+
+
+def test_who_closes_while_nothing_is_reached_does_not_wait_long(server: Server, proxy: CuttingProxy) -> None:
+    runtime = begin(proxy, 2, lease=60.0)
+    proxy.cut()
+    began = time.monotonic()
+    runtime.close()
+    assert time.monotonic() - began < 6.0
+
+
 @pytest.mark.parametrize("same_host", [False, True])
 def test_a_request_that_takes_longer_than_the_lease(
     server: Server, same_host: bool, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from universe2.client.lane import Lane, Sink
-from universe2.client.resuming import resumed
+from universe2.client.resuming import resumed, resumed_once
 from universe2.client.stream import Broken, LocalStream, Stream, told
 from universe2.client.turn import Turn
 from universe2.client.waiting import Patience
@@ -97,6 +97,8 @@ class Connection:
         self._stream: Stream | LocalStream | None = Stream(address, token, open_deadline)
         self._local: LocalStream | None = None
         self._moved = threading.Event()
+        self._unsaid = False
+        """whether there was no stream for the goodbye"""
         self._thread = threading.Thread(target=self._receive, daemon=True, name=f"receive {address}")
         try:
             self._thread.start()
@@ -246,6 +248,8 @@ class Connection:
         self._over.set()
         with self._lock:
             stream = self._stream
+        if stream is None and self._unsaid and wait > 0:
+            self._thread.join(wait)  # it tries to say it on another
         if stream is not None:
             stream.half_close()
             if wait > 0:
@@ -275,6 +279,7 @@ class Connection:
         return number
 
     def _say_close(self) -> None:
+        self._unsaid = self._stream is None
         if self._stream is not None:
             with contextlib.suppress(ProtocolError):  # it hasn't read for long: it won't read this either
                 self._send(pb.Header(close=pb.Close()), ())
@@ -393,13 +398,13 @@ class Connection:
                 self._stream.hang_up()
             self._stream = None
         ask = pb.Resume(token=self.opened.resume_token, received=self._delivered)
-        found = resumed(
-            self._near,
-            lambda: Stream(self.address, self.token),
-            encode(pb.Header(session=self._session, resume=ask)),
-            self.opened.lease_seconds,
-            self._over,
-        )
+        near, far = self._near, lambda: Stream(self.address, self.token)
+        message = encode(pb.Header(session=self._session, resume=ask))
+        found = resumed(near, far, message, self.opened.lease_seconds, self._over)
+        if found is None:
+            with self._lock:  # whoever set it over has by then tried to say goodbye
+                unsaid = self._unsaid
+            found = resumed_once(near, far, message, GOODBYE_SECONDS) if unsaid else None
         if found is None:
             raise self.reason
         stream, received = found
@@ -410,6 +415,7 @@ class Connection:
             self._outcome, self._stream = None, stream
             if self._over.is_set():  # closed meanwhile
                 self._say_close()
+                self._hang_up_later()
         self.heard = time.monotonic()
         self._moved.set()
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from universe2.client.stream import Broken, LocalStream, Stream, told
-from universe2.core.errors import ProtocolError, ServerLostError
+from universe2.core.errors import ProtocolError, ServerLostError, Universe2Error
 
 RESUME_SECONDS = 10.0
 """How long a server may take to answer that a session goes on."""
@@ -71,3 +71,20 @@ def resumed(
         limits = Limits(lease, time.monotonic())  # the stream before is still busy, so the session lives
         over.wait(RETRY_SECONDS)
     return None
+
+
+def resumed_once(
+    near: Callable[[], LocalStream | None], far: Callable[[], Stream], resume: bytes, seconds: float
+) -> tuple[Stream | LocalStream, int] | None:
+    """The same by one attempt, for who only wants to say goodbye; None if nothing comes of it."""
+    stream = near() or far()
+    try:
+        stream.send(resume)
+        header = stream.first(seconds)
+    except Universe2Error:
+        stream.hang_up()
+        return None
+    if not header.HasField("resumed"):
+        stream.hang_up()
+        return None
+    return stream, header.resumed.received
