@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,25 @@ def test_drawing_that_raises_ends_the_viewer_and_not_the_player() -> None:
     finally:
         runtime.close()
         server.stop(1.0)
+
+
+def test_what_takes_long_to_draw_is_drawn_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, drawn = [100.0], list[float]()
+
+    class Slow(CountingRuntime):
+        def render(self, slots: Any, size: Any = None) -> list[np.ndarray]:
+            drawn.append(clock[0])
+            clock[0] += 0.5
+            return super().render(slots, size)
+
+    monkeypatch.setattr("universe2.server.viewers.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    runtime = Slow(COUNTING, 2, EnvConfig())
+    viewer = Viewer(frozenset({0, 1}), per_second=60.0, size=None)
+    for slot in [0, 1] * 5:
+        runtime.reset([slot], [4])
+        viewer.show(runtime, runtime.recv())
+        clock[0] += 0.5
+    assert drawn == [100.0, 101.0, 105.0, 106.0]
 
 
 def test_a_viewer_misses_what_came_between() -> None:

@@ -1,8 +1,8 @@
 """Viewers: pictures of a session's slots as a stream, for whoever looks on.
 
 Pictures are taken between a result and its way to the client, when a slot is surely idle, and no
-oftener than the viewer asked. A viewer that is slow gets the newest picture next and misses those
-between; nobody waits for it.
+oftener than the viewer asked. The player waits while they are drawn, so what takes long to draw is drawn
+seldom. A viewer that is slow gets the newest picture next and misses those between; for it nobody waits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from universe2.core.errors import FaultError, Universe2Error
 from universe2.core.runtime import Runtime
 
 MIN_PER_SECOND, MAX_PER_SECOND = 0.01, 60.0
+
+SHARE = 5
+"""A viewer's pictures take at most one part in so many of the player's time."""
 
 
 class Viewer:
@@ -47,10 +50,12 @@ class Viewer:
         except Exception as error:  # noqa: BLE001  the viewer hears it; who plays goes on
             self.end(FaultError(f"drawing raised {type(error).__name__}: {error}"))
             return
+        each = (time.monotonic() - now) / len(chosen)
+        period = max(self._period, SHARE * each * len(self.slots))
         with self._changed:
             for slot, picture in pictures.items():
                 self._newest[slot] = picture
-                self._due[slot] = now + self._period
+                self._due[slot] = now + period
             self._changed.notify_all()
 
     def end(self, error: Universe2Error | None = None) -> None:
