@@ -322,6 +322,8 @@ class Session:
         self.hang_up()
         self._events.put(_Leave(self._stream))
         if not self._attached.acquire(timeout=LEAVE_SECONDS):
+            if self._ended:
+                raise ServerLostError(f"session {self.id} has ended")
             raise DeadlineError(f"session {self.id}: the stream before is still busy; try again")
         if self._reader is not None:
             self._reader.join(max(self.heard + LEAVE_SECONDS - time.monotonic(), 0.0))
