@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 
 import pytest
 from counted import Mute, act, faults, receive, served
@@ -82,26 +81,6 @@ def test_a_game_that_hangs_keeps_no_slots_when_its_lease_is_over(
         _Hanging.freed.set()
         runtime.close()
         server.stop(1.0)
-
-
-def test_a_server_in_which_a_game_hangs_ends_all_the_same(counting: EnvSpec) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("hanging_server.py"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            address = process.stdout.readline().split()[2]
-            runtime = open_remote(COUNTING.id, 1, EnvConfig(), [address], same_host=False)
-            runtime.reset([0], [1])
-            runtime.recv(10.0)
-            act(runtime, [0])
-            assert process.stdout.readline() == "hangs\n"
-            process.terminate()
-            assert process.wait(40) == 0
-            assert "ends although threads hang in environments" in process.stderr.read()
-        finally:
-            process.kill()
-        runtime.close()
 
 
 class _LateSecond(CountingRuntime):

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from universe2.server.config import TlsFiles
     from universe2.server.opening import OpenRuntime
 
-END_SECONDS = 5.0
-"""How long the process may take to end, once its server has stopped."""
-
 
 def command(
     config: Annotated[
@@ -228,22 +225,6 @@ def _run(settings: ServerConfig, opener: OpenRuntime, about: str, until_eof: boo
     serve_forever(
         server, stop, lambda ready: print(f"serving on {ready.address} ({about})", flush=True), drained
     )
-    # Python waits at its end for threads that are in a game that hangs, for ever.
-    last = threading.Timer(END_SECONDS, _leave_what_hangs)
-    last.daemon = True
-    last.start()
-
-
-def _leave_what_hangs() -> None:
-    """End the process, in which threads are left. All sessions are closed."""
-    import logging
-    import os
-    import sys
-
-    logging.getLogger("universe2.server").error("ends although threads hang in environments")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _obey(signals: queue.SimpleQueue[int], stop: threading.Event, drained: threading.Event) -> None:
