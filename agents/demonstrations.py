@@ -73,6 +73,14 @@ class Tries:
     faults: int = 0
     last_fault: str = ""
 
+    def count(self, batch: Batch, kept: int, ended: int) -> None:
+        """``kept`` and ``ended``: how many episodes this batch did."""
+        self.kept += kept
+        self.ended += ended
+        for row in np.flatnonzero(batch.fault):
+            self.faults += 1
+            self.last_fault = reason(batch.fault_text.get(int(row), ""))
+
     def give_up(self, env_id: str, least: float) -> None:
         """Raises FaultError if faults cut most of them, else UsageError."""
         if self.faults > self.ended:
@@ -130,7 +138,7 @@ def record(
             done = _write(batch, open_episodes)
             good = [recording for recording in done if recording.score >= least]
             kept.extend(good[: episodes - len(kept)])
-            _count(tries, batch, len(good), len(done))
+            tries.count(batch, len(good), len(done))
             after_batch(tries)
             if tries.ended + tries.faults >= most and len(kept) < episodes:
                 tries.give_up(env_id, least)
@@ -140,14 +148,6 @@ def record(
                     recording.actions.append(actions[row])
             pool.send(0, batch.slots, actions)
     return kept
-
-
-def _count(tries: Tries, batch: Batch, kept: int, ended: int) -> None:
-    tries.kept += kept
-    tries.ended += ended
-    for row in np.flatnonzero(batch.fault):
-        tries.faults += 1
-        tries.last_fault = reason(batch.fault_text.get(int(row), ""))
 
 
 def _write(batch: Batch, open_episodes: list[Recording | None]) -> list[Recording]:

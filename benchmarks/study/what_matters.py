@@ -73,7 +73,7 @@ def critic(found: Results, budget: Budget) -> Section:
         f"the same rollouts in groups of {GROUP} from the same beginning, four advantages.",
         "",
     ]
-    if not found.moments():
+    if not (moments := found.moments()):
         return none(title, lines)
     rows: list[Row] = []
     answers = []
@@ -85,7 +85,7 @@ def critic(found: Results, budget: Budget) -> Section:
     }
     for pair, (ours, theirs, relative) in pairs.items():
         read = found.relative_deviations if relative else found.deviations
-        for at, part in enumerate(found.moments()):
+        for at, part in enumerate(moments):
             name = f"{pair}, {_when(part)}"
             label = f"{pair.partition(',')[0]}, {_when(part)}"
             over, under = read(ours, at), read(theirs, at)

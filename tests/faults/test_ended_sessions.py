@@ -58,7 +58,7 @@ class _Hanging(CountingRuntime):
 def test_a_game_that_hangs_keeps_no_slots_when_its_lease_is_over(
     same_host: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("universe2.server.service.LEAVE_SECONDS", 0.3)
+    monkeypatch.setattr("universe2.server.service.HEAR_SECONDS", 0.3)
     for event in ("hangs", "freed", "hung"):
         monkeypatch.setattr(_Hanging, event, threading.Event())
     server = served(_Hanging)

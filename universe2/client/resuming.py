@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -78,13 +79,10 @@ def resumed_once(
 ) -> tuple[Stream | LocalStream, int] | None:
     """The same by one attempt, for who only wants to say goodbye; None if nothing comes of it."""
     stream = near() or far()
-    try:
+    with contextlib.suppress(Universe2Error):
         stream.send(resume)
         header = stream.first(seconds)
-    except Universe2Error:
-        stream.hang_up()
-        return None
-    if not header.HasField("resumed"):
-        stream.hang_up()
-        return None
-    return stream, header.resumed.received
+        if header.HasField("resumed"):
+            return stream, header.resumed.received
+    stream.hang_up()
+    return None

@@ -65,7 +65,7 @@ KEEPALIVE_SECONDS = 30.0
 """How often a connection that says nothing is asked whether it is still there, and how long it has to answer.
 A session has its lease; a viewer says nothing, and would be shown pictures for ever."""
 
-LEAVE_SECONDS = 2.0
+HEAR_SECONDS = 2.0
 """How long a session whose lease is over may take to hear so; then its stream is cancelled, and once more so
 long later its slots are taken back, whatever its thread does."""
 
@@ -409,9 +409,9 @@ class Server:
         silent, now = session.silent, time.monotonic()
         if session.id in told:
             late = now - told[session.id]
-            if late > LEAVE_SECONDS:
+            if late > HEAR_SECONDS:
                 session.hang_up()  # it doesn't even read what it is told
-            if late > 2 * LEAVE_SECONDS:
+            if late > 2 * HEAR_SECONDS:
                 session.give_up()
         elif silent > session.lease:
             log.warning("session %s: silent for %.0f s, its lease is over", session.id, silent)
